@@ -1,0 +1,15 @@
+"""Lightning callbacks. They find layers by type, so they work on any LightningModule that holds them."""
+
+from discrete_lightning.callbacks.annealing import ScalarAnnealing, TemperatureAnnealing, WeightAnnealing
+from discrete_lightning.callbacks.code_writer import CodeWriter
+from discrete_lightning.callbacks.codebook_monitor import CodebookMonitor
+from discrete_lightning.callbacks.reconstructions import Reconstructions
+
+__all__ = [
+    "CodeWriter",
+    "CodebookMonitor",
+    "Reconstructions",
+    "ScalarAnnealing",
+    "TemperatureAnnealing",
+    "WeightAnnealing",
+]

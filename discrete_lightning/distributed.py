@@ -1,0 +1,94 @@
+"""Collectives that are the identity when a process is alone. Whether it is alone is asked at every call.
+
+A module is often built before the process group exists (the usual case in a LightningModule): a decision taken in a
+constructor would silently leave every rank on its own.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes in the default group; 1 when there is none.
+
+    Example:
+        >>> world_size()
+        1
+    """
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """Rank of this process in the default group; 0 when there is none."""
+    return dist.get_rank() if world_size() > 1 else 0
+
+
+@torch.no_grad()
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """The sum of `x` over all ranks, in a new tensor, equal to the last bit on all of them. No gradient.
+
+    Example:
+        >>> all_reduce_sum(torch.tensor([1.0]))
+        tensor([1.])
+    """
+    result = x.detach().clone()
+    if world_size() > 1:
+        dist.all_reduce(result)
+    return result
+
+
+@torch.no_grad()
+def all_gather_rows(x: Tensor) -> Tensor:
+    """Rows of all ranks, in the order of ranks: (N, ...) on each rank gives (world_size * N, ...). Equal N everywhere."""
+    if world_size() == 1:
+        return x.detach()
+    rows = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
+    dist.all_gather(rows, x.detach().contiguous())
+    return torch.cat(rows)
+
+
+@torch.no_grad()
+def broadcast_(x: Tensor) -> Tensor:
+    """Overwrites `x` with rank 0's."""
+    if world_size() > 1:
+        dist.broadcast(x, 0)
+    return x
+
+
+def mean_over_ranks(total: Tensor, count: Tensor | float) -> Tensor:
+    """Sum of `total` over ranks / sum of `count` over ranks, with a gradient that is right under data parallelism.
+
+    DistributedDataParallel averages the ranks' gradients. The value is the global mean m = sum_r t_r / sum_r n_r; the
+    local gradient is that of world_size * t_r / sum_r n_r, so that the average over ranks is the gradient of m itself,
+    with no collective in the backward pass.
+
+    Args:
+        total: a sum over this rank's elements, any shape.
+        count: the number of those elements (ranks may differ).
+
+    Example:
+        >>> mean_over_ranks(torch.tensor([6.0]), 3)
+        tensor([2.])
+    """
+    counted = torch.as_tensor(count, dtype=total.dtype, device=total.device)
+    if world_size() == 1:
+        return total / counted
+    packed = all_reduce_sum(torch.cat([total.detach().flatten(), counted.detach().view(1)]))
+    mean = (packed[:-1] / packed[-1]).view_as(total)
+    local = total * (world_size() / packed[-1])
+    return mean + (local - local.detach())
+
+
+def rank_generator(device: torch.device) -> torch.Generator | None:
+    """A source of noise of this rank's own: None (the default generator) when alone.
+
+    After `seed_everything` the default generators of all ranks are equal, and so would be their noise. The seed is drawn
+    from the default CPU generator at each call and mixed with the rank: all ranks advance it alike, reseeding starts the
+    noise over, and activation checkpointing, which restores the default generator, gets the same noise again.
+    """
+    if world_size() == 1:
+        return None
+    seed = int(torch.randint(2**62, (), device="cpu"))
+    mixed = (seed ^ (rank() * 0x9E3779B97F4A7C15)) & (2**63 - 1)  # Weyl constant: nearby ranks differ in all bits
+    return torch.Generator(device=device).manual_seed(mixed)

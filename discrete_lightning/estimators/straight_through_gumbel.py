@@ -1,0 +1,26 @@
+"""Straight-through Gumbel-softmax: hard forward, relaxed backward (Jang et al. 2016, section 2.2; arXiv 1611.01144)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.estimators.base import Estimator
+from discrete_lightning.functional import gumbel_sigmoid, gumbel_softmax
+
+
+@dataclass(frozen=True)
+class StraightThroughGumbel(Estimator):
+    """Forward one-hot argmax(logits + G), whatever tau; backward the gradient of softmax((logits + G) / tau).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> StraightThroughGumbel()(torch.zeros(5), tau=0.5).sum()
+        tensor(1.)
+    """
+
+    def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        return gumbel_softmax(logits, tau, hard=True, generator=generator)
+
+    def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        return gumbel_sigmoid(logits, tau, hard=True, generator=generator)

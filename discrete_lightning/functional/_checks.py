@@ -1,0 +1,59 @@
+"""Input checks of the sampling functions: one clear error instead of a NaN that surfaces somewhere else."""
+
+import torch
+from torch import Tensor
+
+
+def is_traced() -> bool:
+    """Whether torch.compile or a torch.func transform is looking: no data-dependent Python and no bit views then."""
+    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def values_can_be_read(x: Tensor) -> bool:
+    """Whether looking at `x` costs nothing: on the CPU, outside of torch.compile and of torch.func transforms.
+
+    On an accelerator a look would stall its queue at every step; there a NaN is passed on, never repaired, so the loss
+    shows it.
+    """
+    return x.device.type == "cpu" and not is_traced()
+
+
+def check_tau(tau: float | Tensor) -> None:
+    """Raises ValueError unless `tau` is a positive, finite number or 0-dim tensor."""
+    if isinstance(tau, Tensor):
+        if tau.ndim:
+            raise ValueError(f"tau must be a number or a 0-dim tensor, got a tensor of shape {tuple(tau.shape)}")
+        if not values_can_be_read(tau):
+            return
+        tau = float(tau.detach())
+    if not 0.0 < tau < float("inf"):
+        raise ValueError(f"tau must be positive and finite, got {tau}; the limit tau -> 0 is `hard=True` or gumbel_max")
+
+
+def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
+    """Raises ValueError if a row of a softmax came out NaN, naming what was wrong with its logits.
+
+    One NaN (or +inf, or nothing but -inf) makes its whole row NaN, so one entry a row is enough to look at.
+    """
+    if not probabilities.numel() or not values_can_be_read(probabilities):
+        return
+    bad = probabilities.detach().select(dim, 0).isnan()
+    if not bad.any():
+        return
+    nan = int(logits.isnan().any(dim).sum())
+    positive = int(logits.isposinf().any(dim).sum())
+    empty = int(logits.isneginf().all(dim).sum())
+    raise ValueError(
+        f"{int(bad.sum())} of {bad.numel()} rows of logits have no distribution: {nan} hold NaN, {positive} hold +inf, "
+        f"{empty} are -inf throughout (every category masked); shape {tuple(logits.shape)}, dim {dim}. "
+        "Look for a diverged loss (lower the learning rate, clip gradients) or for a mask that leaves no category."
+    )
+
+
+def check_elements(logits: Tensor) -> None:
+    """Raises ValueError if a Bernoulli logit is NaN (infinite ones are fine: probability 0 or 1)."""
+    if values_can_be_read(logits) and (bad := int(logits.detach().isnan().sum())):
+        raise ValueError(
+            f"{bad} of {logits.numel()} Bernoulli logits are NaN; shape {tuple(logits.shape)}. "
+            "Look for a diverged loss (lower the learning rate, clip gradients)."
+        )

@@ -1,0 +1,91 @@
+"""Entropies and divergences of categorical and Bernoulli variables given by their logits, all in nats and in float32."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._precision import float32
+
+
+def entropy(logits: Tensor, dim: int = -1) -> Tensor:
+    """Entropy H(p) = -sum_i p_i log p_i of p = softmax(logits).
+
+    Args:
+        logits: unnormalised log-probabilities; a category at -inf adds nothing and gets no gradient.
+        dim: dimension of the categories.
+
+    Returns:
+        float32 nats in [0, log K], of the shape of `logits` without `dim`.
+
+    Example:
+        >>> entropy(torch.tensor([[0.0, 0.0], [0.0, -torch.inf]]))
+        tensor([0.6931, 0.0000])
+    """
+    log_p = torch.log_softmax(float32(logits), dim)
+    return (log_p.exp() * -log_p.clamp_min(-1e30)).sum(dim)  # the clamp: 0 * -inf at a masked category
+
+
+def binary_entropy(logits: Tensor) -> Tensor:
+    """Entropy of Bernoulli variables of log-odds `logits`, elementwise, in [0, log 2].
+
+    Example:
+        >>> binary_entropy(torch.tensor([0.0, 1e4]))
+        tensor([0.6931, 0.0000])
+    """
+    magnitude = float32(logits).abs().clamp_max(1e30)
+    return torch.nn.functional.softplus(-magnitude) + magnitude * torch.sigmoid(-magnitude)
+
+
+def kl_to_uniform(logits: Tensor, dim: int = -1) -> Tensor:
+    """KL(softmax(logits) || uniform) = log K - H, in [0, log K].
+
+    Example:
+        >>> kl_to_uniform(torch.zeros(3))
+        tensor(0.)
+    """
+    return (math.log(logits.shape[dim]) - entropy(logits, dim)).clamp_min(0.0)
+
+
+def binary_kl_to_uniform(logits: Tensor) -> Tensor:
+    """KL(Bernoulli(sigmoid(logits)) || Bernoulli(1/2)) = log 2 - H, elementwise, in [0, log 2].
+
+    Example:
+        >>> binary_kl_to_uniform(torch.tensor(1e4))
+        tensor(0.6931)
+    """
+    return (math.log(2.0) - binary_entropy(logits)).clamp_min(0.0)
+
+
+def kl_divergence(logits: Tensor, prior_logits: Tensor, dim: int = -1) -> Tensor:
+    """KL(softmax(logits) || softmax(prior_logits)); +inf where the prior excludes a category that `logits` allow.
+
+    Example:
+        >>> kl_divergence(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 0.0])).item()
+        0.0
+    """
+    log_p = torch.log_softmax(float32(logits), dim)
+    log_q = torch.log_softmax(float32(prior_logits), dim)
+    p = log_p.exp()
+    difference = log_p.clamp_min(-1e30) - torch.where(p > 0, log_q, torch.zeros_like(log_q))
+    return (p * difference).sum(dim)
+
+
+def perplexity(counts: Tensor) -> Tensor:
+    """exp(entropy) of the distribution proportional to `counts`: the effective number of codes in use.
+
+    Args:
+        counts: non-negative counts or probabilities, shape (..., K).
+
+    Returns:
+        float32 in [1, K], shape (...); 0 where all counts are 0 (nothing seen).
+
+    Example:
+        >>> perplexity(torch.tensor([[5, 5, 0, 0], [0, 0, 0, 0]]))
+        tensor([2., 0.])
+    """
+    weights = counts.double()
+    total = weights.sum(-1, keepdim=True)
+    p = weights / total.clamp_min(1e-300)
+    nats = torch.special.entr(p).sum(-1)
+    return torch.where(total.squeeze(-1) > 0, nats.exp(), 0.0).float()

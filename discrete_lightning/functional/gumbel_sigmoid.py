@@ -1,0 +1,55 @@
+"""The binary Concrete or Gumbel-sigmoid relaxation (Maddison et al. 2016, appendix B; https://arxiv.org/abs/1611.00712).
+
+y = sigmoid((logits + L) / tau),  L = G - G' ~ Logistic;    hard: 1[logits + L > 0] forward, gradient of y backward
+"""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._checks import check_elements, check_tau
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.gumbel import gumbel_noise
+from discrete_lightning.functional.straight_through import straight_through
+
+
+def logistic_noise(
+    shape: torch.Size, *, device: torch.device | str | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Standard logistic noise in float32: the difference of two Gumbel variables, both tails exact.
+
+    Example:
+        >>> logistic_noise(torch.Size([3])).isfinite().all().item()
+        True
+    """
+    first, second = gumbel_noise((2, *shape), device=device, generator=generator)
+    return first - second
+
+
+def gumbel_sigmoid(
+    logits: Tensor, tau: float | Tensor = 1.0, *, hard: bool = False, generator: torch.Generator | None = None
+) -> Tensor:
+    """Samples relaxed Bernoulli variables of probability sigmoid(logits).
+
+    Args:
+        logits: log-odds, any shape and floating dtype; +-inf gives a sure 1 or 0.
+        tau: temperature > 0, a number or a 0-dim tensor.
+        hard: exact Bernoulli draws (0 or 1) forward, gradient of the relaxed sample backward.
+        generator: source of randomness.
+
+    Returns:
+        Samples in [0, 1], of the shape and dtype of `logits`.
+
+    Raises:
+        ValueError: if tau is not positive or a logit is NaN.
+
+    Example:
+        >>> gumbel_sigmoid(torch.tensor([-torch.inf, torch.inf]), hard=True)
+        tensor([0., 1.])
+    """
+    check_tau(tau)
+    check_elements(logits)
+    perturbed = float32(logits) + logistic_noise(logits.shape, device=logits.device, generator=generator)
+    # sigmoid is constant to float32 beyond +-1e30; an infinite value would make the gradient to tau 0 * inf
+    bounded = perturbed.clamp(-1e30, 1e30) if isinstance(tau, Tensor) and tau.requires_grad else perturbed
+    soft = torch.sigmoid(bounded / tau).to(logits.dtype)
+    return straight_through((perturbed.detach() > 0).to(logits.dtype), soft) if hard else soft

@@ -1,0 +1,77 @@
+"""Gumbel-softmax (Jang et al. 2016, https://arxiv.org/abs/1611.01144; Maddison et al. 2016, https://arxiv.org/abs/1611.00712).
+
+y = softmax((logits + G) / tau),  G ~ Gumbel;    hard: one-hot argmax(logits + G) forward, gradient of y backward
+"""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._checks import check_rows, check_tau
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional.straight_through import one_hot, straight_through
+
+
+def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
+    """softmax(logits / tau) in float32, with the gradient to `tau` right where a masked category has a logit of -inf.
+
+    Raises:
+        ValueError: if tau is not positive, or a row of `logits` has no distribution (NaN, +inf, all -inf).
+
+    Example:
+        >>> softmax(torch.tensor([0.0, -torch.inf]), 0.5)
+        tensor([1., 0.])
+    """
+    check_tau(tau)
+    scaled = float32(logits)
+    if isinstance(tau, Tensor) and tau.requires_grad:
+        scaled = scaled.clamp_min(-1e30)  # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category
+    if isinstance(tau, Tensor) or tau != 1.0:
+        scaled = scaled / tau
+    result = torch.softmax(scaled, dim)
+    check_rows(result, logits, dim)
+    return result
+
+
+def gumbel_softmax(
+    logits: Tensor,
+    tau: float | Tensor = 1.0,
+    *,
+    hard: bool = False,
+    dim: int = -1,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Samples the Gumbel-softmax distribution: drop-in for torch.nn.functional.gumbel_softmax, without its faults.
+
+    Noise, softmax and argmax are float32 for every input dtype (fp16 noise of torch's function gives NaN rows, bf16 noise
+    draws events of p = 1e-3 at a quarter of their rate), the tail of the noise is exact, and the hard sample is exactly
+    0 and 1. On the CPU it is several times faster (benchmarks/gumbel_softmax.py).
+
+    Args:
+        logits: unnormalised log-probabilities, any shape and floating dtype; -inf masks a category.
+        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        hard: one-hot sample forward, gradient of the relaxed sample backward (straight-through Gumbel-softmax).
+        dim: dimension of the categories.
+        generator: source of randomness.
+
+    Returns:
+        Samples of the shape and dtype of `logits`, on the simplex along `dim` (a vertex of it if `hard`).
+
+    Raises:
+        ValueError: if tau is not positive, or a row of `logits` has no distribution.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> sample = gumbel_softmax(torch.zeros(4, 3), tau=0.5, hard=True)
+        >>> sample.sum(-1)
+        tensor([1., 1., 1., 1.])
+    """
+    if not logits.shape[dim]:
+        raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
+    perturbed = perturb(logits, generator)
+    soft = softmax(perturbed, tau, dim)
+    if not hard:
+        return soft.to(logits.dtype)
+    # The argmax is taken of the perturbed logits, not of the softmax: at a high tau softmax values tie.
+    index = perturbed.detach().max(dim).indices
+    return straight_through(one_hot(index, logits, dim), soft.to(logits.dtype))

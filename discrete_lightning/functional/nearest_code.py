@@ -1,0 +1,49 @@
+"""Nearest-code look-up of vector quantisation (van den Oord et al. 2017, eq. 1; https://arxiv.org/abs/1711.00937)."""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._precision import float32, without_autocast
+
+_BLOCK = 1 << 22  # distances held at a time (16 MiB of float32): N x K is never built whole
+
+
+@without_autocast
+@torch.no_grad()
+def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
+    """Index of the nearest code in Euclidean distance: argmin_k |x - c_k|^2 = argmin_k |c_k|^2 - 2 x.c_k.
+
+    Distances are float32 under every precision, autocast included, and are computed in blocks of vectors.
+
+    Args:
+        vectors: shape (..., D).
+        codes: shape (K, D).
+
+    Returns:
+        int64 indices of shape (...). No gradient.
+
+    Raises:
+        ValueError: if the dimensions differ, or vectors are not finite (their number is named).
+
+    Example:
+        >>> nearest_code(torch.tensor([[0.9], [-3.0]]), torch.tensor([[-1.0], [1.0]]))
+        tensor([1, 0])
+    """
+    if codes.ndim != 2 or vectors.shape[-1] != codes.shape[-1]:
+        raise ValueError(
+            f"vectors must have the codes' dimension last: vectors {tuple(vectors.shape)}, codes {tuple(codes.shape)}"
+        )
+    flat, table = float32(vectors.detach()).reshape(-1, codes.shape[1]), float32(codes.detach())
+    bias, transposed = table.square().sum(-1), table.t()
+    if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
+        return torch.addmm(bias, flat, transposed, alpha=-2.0).argmin(-1).view(vectors.shape[:-1])
+    rows = max(1, _BLOCK // max(1, codes.shape[0]))
+    blocks = [torch.addmm(bias, block, transposed, alpha=-2.0).min(-1) for block in flat.split(rows)]
+    index = torch.cat([block.indices for block in blocks])
+    if flat.device.type == "cpu" and not all(block.values.isfinite().all() for block in blocks):
+        bad = int((~flat.isfinite()).any(-1).sum())
+        raise ValueError(
+            f"{bad} of {len(flat)} vectors to quantise are not finite (input of shape {tuple(vectors.shape)}); "
+            "look for a diverged encoder: lower the learning rate, clip gradients"
+        )
+    return index.view(vectors.shape[:-1])

@@ -1,0 +1,73 @@
+"""Entropy bonuses in their two senses, which are often confused and pull in different directions.
+
+    choice:    mean over tokens of H(p_n): every single choice stays undecided (exploration, as in policy gradients)
+    marginal:  H(mean over tokens of p_n): all categories get used, while single choices may be certain (codebook use)
+
+The marginal is over all tokens of all ranks: averaged over a smaller group first, it is another quantity.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.distributed import mean_over_ranks
+from discrete_lightning.functional import entropy
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.nn.scalar import Weight
+
+
+def choice_entropy(logits: Tensor) -> Tensor:
+    """Mean entropy of the single choices, in nats, over all tokens of all ranks.
+
+    Args:
+        logits: shape (..., K).
+
+    Returns:
+        0-dim float32 in [0, log K].
+
+    Example:
+        >>> round(choice_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]])).item(), 4)
+        0.0
+    """
+    values = entropy(logits)
+    return mean_over_ranks(values.sum(), values.numel())
+
+
+def marginal_entropy(logits: Tensor) -> Tensor:
+    """Entropy of the mean distribution over all tokens of all ranks, in nats.
+
+    Args:
+        logits: shape (..., K); every dimension but the last is averaged over.
+
+    Returns:
+        0-dim float32 in [0, log K].
+
+    Example:
+        >>> marginal_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
+        tensor(0.6931)
+    """
+    flat = float32(logits).reshape(-1, logits.shape[-1])
+    marginal = mean_over_ranks(torch.softmax(flat, -1).sum(0), len(flat))
+    return -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum()
+
+
+class EntropyBonus(nn.Module):
+    """Loss term -(choice * choice_entropy + marginal * marginal_entropy): add it to the loss.
+
+    The weights are `Weight`s, so `WeightAnnealing(schedule, only="*choice")` moves them.
+
+    Args:
+        choice: weight of the entropy of each choice, >= 0.
+        marginal: weight of the entropy of the marginal, >= 0.
+
+    Example:
+        >>> bonus = EntropyBonus(choice=1.0)
+        >>> bonus(torch.zeros(4, 2))
+        tensor(-0.6931)
+    """
+
+    def __init__(self, choice: float = 0.0, marginal: float = 0.0) -> None:
+        super().__init__()
+        self.choice, self.marginal = Weight(choice), Weight(marginal)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return -(self.choice() * choice_entropy(logits) + self.marginal() * marginal_entropy(logits))

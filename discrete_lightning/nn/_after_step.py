@@ -1,0 +1,34 @@
+"""Calls modules back after an optimiser's step, in plain PyTorch as in Lightning, with no callback to forget.
+
+A codebook collects statistics in its forward passes and applies them once per optimiser step; torch tells of every step
+through a global hook. All ranks collect in the order of their program, so they call back in one order.
+"""
+
+import weakref
+from typing import Any, Protocol
+
+from torch.optim.optimizer import Optimizer, register_optimizer_step_post_hook
+
+
+class _Updatable(Protocol):
+    def update(self) -> None: ...
+
+
+_waiting: dict[int, "weakref.ref[_Updatable]"] = {}
+_hook: Any = None
+
+
+def call_after_step(module: _Updatable) -> None:
+    """Has `module.update()` called once, after the next step of any torch optimiser."""
+    global _hook
+    if _hook is None:
+        _hook = register_optimizer_step_post_hook(_run)
+    _waiting.setdefault(id(module), weakref.ref(module))
+
+
+def _run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    modules = [reference() for reference in _waiting.values()]
+    _waiting.clear()
+    for module in modules:
+        if module is not None:
+            module.update()

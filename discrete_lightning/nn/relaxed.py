@@ -1,0 +1,169 @@
+"""Discrete random layers: an estimator and a temperature while training, discrete and deterministic in evaluation."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.distributed import rank_generator
+from discrete_lightning.estimators import Estimator, StraightThroughGumbel
+from discrete_lightning.functional import gumbel_max, gumbel_sigmoid, one_hot
+from discrete_lightning.nn.scalar import Temperature
+
+Evaluation = Literal["mode", "draw"]
+
+
+class Relaxed(nn.Module):
+    """What RelaxedCategorical and RelaxedBernoulli share; callbacks and `relaxed` find discrete layers by this type.
+
+    Args:
+        estimator: how the gradient passes the choice.
+        temperature: a Temperature, or a number for a new one.
+        evaluation: what `eval()` gives: the most likely choice ("mode") or an exact draw ("draw").
+    """
+
+    binary: bool
+
+    def __init__(
+        self,
+        estimator: Estimator | None = None,
+        temperature: Temperature | float = 1.0,
+        evaluation: Evaluation = "mode",
+    ) -> None:
+        super().__init__()
+        if evaluation not in ("mode", "draw"):
+            raise ValueError(f"evaluation must be 'mode' or 'draw', got {evaluation!r}")
+        self.estimator = StraightThroughGumbel() if estimator is None else estimator
+        self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
+        self.evaluation = evaluation
+
+    def extra_repr(self) -> str:
+        return f"estimator={self.estimator}, evaluation={self.evaluation!r}"
+
+    def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """The discrete sample of evaluation: the mode, or an exact draw. No gradient."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """A sample of the shape and dtype of `logits`.
+
+        Noise comes from `generator`; by default from the default generator, mixed with the rank where there are several.
+        """
+        if generator is None and (self.training or self.evaluation == "draw"):
+            generator = rank_generator(logits.device)
+        if not self.training:
+            return self.discrete(logits, generator)
+        draw = self.estimator.bernoulli if self.binary else self.estimator
+        return draw(logits, self.temperature(), generator)
+
+    def expectation(self, function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+        """E[function(sample)] with the estimator's gradient (see `Estimator.expectation`); one discrete sample in eval().
+
+        Args:
+            function: samples of shape (..., B, *event) to losses of shape (..., B).
+            logits: shape (B, *event).
+
+        Returns:
+            losses of shape (B,).
+        """
+        if not self.training:
+            return function(self(logits))
+        generator = rank_generator(logits.device)
+        return self.estimator.expectation(function, logits, self.temperature(), generator, binary=self.binary)
+
+
+class RelaxedCategorical(Relaxed):
+    """Logits (..., K) to one-hot-like samples (..., K).
+
+    Training: the estimator's sample at the current temperature. Evaluation: one-hot argmax, or exact draws.
+
+    Example:
+        >>> layer = RelaxedCategorical(temperature=0.5).eval()
+        >>> layer(torch.tensor([0.1, 2.0, -1.0]))
+        tensor([0., 1., 0.])
+    """
+
+    binary = False
+
+    def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        draw = self.evaluation == "draw"
+        index = gumbel_max(logits, generator=generator) if draw else logits.detach().argmax(-1)
+        return one_hot(index, logits.detach())
+
+
+class RelaxedBernoulli(Relaxed):
+    """Log-odds to relaxed or 0/1 samples of the same shape.
+
+    Training: the estimator's binary counterpart. Evaluation: 1 where the log-odds are positive, or exact draws.
+
+    Example:
+        >>> layer = RelaxedBernoulli().eval()
+        >>> layer(torch.tensor([0.1, -2.0]))
+        tensor([1., 0.])
+    """
+
+    binary = True
+
+    def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if self.evaluation == "draw":
+            return gumbel_sigmoid(logits.detach(), hard=True, generator=generator)
+        return (logits.detach() > 0).to(logits.dtype)
+
+
+def use_estimator(module: nn.Module, estimator: Estimator) -> None:
+    """Gives every discrete layer in `module` this estimator.
+
+    Raises:
+        ValueError: if there is no such layer.
+
+    Example:
+        >>> from discrete_lightning.estimators import GumbelSoftmax
+        >>> layer = RelaxedCategorical()
+        >>> use_estimator(layer, GumbelSoftmax())
+        >>> layer.estimator
+        GumbelSoftmax()
+    """
+    layers = [layer for layer in module.modules() if isinstance(layer, Relaxed)]
+    if not layers:
+        raise ValueError(
+            f"{type(module).__name__} has no layer that samples, so the estimator {estimator} would do nothing; "
+            "leave the estimator out, or take a quantiser that samples, such as GumbelQuantizer"
+        )
+    for layer in layers:
+        layer.estimator = estimator
+
+
+@contextmanager
+def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
+    """Inside, the discrete layers of a module in eval() sample as in training; the rest stays in eval().
+
+    For measuring the gap between relaxed and discrete. Noise is repeatable, from `seed`, and the default generators are as
+    before afterwards.
+
+    Example:
+        >>> layer = RelaxedCategorical().eval()
+        >>> with relaxed(layer):
+        ...     layer.training
+        True
+        >>> layer.training
+        False
+    """
+    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed)]
+    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=_fork_type(device)):
+        torch.manual_seed(seed)
+        try:
+            for layer, _ in before:
+                layer.training = True
+            yield
+        finally:
+            for layer, training in before:
+                layer.training = training
+
+
+def _fork_type(device: torch.device) -> str:
+    return (
+        device.type if device.type != "cpu" else "cuda"
+    )  # fork_rng names the accelerator; with no devices it is unused

@@ -1,0 +1,144 @@
+"""Schedules: pure functions of a counter. A resumed run continues one exactly with no saved state."""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+
+class Schedule(ABC):
+    """Maps a counter (optimiser steps, batches or epochs: the callback's choice) to a value."""
+
+    @abstractmethod
+    def __call__(self, step: int) -> float:
+        """The value at `step` >= 0."""
+
+
+def _require(condition: bool, schedule: Schedule, rule: str) -> None:
+    if not condition:
+        raise ValueError(f"{schedule} is not a schedule: {rule}")
+
+
+def _require_finite(schedule: Schedule, *values: float) -> None:
+    _require(all(math.isfinite(value) for value in values), schedule, "its values must be finite numbers")
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same value at every step.
+
+    Example:
+        >>> Constant(0.5)(1000)
+        0.5
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        _require_finite(self, self.value)
+
+    def __call__(self, step: int) -> float:
+        return self.value
+
+
+@dataclass(frozen=True)
+class Linear(Schedule):
+    """From `start` to `end` in `steps` equal parts, `end` from then on.
+
+    Example:
+        >>> [Linear(1.0, 0.5, steps=10)(step) for step in (0, 5, 10, 99)]
+        [1.0, 0.75, 0.5, 0.5]
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _require_finite(self, self.start, self.end)
+        _require(self.steps >= 1, self, "steps must be at least 1")
+
+    def __call__(self, step: int) -> float:
+        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """From `start` to `end` along half a cosine over `steps`, `end` from then on.
+
+    Example:
+        >>> [round(Cosine(1.0, 0.0, steps=10)(step), 3) for step in (0, 5, 10)]
+        [1.0, 0.5, 0.0]
+    """
+
+    start: float
+    end: float
+    steps: int
+
+    def __post_init__(self) -> None:
+        _require_finite(self, self.start, self.end)
+        _require(self.steps >= 1, self, "steps must be at least 1")
+
+    def __call__(self, step: int) -> float:
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """max(minimum, start * exp(-rate * step)): the schedule of Jang et al. 2016, https://arxiv.org/abs/1611.01144.
+
+    Example:
+        >>> schedule = Exponential(start=1.0, rate=1e-3, minimum=0.5)
+        >>> round(schedule(100), 4), schedule(10_000)
+        (0.9048, 0.5)
+    """
+
+    start: float = 1.0
+    rate: float = 1e-4
+    minimum: float = 0.0
+
+    def __post_init__(self) -> None:
+        _require_finite(self, self.start, self.rate, self.minimum)
+        _require(self.rate >= 0, self, "rate must not be negative (the value would grow without bound)")
+
+    def __call__(self, step: int) -> float:
+        return max(self.minimum, self.start * math.exp(-self.rate * step))
+
+
+@dataclass(frozen=True)
+class Staircase(Schedule):
+    """Holds the value of another schedule for `every` steps: Jang et al. update tau every 500 or 1,000 steps.
+
+    Example:
+        >>> schedule = Staircase(Linear(1.0, 0.0, steps=100), every=10)
+        >>> schedule(19) == schedule(10)
+        True
+    """
+
+    schedule: Schedule
+    every: int
+
+    def __post_init__(self) -> None:
+        _require(self.every >= 1, self, "every must be at least 1")
+
+    def __call__(self, step: int) -> float:
+        return self.schedule(step - step % self.every)
+
+
+@dataclass(frozen=True)
+class Delayed(Schedule):
+    """Holds a schedule's first value for `steps`, then starts it.
+
+    Example:
+        >>> schedule = Delayed(Linear(1.0, 0.0, steps=10), steps=5)
+        >>> schedule(5), schedule(10)
+        (1.0, 0.5)
+    """
+
+    schedule: Schedule
+    steps: int
+
+    def __post_init__(self) -> None:
+        _require(self.steps >= 0, self, "steps must not be negative")
+
+    def __call__(self, step: int) -> float:
+        return self.schedule(max(0, step - self.steps))
