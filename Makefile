@@ -9,7 +9,7 @@ quickstart: $(VENV)/.recipes ## set up, then train a codebook on real digits (ab
 	$(BIN)/discrete-lightning fit -c vq/quickstart
 
 test: check ## set up what the tests need, then run everything
-	$(BIN)/python -m pytest -q $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST_ARGS)
 
 check: $(VENV)/.dev ## style, types and the direction of imports
 	$(BIN)/ruff check .

@@ -3,17 +3,21 @@
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 
 
 def device_name(device: str) -> str:
     """What the figures were measured on."""
-    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return (
+        torch.cuda.get_device_name()
+        if device == "cuda"
+        else f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    )
 
 
-def interleaved(contestants: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, list[float]]:
+def interleaved(contestants: Mapping[str, Callable[[], object]], rounds: int, device: str) -> dict[str, list[float]]:
     """Seconds of each contestant in each round, after two rounds of warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     for round_number in range(rounds + 2):

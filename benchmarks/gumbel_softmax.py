@@ -8,6 +8,7 @@ On a GPU, compiled: no slower.
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,11 +44,13 @@ def main() -> None:
         logits.grad = None
         (sampler(logits, 0.7, hard=hard) * weights).sum().backward()
 
-    print(f"{arguments.shape[0]:,} x {arguments.shape[1]} float32, {device_name(device)}, compiled: {arguments.compile}")
+    print(
+        f"{arguments.shape[0]:,} x {arguments.shape[1]} float32, {device_name(device)}, compiled: {arguments.compile}"
+    )
     print(f"{'':32}{'torch':>10}{'ours':>10}{'speed-up':>10}")
     for hard in (False, True):
         for label, run in (("forward", forward), ("forward + backward", both)):
-            contestants = {name: lambda s=s, run=run, hard=hard: run(s, hard) for name, s in samplers.items()}
+            contestants = {name: partial(run, sampler, hard) for name, sampler in samplers.items()}
             times = interleaved(contestants, arguments.rounds, device)
             name = f"{'hard' if hard else 'soft'}, {label}"
             print(

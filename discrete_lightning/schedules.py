@@ -99,6 +99,7 @@ class Exponential(Schedule):
     def __post_init__(self) -> None:
         _require_finite(self, self.start, self.rate, self.minimum)
         _require(self.rate >= 0, self, "rate must not be negative (the value would grow without bound)")
+        _require(self.start >= self.minimum, self, "start must not be below minimum (nothing would decay)")
 
     def __call__(self, step: int) -> float:
         return max(self.minimum, self.start * math.exp(-self.rate * step))

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import gumbel_max, gumbel_sigmoid, one_hot, softmax, straight_through
+from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid, softmax, straight_through
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class StraightThrough(Estimator):
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         probabilities = softmax(logits, tau).to(logits.dtype)
-        return straight_through(one_hot(gumbel_max(logits, generator=generator), logits), probabilities)
+        return straight_through(categorical_one_hot(logits, generator=generator), probabilities)
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         draw = gumbel_sigmoid(logits.detach(), 1.0, hard=True, generator=generator)

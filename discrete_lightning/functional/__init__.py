@@ -10,7 +10,7 @@ from discrete_lightning.functional.entropy import (
     kl_to_uniform,
     perplexity,
 )
-from discrete_lightning.functional.gumbel import exponential_noise, gumbel_max, gumbel_noise
+from discrete_lightning.functional.gumbel import categorical_one_hot, exponential_noise, gumbel_max, gumbel_noise
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax, softmax
 from discrete_lightning.functional.kmeans import kmeans
@@ -20,6 +20,7 @@ from discrete_lightning.functional.straight_through import one_hot, straight_thr
 __all__ = [
     "binary_entropy",
     "binary_kl_to_uniform",
+    "categorical_one_hot",
     "code_statistics",
     "codes_from_statistics",
     "commitment_loss",

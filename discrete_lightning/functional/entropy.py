@@ -84,8 +84,8 @@ def perplexity(counts: Tensor) -> Tensor:
         >>> perplexity(torch.tensor([[5, 5, 0, 0], [0, 0, 0, 0]]))
         tensor([2., 0.])
     """
-    weights = counts.double()
+    weights = counts.float()
     total = weights.sum(-1, keepdim=True)
-    p = weights / total.clamp_min(1e-300)
+    p = weights / total.clamp_min(torch.finfo(torch.float32).tiny)
     nats = torch.special.entr(p).sum(-1)
-    return torch.where(total.squeeze(-1) > 0, nats.exp(), 0.0).float()
+    return torch.where(total.squeeze(-1) > 0, nats.exp(), 0.0)

@@ -32,11 +32,13 @@ def _noise(
     shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`."""
-    if is_traced():  # the compiler fuses its own counter-based generator; vmap draws one noise an example
+    if not is_traced():
+        noise = torch.empty(shape, device=device, dtype=torch.float32)
+    # The compiler fuses its own counter-based generator, vmap draws one noise an example, other devices lack 64-bit draws.
+    if is_traced() or noise.device.type not in ("cpu", "cuda"):
         uniform = torch.rand(shape, device=device, dtype=torch.float32, generator=generator)
         exponential = -torch.log1p(-uniform.clamp(2.0**-32, 1.0 - 2.0**-23))
         return -exponential.log() if log else exponential
-    noise = torch.empty(shape, device=device, dtype=torch.float32)
     flat = noise.view(-1)
     for block in flat.split(_BLOCK) if flat.device.type == "cpu" else (flat,):
         _fill_exponential_(block, generator)
@@ -110,6 +112,35 @@ def gumbel_max(logits: Tensor, *, dim: int = -1, generator: torch.Generator | No
     best, index = perturbed.max(dim)
     check_rows(best.sub(best).unsqueeze(dim), logits, dim)  # inf - inf and nan - nan are nan
     return index
+
+
+def categorical_one_hot(logits: Tensor, *, dim: int = -1, generator: torch.Generator | None = None) -> Tensor:
+    """Exact one-hot draws from Categorical(softmax(logits)): gumbel_max as vectors, of the shape and dtype of `logits`.
+
+    Example:
+        >>> categorical_one_hot(torch.tensor([0.0, -torch.inf]))
+        tensor([1., 0.])
+    """
+    return gumbel_max_one_hot(perturb(logits.detach(), generator), logits, dim)
+
+
+def gumbel_max_one_hot(perturbed: Tensor, like: Tensor, dim: int = -1) -> Tensor:
+    """One-hot argmax of perturbed logits, in the dtype of `like`. A row without a distribution stays NaN, no valid choice.
+
+    Args:
+        perturbed: logits with Gumbel noise added, float32. The argmax is taken of these, since softmax values can tie.
+        like: gives dtype and device; of the same shape.
+        dim: dimension of the categories.
+
+    Example:
+        >>> gumbel_max_one_hot(torch.tensor([[0.0, 2.0, 1.0], [0.0, torch.nan, 1.0]]), torch.empty(2, 3))
+        tensor([[0., 1., 0.],
+                [0., nan, 0.]])
+    """
+    best, index = perturbed.detach().max(dim, keepdim=True)
+    one = (best - best + 1.0).to(like.dtype)  # inf - inf and nan - nan are nan
+    zeros = torch.zeros_like(like, memory_format=torch.contiguous_format, requires_grad=False)
+    return zeros.scatter_(dim, index, one)
 
 
 def perturb(logits: Tensor, generator: torch.Generator | None) -> Tensor:

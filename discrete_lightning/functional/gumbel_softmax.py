@@ -6,10 +6,10 @@ y = softmax((logits + G) / tau),  G ~ Gumbel;    hard: one-hot argmax(logits + G
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_rows, check_tau
+from discrete_lightning.functional._checks import check_rows, check_tau, is_traced
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel import perturb
-from discrete_lightning.functional.straight_through import one_hot, straight_through
+from discrete_lightning.functional.gumbel import gumbel_max_one_hot, perturb
+from discrete_lightning.functional.straight_through import straight_through
 
 
 def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
@@ -69,9 +69,9 @@ def gumbel_softmax(
     if not logits.shape[dim]:
         raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
     perturbed = perturb(logits, generator)
-    soft = softmax(perturbed, tau, dim)
-    if not hard:
-        return soft.to(logits.dtype)
-    # The argmax is taken of the perturbed logits, not of the softmax: at a high tau softmax values tie.
-    index = perturbed.detach().max(dim).indices
-    return straight_through(one_hot(index, logits, dim), soft.to(logits.dtype))
+    vertex = gumbel_max_one_hot(perturbed, logits, dim) if hard else None
+    if not isinstance(tau, Tensor) and not is_traced():
+        check_tau(tau)
+        perturbed, tau = perturbed.div_(tau), 1.0  # in place: fresh memory costs more than the division
+    soft = softmax(perturbed, tau, dim).to(logits.dtype)
+    return soft if vertex is None else straight_through(vertex, soft)

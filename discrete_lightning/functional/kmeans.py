@@ -36,7 +36,11 @@ def kmeans(
             [torch.randperm(len(vectors), generator=generator) for _ in range(-(-count // len(vectors)))]
         )[:count]
         picked = vectors[order.to(vectors.device)]
-        jitter = torch.randn(picked.shape, generator=generator).to(vectors) * 1e-3 * vectors.std(0, correction=0)
+        jitter = (
+            torch.randn(picked.shape, generator=generator, dtype=torch.float32).to(vectors.device)
+            * 1e-3
+            * vectors.std(0, correction=0)
+        )
         jitter[: len(vectors)] = 0  # only repeated vectors need telling apart
         return picked + jitter
 

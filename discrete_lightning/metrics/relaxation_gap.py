@@ -23,7 +23,7 @@ class RelaxationGap(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("examples", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, relaxed: Tensor, discrete: Tensor) -> None:
@@ -32,8 +32,8 @@ class RelaxationGap(Metric):
             raise ValueError(
                 f"losses of the same examples are compared: {tuple(relaxed.shape)}, {tuple(discrete.shape)}"
             )
-        self.total += (discrete.detach().double() - relaxed.detach().double()).sum()
+        self.total += (discrete.detach().float() - relaxed.detach().float()).sum()
         self.examples += relaxed.numel()
 
     def compute(self) -> Tensor:
-        return (self.total / self.examples).float()
+        return self.total / self.examples

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import gumbel_max, one_hot
+from discrete_lightning.functional import categorical_one_hot
 from discrete_lightning.losses import kl_to_prior
 from discrete_lightning.models.discrete_vae import DiscreteVAE
 from discrete_lightning.nn import RelaxedCategorical
@@ -55,7 +55,7 @@ class CategoricalVAE(DiscreteVAE):
         return self.log_prior - (sample.float() * log_q).sum((-2, -1))
 
     def draw(self, logits: Tensor, generator: torch.Generator) -> Tensor:
-        return one_hot(gumbel_max(logits, generator=generator), logits.detach())
+        return categorical_one_hot(logits, generator=generator)
 
     def codes(self, sample: Tensor) -> Tensor:
         return sample.argmax(-1)

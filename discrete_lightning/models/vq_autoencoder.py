@@ -108,7 +108,8 @@ class VQAutoencoder(LightningModule):
         loss = self.loss(output, images)
         quantized = output.quantized
         self.log("train/loss", loss, prog_bar=True)
-        if self.trainer._logger_connector.should_update_logs:  # the rest only for the rows that get written
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.global_step + 1) % every == 0:  # the rest for the rows that get written
             counts = torch.bincount(quantized.indices.flatten(), minlength=self.quantizer.num_codes)
             self.log("train/perplexity", perplexity(counts), prog_bar=True)
             self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())

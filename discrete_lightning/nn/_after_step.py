@@ -26,7 +26,7 @@ def call_after_step(module: _Updatable) -> None:
     _waiting.setdefault(id(module), weakref.ref(module))
 
 
-def _run(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+def _run(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
     modules = [reference() for reference in _waiting.values()]
     _waiting.clear()
     for module in modules:

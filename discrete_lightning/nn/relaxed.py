@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
-from discrete_lightning.functional import gumbel_max, gumbel_sigmoid, one_hot
+from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid, one_hot
 from discrete_lightning.nn.scalar import Temperature
 
 Evaluation = Literal["mode", "draw"]
@@ -88,9 +88,9 @@ class RelaxedCategorical(Relaxed):
     binary = False
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        draw = self.evaluation == "draw"
-        index = gumbel_max(logits, generator=generator) if draw else logits.detach().argmax(-1)
-        return one_hot(index, logits.detach())
+        if self.evaluation == "draw":
+            return categorical_one_hot(logits, generator=generator)
+        return one_hot(logits.detach().argmax(-1), logits.detach())
 
 
 class RelaxedBernoulli(Relaxed):

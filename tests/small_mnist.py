@@ -1,0 +1,48 @@
+"""A small made-up MNIST and Fashion-MNIST on disk, and the options that make every config run on it for a few batches."""
+
+import gzip
+import struct
+from pathlib import Path
+
+import torch
+import yaml
+
+from discrete_lightning.cli.catalog import config_names, config_root
+
+CONFIGS = config_names()
+
+
+def write_small_mnist(root: Path) -> Path:
+    """90 training and 20 test images under root/mnist and root/fashion-mnist."""
+    generator = torch.Generator().manual_seed(0)
+    for folder in (root / "mnist", root / "fashion-mnist"):
+        folder.mkdir(parents=True)
+        for part, count in (("train", 90), ("t10k", 20)):
+            images = torch.rand(count, 28, 28, generator=generator).pow(3).mul(255).byte()
+            labels = (torch.arange(count) % 10).byte()
+            for name, values in (("images-idx3", images), ("labels-idx1", labels)):
+                header = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", size) for size in values.shape)
+                content = header + bytes(values.flatten().tolist())
+                (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    return root
+
+
+def few_batches(config: str, data: Path, runs: Path) -> list[str]:
+    """Arguments after `fit -c CONFIG`: the config as it stands, on little data, for a few batches."""
+    parsed = yaml.safe_load((config_root() / f"{config}.yaml").read_text())
+    options = [
+        f"--run_root={runs}",
+        "--trainer.max_epochs=1",
+        "--trainer.check_val_every_n_epoch=1",
+        "--trainer.limit_train_batches=3",
+        "--trainer.limit_val_batches=1",
+        "--trainer.limit_test_batches=1",
+        "--trainer.log_every_n_steps=1",
+        "--data.batch_size=8",
+        "--wandb.enabled=false",
+    ]
+    if "bound_samples" in parsed["model"]["init_args"]:
+        options.append("--model.bound_samples=10")
+    if parsed["data"]["class_path"] != "Digits":
+        options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]
+    return options

@@ -1,0 +1,93 @@
+"""Every config that ships: parsed, built and run for a few batches, in the three ways people run them."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from discrete_lightning.cli import main
+from discrete_lightning.cli.catalog import config_root, describe
+from tests.small_mnist import CONFIGS, few_batches, write_small_mnist
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_small_mnist(tmp_path_factory.mktemp("data"))
+
+
+def only_run(root: Path) -> Path:
+    folders = [path.parent for path in root.rglob("config.yaml")]
+    assert len(folders) == 1, folders
+    return folders[0]
+
+
+def test_the_configs_of_the_foundation_are_there() -> None:
+    expected = {"vq/quickstart", "vq/mnist_gumbel", "vq/mnist_ema", "vq/fashion_gumbel"}
+    assert expected | {"vae/mnist_categorical", "vae/mnist_binary"} <= set(CONFIGS)
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_first_line_describes_the_config(config: str) -> None:
+    assert len(describe(config_root() / f"{config}.yaml")) > 20
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_runs_as_it_stands(config: str, data: Path, tmp_path: Path) -> None:
+    assert main(["fit", "-c", config, *few_batches(config, data, tmp_path)]) == 0
+    run = only_run(tmp_path)
+    assert (run / "metrics.csv").stat().st_size and (run / "checkpoints" / "last.ckpt").exists()
+    assert (run / "reconstructions.png").exists()
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
+    options = [*few_batches(config, data, tmp_path), "--trainer.precision=bf16-true"]
+    assert main(["fit", "-c", config, *options]) == 0
+    state = torch.load(only_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    dtypes = {key: value.dtype for key, value in state.items() if value.is_floating_point()}
+    assert dtypes["encoder.0.weight"] == torch.bfloat16
+    statistics = ("codes", "counts", "sums") if config == "vq/mnist_ema" else ()
+    kept = [key for key in dtypes if key.endswith((".value", *statistics))]
+    assert kept
+    assert {dtypes[key] for key in kept} == {torch.float32}, kept
+
+
+def test_all_run_on_two_ranks_under_bf16_mixed(data: Path, tmp_path: Path) -> None:
+    """Two processes as torchrun starts them, each running every config in turn, so that torch is imported only twice."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    shared = os.environ | {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "LOCAL_WORLD_SIZE": "2",
+        "NODE_RANK": "0",
+        "GROUP_RANK": "0",
+        "TORCHELASTIC_RUN_ID": "test",
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": os.getcwd(),
+    }
+    command = [sys.executable, "-m", "tests.all_configs", str(data), str(tmp_path)]
+    ranks = [
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    outputs = [process.communicate(timeout=280)[0] for process in ranks]
+    assert [process.returncode for process in ranks] == [0, 0], "\n".join(outputs)
+    for config in CONFIGS:
+        run = only_run(tmp_path / config.replace("/", "-"))  # one folder for both ranks
+        assert (run / "metrics.csv").stat().st_size
+    digests = [[line for line in output.splitlines() if line.startswith("digest ")] for output in outputs]
+    assert len(digests[0]) == len(CONFIGS)
+    assert digests[0] == digests[1]  # the same weights, codebooks and temperatures on both ranks, bit for bit
