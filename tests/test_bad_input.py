@@ -46,7 +46,13 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int)
     ],
 )
 def test_one_error_and_nothing_left(
-    config: str, option: str, code: int, words: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: str,
+    option: str,
+    code: int,
+    words: list[str],
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     runs = tmp_path / "runs"
     line = refused(["fit", "-c", config, *few_batches(config, data, runs), option], capsys, code)

@@ -39,7 +39,8 @@ def test_first_line_describes_the_config(config: str) -> None:
 def test_runs_as_it_stands(config: str, data: Path, tmp_path: Path) -> None:
     assert main(["fit", "-c", config, *few_batches(config, data, tmp_path)]) == 0
     run = only_run(tmp_path)
-    assert (run / "metrics.csv").stat().st_size and (run / "checkpoints" / "last.ckpt").exists()
+    assert (run / "metrics.csv").stat().st_size
+    assert (run / "checkpoints" / "last.ckpt").exists()
     assert (run / "reconstructions.png").exists()
 
 

@@ -39,7 +39,7 @@ class ScalarAnnealing(Callback):
     ) -> None:
         if count not in ("optimizer_steps", "batches", "epochs"):
             raise ValueError(f"count must be 'optimizer_steps', 'batches' or 'epochs', got {count!r}")
-        self.schedule, self.count, self.log = schedule, count, log
+        self.schedule, self.count, self.log_values = schedule, count, log  # Lightning takes `log` for itself
         self.only = [only] if isinstance(only, str) else only
 
     def scalars(self, module: nn.Module) -> dict[str, Scalar]:
@@ -104,7 +104,7 @@ class ScalarAnnealing(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._set(trainer, batch_idx)
-        if self.log:
+        if self.log_values:
             for name, scalar in self._logged.items():
                 pl_module.log(name, scalar(), prog_bar=name == "temperature", on_step=True, on_epoch=False)
 

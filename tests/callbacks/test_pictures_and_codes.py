@@ -98,7 +98,7 @@ def test_says_what_it_misses(tmp_path: Path, callback: Any) -> None:
 
     model = Other()
     model.book = nn.Identity()  # type: ignore[assignment]
-    with pytest.raises((ValueError, TypeError), match="Other.*leave"):
+    with pytest.raises((ValueError, TypeError), match=r"Other.*leave"):
         trainer(tmp_path, callback).fit(model, images(), images())
 
 

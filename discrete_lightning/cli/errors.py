@@ -1,0 +1,22 @@
+"""The one error of the command line."""
+
+MISUSE = 2  # the command line or a config cannot be understood
+FAILURE = 1  # it was understood and could not be done
+INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
+TERMINATED = 143  # 128 + SIGTERM
+
+
+class CliError(Exception):
+    """Printed as `error: message`, without a traceback; the process exits with `code`.
+
+    The message says what was asked, what was there, and what to do.
+    """
+
+    def __init__(self, message: str, code: int = FAILURE) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def one_line(text: object) -> str:
+    """`text` as a string with every run of white space, line breaks included, made one space."""
+    return " ".join(str(text).split())

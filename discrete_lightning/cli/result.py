@@ -1,0 +1,34 @@
+"""What is printed at the end of a run."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from discrete_lightning.cli.run_folder import files
+
+
+def print_metrics(results: Sequence[Mapping[str, float]]) -> None:
+    """A table titled "result" of everything the module logged, if it logged anything."""
+    metrics = {name: value for result in results for name, value in result.items()}
+    if not metrics:
+        return
+    table = Table(title="result")
+    table.add_column("metric", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
+    for name, value in metrics.items():
+        table.add_row(name, f"{value:.6g}")
+    Console().print(table)
+
+
+def print_run(folder: Path | None, seconds: float) -> None:
+    """The wall time, then the run's folder and the files in it, one a line."""
+    minutes, rest = divmod(seconds, 60)
+    print(f"time: {int(minutes)} min {rest:.0f} s" if minutes else f"time: {rest:.1f} s")
+    if folder is None:
+        print("fast_dev_run: nothing was written")
+        return
+    print(f"run: {folder}")
+    for name in files(folder):
+        print(f"  {name}")

@@ -1,0 +1,134 @@
+import errno
+from pathlib import Path
+
+import pytest
+
+from tests.cli.outcome import Cli
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model.learning_rat", "1"], "Toy has no option 'learning_rat'; did you mean 'learning_rate'?"),
+        (["--model.init_args.learning_rat=1"], "Toy has no option 'learning_rat'; did you mean 'learning_rate'?"),
+        (["--model.choice.scal=1"], "Scaled has no option 'scal'; did you mean 'scale'?"),
+        (["--trainer.max_epoch", "3"], "Trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        (["--data.row=3"], "ToyData has no option 'row'; did you mean 'rows'?"),
+        (["--temperature.cout", "epochs"], "TemperatureAnnealing has no option 'temperature.cout'; did you mean"),
+        (["--temprature.count=epochs"], "`fit` has no option 'temprature.count'; did you mean 'temperature.count'?"),
+        (["--model.width", "wide"], "model: 'tests.cli.toy.Toy': width: Expected a int. Got value: wide"),
+        (["--model", "Toi"], "model: there is no class 'Toi'; did you mean Toy?"),
+        (["--model.choice", "Scalde"], "there is no class 'Scalde'"),
+        (["--temperature.schedule", "Exponentail"], "there is no class 'Exponentail'; did you mean Exponential?"),
+        (["--trainer.callbacks+=EarlyStoping"], "did you mean EarlyStopping?"),
+        (["--temperature.count=epochs"], "temperature has options but no schedule"),
+        (["--trainer.limit_val_batches=${model.nothing}"], "the config cannot be resolved"),
+    ],
+)
+def test_a_typo_on_the_command_line(toy: Cli, arguments: list[str], expected: str) -> None:
+    outcome = toy("fit", *arguments)
+    assert outcome.code == 2
+    assert expected in outcome.error
+    assert len(outcome.error) < 400
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            "model: {class_path: tests.cli.toy.Toy, init_args: {widht: 1}}",
+            "Toy has no option 'widht'; did you mean 'width'?",
+        ),
+        ("trainer: {max_epoch: 1}", "Trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        ("temprature: {count: epochs}", "`fit` has no option 'temprature.count'; did you mean 'temperature.count'?"),
+        (
+            "temperature: {schedule: {class_path: Exponential, init_args: {start: 1, rat: 1}}}",
+            "Exponential has no option 'rat'; did you mean 'rate'?",
+        ),
+    ],
+)
+def test_a_typo_in_a_config(toy: Cli, config: str, expected: str) -> None:
+    Path("typo.yaml").write_text(config)
+    outcome = toy("fit", "-c", "typo.yaml")
+    assert outcome.code == 2
+    assert expected in outcome.error
+
+
+def test_nothing_to_run(cli: Cli) -> None:
+    outcome = cli("fit")
+    assert outcome.code == 2
+    assert "nothing says which model to use: give a config with -c" in outcome.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model.width=0"], "Toy: width must be at least 1, got 0"),
+        (["--model.choice.scale=-1"], "Scaled: scale must be positive, got -1.0"),
+        (
+            [
+                "--temperature.schedule=Exponential",
+                "--temperature.schedule.start=.nan",
+                "--temperature.schedule.rate=1",
+            ],
+            "Exponential",
+        ),
+        (["--trainer.accelerator=abacus"], "Trainer: "),
+        (["--trainer.callbacks+=ModelCheckpoint", "--trainer.enable_checkpointing=false"], "Trainer"),
+    ],
+)
+def test_a_value_that_a_class_refuses(toy: Cli, arguments: list[str], expected: str) -> None:
+    outcome = toy("fit", *arguments)
+    assert outcome.code == 1
+    assert outcome.error.startswith(expected)
+    assert not list(Path().glob("runs/*"))
+
+
+def test_setup_that_fails_leaves_no_run(toy: Cli) -> None:
+    outcome = toy("fit", "--data.missing=true")
+    assert outcome.code == 1
+    assert outcome.error == "ToyData: No such file or directory: rows.npz"
+    assert not list(Path().glob("runs/*"))
+
+
+def test_a_temperature_for_a_model_without_one(toy: Cli) -> None:
+    outcome = toy("fit", "--temperature.schedule=Constant", "--temperature.schedule.value=1")
+    assert outcome.code == 1
+    assert "TemperatureAnnealing" in outcome.error
+    assert outcome.error.endswith("(on the command line: --temperature.schedule null)")
+    assert not list(Path().glob("runs/*"))
+
+
+def test_a_temperature_can_be_left_out(toy: Cli) -> None:
+    Path("warm.yaml").write_text("temperature: {schedule: {class_path: Constant, init_args: {value: 1.0}}}")
+    assert toy("check", "-c", "warm.yaml", "--temperature.schedule", "null").code == 0
+
+
+def test_a_root_that_is_a_file(toy: Cli) -> None:
+    Path("taken").touch()
+    outcome = toy("fit", "--run_root", "taken")
+    assert outcome.code == 1
+    assert "taken" in outcome.error
+    assert "--run_root" in outcome.error
+
+
+def test_a_root_that_cannot_be_written(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:  # as a user who is not root sees it
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    outcome = toy("fit", "--run_root", "locked")
+    assert outcome.code == 1
+    assert "the run folder cannot be made: Permission denied: locked/toy/" in outcome.error
+
+
+def test_a_bug_keeps_its_traceback(toy: Cli) -> None:
+    with pytest.raises(ZeroDivisionError, match="asked for"):
+        toy("fit", "--model.fail_at=0", "--model.failure=bug")
+
+
+def test_traceback_on_demand(toy: Cli) -> None:
+    outcome = toy("fit", "--traceback", "--model.width=0")
+    assert "Traceback" in outcome.err
+    assert outcome.err.endswith("error: Toy: width must be at least 1, got 0\n")
