@@ -40,12 +40,17 @@ def all_reduce_sum(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def all_gather_rows(x: Tensor) -> Tensor:
-    """Rows of all ranks, in the order of ranks: (N, ...) on each rank gives (world_size * N, ...). Equal N everywhere."""
+    """Rows of all ranks, in the order of ranks: (N_r, ...) on each rank gives (sum of N_r, ...). N_r may differ, and be 0."""
     if world_size() == 1:
         return x.detach()
-    rows = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(world_size())]
-    dist.all_gather(rows, x.detach().contiguous())
-    return torch.cat(rows)
+    counts = [torch.zeros(1, dtype=torch.int64, device=x.device) for _ in range(world_size())]
+    dist.all_gather(counts, torch.tensor([len(x)], device=x.device))
+    sizes = [int(count) for count in counts]
+    padded = x.new_zeros(max(sizes), *x.shape[1:])
+    padded[: len(x)] = x.detach()
+    rows = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(rows, padded)
+    return torch.cat([part[:size] for part, size in zip(rows, sizes, strict=True)])
 
 
 @torch.no_grad()

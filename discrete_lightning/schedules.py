@@ -58,7 +58,9 @@ class Linear(Schedule):
         _require(self.steps >= 1, self, "steps must be at least 1")
 
     def __call__(self, step: int) -> float:
-        return self.start + (self.end - self.start) * min(step / self.steps, 1.0)
+        if step >= self.steps:
+            return self.end  # to the bit
+        return self.start + (self.end - self.start) * (step / self.steps)
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,9 @@ class Cosine(Schedule):
         _require(self.steps >= 1, self, "steps must be at least 1")
 
     def __call__(self, step: int) -> float:
-        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * min(step / self.steps, 1.0)))
+        if step <= 0 or step >= self.steps:
+            return self.end if step > 0 else self.start  # to the bit
+        return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from discrete_lightning.callbacks.annealing import ScalarAnnealing, TemperatureAnnealing, WeightAnnealing
 from discrete_lightning.callbacks.code_writer import CodeWriter
 from discrete_lightning.callbacks.codebook_monitor import CodebookMonitor
+from discrete_lightning.callbacks.gradient_probe import GradientProbe
 from discrete_lightning.callbacks.reconstructions import Reconstructions
 
 __all__ = [
     "CodeWriter",
     "CodebookMonitor",
+    "GradientProbe",
     "Reconstructions",
     "ScalarAnnealing",
     "TemperatureAnnealing",

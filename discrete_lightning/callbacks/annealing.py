@@ -84,10 +84,6 @@ class ScalarAnnealing(Callback):
             except ValueError as error:
                 raise ValueError(f"{self.schedule} at {self.count} {step}: {error}") from None
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self.scalars(pl_module)  # an error here comes before any training
-
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = self.scalars(pl_module)
         kind = self.kind.__name__.lower()
@@ -100,6 +96,9 @@ class ScalarAnnealing(Callback):
         ]
         holders = [pl_module, *(average.module for average in averages)]
         self._held = [scalar for holder in holders for scalar in self.scalars(holder).values()]
+
+    # Not in on_fit_start, which comes before a checkpoint's counters are restored.
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._set(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -119,7 +118,7 @@ class TemperatureAnnealing(ScalarAnnealing):
         log: whether to log.
 
     Raises:
-        ValueError: in setup, if the module holds no temperature to set; when the schedule gives one that is not positive.
+        ValueError: before training, if the module holds no temperature to set; later, if the schedule gives one <= 0.
 
     Example:
         >>> from discrete_lightning.schedules import Exponential, Staircase

@@ -1,8 +1,23 @@
 """Gradient estimators for discrete choices: small frozen dataclasses over `functional`, which a config names by one word."""
 
 from discrete_lightning.estimators.base import Estimator
+from discrete_lightning.estimators.disarm import DisARM
+from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
+from discrete_lightning.estimators.gumbel_rao import GumbelRao
 from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
+from discrete_lightning.estimators.leave_one_out import LeaveOneOut
+from discrete_lightning.estimators.reinmax import ReinMax
 from discrete_lightning.estimators.straight_through import StraightThrough
 from discrete_lightning.estimators.straight_through_gumbel import StraightThroughGumbel
 
-__all__ = ["Estimator", "GumbelSoftmax", "StraightThrough", "StraightThroughGumbel"]
+__all__ = [
+    "DisARM",
+    "Estimator",
+    "GappedStraightThrough",
+    "GumbelRao",
+    "GumbelSoftmax",
+    "LeaveOneOut",
+    "ReinMax",
+    "StraightThrough",
+    "StraightThroughGumbel",
+]

@@ -1,13 +1,13 @@
 """What every gradient estimator is: logits and a temperature in, a one-hot-like sample out."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 
-class Estimator(ABC):
+class Estimator:
     """A way to send a gradient through a discrete choice. Subclasses are frozen dataclasses: hashable and picklable.
 
     An estimator is used in one of two ways. Calling it gives a sample that carries its gradient, for the estimators that
@@ -19,9 +19,16 @@ class Estimator(ABC):
     (score function, leave-one-out): a model written with it works with every estimator.
 
         loss = estimator.expectation(f, logits, tau)
+
+    Attributes:
+        pathwise: whether calling it gives samples that carry a gradient. The others serve by `expectation` only, and a layer
+            that needs samples refuses them when it is built.
+        categorical: whether it serves categorical variables (all serve binary ones).
     """
 
-    @abstractmethod
+    pathwise: ClassVar[bool] = True
+    categorical: ClassVar[bool] = True
+
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.
 
@@ -32,11 +39,21 @@ class Estimator(ABC):
 
         Returns:
             Sample of the shape and dtype of `logits`.
-        """
 
-    @abstractmethod
+        Raises:
+            TypeError: if the estimator needs the loss's value.
+        """
+        raise TypeError(
+            f"{type(self).__name__} needs the loss's value, so a sample alone carries no gradient: write the loss as a "
+            "function of the sample and use estimator.expectation(function, logits, tau)"
+        )
+
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1."""
+        """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1.
+
+        By default that of the two categories of logits `logits` and 0.
+        """
+        return self(torch.stack([logits, torch.zeros_like(logits)], -1), tau, generator)[..., 0]
 
     def expectation(
         self,

@@ -6,7 +6,15 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid, softmax, straight_through
+from discrete_lightning.functional import (
+    categorical,
+    check_tau,
+    float32,
+    gumbel_sigmoid,
+    softmax,
+    straight_through,
+    straight_through_one_hot,
+)
 
 
 @dataclass(frozen=True)
@@ -15,17 +23,37 @@ class StraightThrough(Estimator):
 
     With tau = 1 its mean is the exact gradient of every function that is linear in the sample.
 
+    Args:
+        backward_tau: decouples the two temperatures (https://arxiv.org/abs/2410.13331): forward D ~ softmax(logits / tau),
+            backward softmax(logits / backward_tau). None: forward at 1, backward at tau.
+
     Example:
         >>> _ = torch.manual_seed(0)
         >>> StraightThrough()(torch.zeros(5)).sum()
         tensor(1.)
     """
 
+    backward_tau: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.backward_tau is not None and not 0 < self.backward_tau < float("inf"):
+            raise ValueError(f"StraightThrough: backward_tau must be positive and finite, got {self.backward_tau}")
+
+    def _temperatures(self, tau: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
+        return (1.0, tau) if self.backward_tau is None else (tau, self.backward_tau)
+
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        probabilities = softmax(logits, tau).to(logits.dtype)
-        return straight_through(categorical_one_hot(logits, generator=generator), probabilities)
+        forward, backward = self._temperatures(tau)
+        soft = softmax(logits, backward)
+        same = isinstance(tau, float | int) and tau == 1 and self.backward_tau is None
+        with torch.no_grad():
+            index = categorical(soft if same else softmax(logits, forward), generator=generator)
+        return straight_through_one_hot(index, soft.to(logits.dtype), soft[..., 0])
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        draw = gumbel_sigmoid(logits.detach(), 1.0, hard=True, generator=generator)
-        bounded = logits.float().clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
-        return straight_through(draw, torch.sigmoid(bounded / tau).to(logits.dtype))
+        check_tau(tau)
+        forward, backward = self._temperatures(tau)
+        with torch.no_grad():
+            draw = gumbel_sigmoid(logits / forward, hard=True, generator=generator)
+        bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
+        return straight_through(draw, torch.sigmoid(bounded / backward).to(logits.dtype))

@@ -1,6 +1,10 @@
 """Pure tensor functions: torch only, no state, nothing of Lightning. One method a file, the paper first."""
 
+from discrete_lightning.functional._checks import check_elements, check_tau
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.commitment import commitment_loss
+from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.ema import code_statistics, codes_from_statistics, ema_update_
 from discrete_lightning.functional.entropy import (
     binary_entropy,
@@ -10,34 +14,57 @@ from discrete_lightning.functional.entropy import (
     kl_to_uniform,
     perplexity,
 )
-from discrete_lightning.functional.gumbel import categorical_one_hot, exponential_noise, gumbel_max, gumbel_noise
+from discrete_lightning.functional.gapped_straight_through import gapped_straight_through
+from discrete_lightning.functional.gumbel import (
+    argmax_one_hot,
+    categorical_one_hot,
+    exponential_noise,
+    gumbel_max,
+    gumbel_noise,
+)
+from discrete_lightning.functional.gumbel_rao import conditional_gumbel, gumbel_rao
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax, softmax
 from discrete_lightning.functional.kmeans import kmeans
+from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.nearest_code import nearest_code
-from discrete_lightning.functional.straight_through import one_hot, straight_through
+from discrete_lightning.functional.reinmax import reinmax
+from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 
 __all__ = [
+    "antithetic_bernoulli",
+    "argmax_one_hot",
     "binary_entropy",
     "binary_kl_to_uniform",
+    "categorical",
     "categorical_one_hot",
+    "check_elements",
+    "check_tau",
     "code_statistics",
     "codes_from_statistics",
     "commitment_loss",
+    "conditional_gumbel",
+    "disarm",
     "ema_update_",
     "entropy",
     "exponential_noise",
+    "float32",
+    "gapped_straight_through",
     "gumbel_max",
     "gumbel_noise",
+    "gumbel_rao",
     "gumbel_sigmoid",
     "gumbel_softmax",
     "kl_divergence",
     "kl_to_uniform",
     "kmeans",
+    "leave_one_out",
     "logistic_noise",
     "nearest_code",
     "one_hot",
     "perplexity",
+    "reinmax",
     "softmax",
     "straight_through",
+    "straight_through_one_hot",
 ]

@@ -14,6 +14,8 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_rows, is_traced
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import uniform
+from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest uniform below 1, where E would be inf
 _BLOCK = 1 << 18  # on the CPU noise is made in blocks that stay in the cache: half the time of one pass after another
@@ -36,8 +38,8 @@ def _noise(
         noise = torch.empty(shape, device=device, dtype=torch.float32)
     # The compiler fuses its own counter-based generator, vmap draws one noise an example, other devices lack 64-bit draws.
     if is_traced() or noise.device.type not in ("cpu", "cuda"):
-        uniform = torch.rand(shape, device=device, dtype=torch.float32, generator=generator)
-        exponential = -torch.log1p(-uniform.clamp(2.0**-32, 1.0 - 2.0**-23))
+        u = uniform(shape, dtype=torch.float32, device=device, generator=generator)
+        exponential = -torch.log1p(-u.clamp(2.0**-32, 1.0 - 2.0**-23))
         return -exponential.log() if log else exponential
     flat = noise.view(-1)
     for block in flat.split(_BLOCK) if flat.device.type == "cpu" else (flat,):
@@ -117,30 +119,36 @@ def gumbel_max(logits: Tensor, *, dim: int = -1, generator: torch.Generator | No
 def categorical_one_hot(logits: Tensor, *, dim: int = -1, generator: torch.Generator | None = None) -> Tensor:
     """Exact one-hot draws from Categorical(softmax(logits)): gumbel_max as vectors, of the shape and dtype of `logits`.
 
+    Raises:
+        ValueError: if a row holds NaN or +inf, or nothing but -inf.
+
     Example:
         >>> categorical_one_hot(torch.tensor([0.0, -torch.inf]))
         tensor([1., 0.])
     """
-    return gumbel_max_one_hot(perturb(logits.detach(), generator), logits, dim)
+    return argmax_one_hot(perturb(logits.detach(), generator), logits.detach(), dim)
 
 
-def gumbel_max_one_hot(perturbed: Tensor, like: Tensor, dim: int = -1) -> Tensor:
-    """One-hot argmax of perturbed logits, in the dtype of `like`. A row without a distribution stays NaN, no valid choice.
+def argmax_one_hot(scores: Tensor, logits: Tensor, dim: int = -1) -> Tensor:
+    """One-hot argmax of `scores`, in the shape and dtype of `logits`. No gradient.
 
     Args:
-        perturbed: logits with Gumbel noise added, float32. The argmax is taken of these, since softmax values can tie.
-        like: gives dtype and device; of the same shape.
+        scores: the logits themselves for the mode, or perturbed for a draw.
+        logits: what the scores came from.
         dim: dimension of the categories.
 
+    Raises:
+        ValueError: if a row holds NaN or +inf, or nothing but -inf (on an accelerator its result is NaN).
+
     Example:
-        >>> gumbel_max_one_hot(torch.tensor([[0.0, 2.0, 1.0], [0.0, torch.nan, 1.0]]), torch.empty(2, 3))
-        tensor([[0., 1., 0.],
-                [0., nan, 0.]])
+        >>> logits = torch.tensor([0.0, 2.0, 1.0])
+        >>> argmax_one_hot(logits, logits)
+        tensor([0., 1., 0.])
     """
-    best, index = perturbed.detach().max(dim, keepdim=True)
-    one = (best - best + 1.0).to(like.dtype)  # inf - inf and nan - nan are nan
-    zeros = torch.zeros_like(like, memory_format=torch.contiguous_format, requires_grad=False)
-    return zeros.scatter_(dim, index, one)
+    best, index = scores.detach().max(dim)
+    valid = float32(best - best)  # inf - inf and nan - nan are nan
+    check_rows(valid.unsqueeze(dim), logits, dim)
+    return straight_through_one_hot(index, logits.detach(), valid, dim)
 
 
 def perturb(logits: Tensor, generator: torch.Generator | None) -> Tensor:

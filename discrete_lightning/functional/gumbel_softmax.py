@@ -8,8 +8,8 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_rows, check_tau, is_traced
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel import gumbel_max_one_hot, perturb
-from discrete_lightning.functional.straight_through import straight_through
+from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 
 def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
@@ -25,7 +25,9 @@ def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
     check_tau(tau)
     scaled = float32(logits)
     if isinstance(tau, Tensor) and tau.requires_grad:
-        scaled = scaled.clamp_min(-1e30)  # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category
+        # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category; a row without a distribution stays nan
+        best = scaled.detach().amax(dim, keepdim=True)
+        scaled = scaled.clamp_min(-1e30) + (best - best)
     if isinstance(tau, Tensor) or tau != 1.0:
         scaled = scaled / tau
     result = torch.softmax(scaled, dim)
@@ -69,9 +71,10 @@ def gumbel_softmax(
     if not logits.shape[dim]:
         raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
     perturbed = perturb(logits, generator)
-    vertex = gumbel_max_one_hot(perturbed, logits, dim) if hard else None
+    # The argmax is taken of the perturbed logits, not of the softmax: at a high tau softmax values tie.
+    index = perturbed.detach().max(dim).indices if hard else None
     if not isinstance(tau, Tensor) and not is_traced():
         check_tau(tau)
         perturbed, tau = perturbed.div_(tau), 1.0  # in place: fresh memory costs more than the division
     soft = softmax(perturbed, tau, dim).to(logits.dtype)
-    return soft if vertex is None else straight_through(vertex, soft)
+    return soft if index is None else straight_through_one_hot(index, soft, soft.select(dim, 0), dim)

@@ -31,7 +31,8 @@ def kmeans(
         raise ValueError(f"k-means needs vectors of shape (N, D) with N >= 1, got {tuple(vectors.shape)}")
     vectors = vectors.float()
 
-    def draw(count: int) -> Tensor:
+    def draw(count: int, fresh: int) -> Tensor:
+        """Random vectors, all but the first `fresh` with a small jitter, so that repeated ones can be told apart."""
         order = torch.cat(
             [torch.randperm(len(vectors), generator=generator) for _ in range(-(-count // len(vectors)))]
         )[:count]
@@ -41,15 +42,16 @@ def kmeans(
             * 1e-3
             * vectors.std(0, correction=0)
         )
-        jitter[: len(vectors)] = 0  # only repeated vectors need telling apart
+        jitter[:fresh] = 0
         return picked + jitter
 
-    centres = draw(num_codes)
+    centres = draw(num_codes, len(vectors))
     counts = vectors.new_zeros(num_codes)
     for _ in range(iterations):
         counts, sums = code_statistics(vectors, nearest_code(vectors, centres), num_codes)
-        empty = counts == 0
+        empty = (counts == 0).nonzero().squeeze(1)
         centres = sums / counts.clamp_min(1.0).unsqueeze(-1)
-        centres[empty] = draw(num_codes)[: int(empty.sum())]
+        if len(empty):
+            centres[empty] = draw(len(empty), 0)
     counts, _ = code_statistics(vectors, nearest_code(vectors, centres), num_codes)
     return centres, counts

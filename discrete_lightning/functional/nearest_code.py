@@ -33,7 +33,8 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
         raise ValueError(
             f"vectors must have the codes' dimension last: vectors {tuple(vectors.shape)}, codes {tuple(codes.shape)}"
         )
-    flat, table = float32(vectors.detach()).reshape(-1, codes.shape[1]), float32(codes.detach())
+    flat, table = float32(vectors.detach()).reshape(-1, codes.shape[1]), codes.detach()
+    table = table.to(flat.dtype)
     bias, transposed = table.square().sum(-1), table.t()
     if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
         return torch.addmm(bias, flat, transposed, alpha=-2.0).argmin(-1).view(vectors.shape[:-1])
@@ -42,6 +43,11 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
     index = torch.cat([block.indices for block in blocks])
     if flat.device.type == "cpu" and not all(block.values.isfinite().all() for block in blocks):
         bad = int((~flat.isfinite()).any(-1).sum())
+        if not bad:
+            broken = int((~table.isfinite()).any(-1).sum())
+            raise ValueError(
+                f"{broken} of {len(table)} codes are not finite, or too large for distances in {table.dtype}"
+            )
         raise ValueError(
             f"{bad} of {len(flat)} vectors to quantise are not finite (input of shape {tuple(vectors.shape)}); "
             "look for a diverged encoder: lower the learning rate, clip gradients"

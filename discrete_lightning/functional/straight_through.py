@@ -5,13 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import is_traced
+
 
 class _StraightThrough(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
     def forward(value: Tensor, gradient_path: Tensor) -> Tensor:
-        return value.view_as(value)
+        return value.clone()  # a view could not be changed in place by the next layer (dropout, an activation)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -47,6 +49,51 @@ def straight_through(value: Tensor, gradient_path: Tensor) -> Tensor:
             f"value and gradient_path must have one shape, got {tuple(value.shape)} and {tuple(gradient_path.shape)}"
         )
     return _StraightThrough.apply(value.detach(), gradient_path)
+
+
+class _StraightThroughOneHot(torch.autograd.Function):
+    """straight_through(one_hot(index), path) without the copy: the vectors are made here, and so are nobody's view."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gradient_path: Tensor, index: Tensor, valid: Tensor, dim: int) -> Tensor:
+        return vertices(gradient_path, index, valid, dim)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        pass
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
+        return grad_outputs[0], None, None, None
+
+
+def vertices(like: Tensor, index: Tensor, valid: Tensor, dim: int = -1) -> Tensor:
+    """One-hot vectors of `index`, NaN in rows where `valid` is not finite. No gradient."""
+    zeros = torch.zeros_like(like, memory_format=torch.contiguous_format, requires_grad=False)
+    if is_traced():  # vmap has no batching rule for a scatter of tensors, and a compiler fuses the product
+        return zeros.scatter(dim, index.unsqueeze(dim), 1.0) * (valid.unsqueeze(dim) * 0 + 1).to(like.dtype)
+    return zeros.scatter_(dim, index.unsqueeze(dim), (valid.unsqueeze(dim) * 0 + 1).to(like.dtype))
+
+
+def straight_through_one_hot(index: Tensor, gradient_path: Tensor, valid: Tensor, dim: int = -1) -> Tensor:
+    """One-hot vectors forward, with the gradient of `gradient_path`; a row that has no distribution stays NaN.
+
+    Args:
+        index: int64, the shape of `gradient_path` without `dim`.
+        gradient_path: a relaxed sample or probabilities; gives shape and dtype.
+        valid: a float of each row, not finite where the row has no distribution. On an accelerator, where nobody looks at the
+            values, its choice becomes NaN instead of one that looks right.
+        dim: dimension of the categories.
+
+    Example:
+        >>> p = torch.tensor([0.2, 0.8], requires_grad=True)
+        >>> y = straight_through_one_hot(torch.tensor(1), p, valid=p.detach()[0])
+        >>> y.detach().tolist()
+        [0.0, 1.0]
+    """
+    return _StraightThroughOneHot.apply(gradient_path, index, valid.detach(), dim)
 
 
 def one_hot(index: Tensor, like: Tensor, dim: int = -1) -> Tensor:

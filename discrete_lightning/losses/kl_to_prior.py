@@ -30,7 +30,7 @@ def kl_to_prior(logits: Tensor, prior_logits: Tensor | None = None, *, binary: b
         values = binary_kl_to_uniform(logits)
     else:
         values = kl_to_uniform(logits) if prior_logits is None else kl_divergence(logits, prior_logits)
-    return values.reshape(len(values), -1).sum(1)
+    return values.flatten(1).sum(1) if values.ndim > 1 else values
 
 
 class KLToPrior(nn.Module):

@@ -19,11 +19,13 @@ class RelaxationGap(Metric):
     full_state_update = False
     higher_is_better = False
     total: Tensor
+    lost: Tensor
     examples: Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.add_state("total", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
+        self.add_state("lost", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("examples", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, relaxed: Tensor, discrete: Tensor) -> None:
@@ -32,8 +34,12 @@ class RelaxationGap(Metric):
             raise ValueError(
                 f"losses of the same examples are compared: {tuple(relaxed.shape)}, {tuple(discrete.shape)}"
             )
-        self.total += (discrete.detach().float() - relaxed.detach().float()).sum()
+        # Kahan summation: not every device has float64, and a float32 sum forgets small terms after many updates
+        term = (discrete.detach().float() - relaxed.detach().float()).sum() - self.lost
+        total = self.total + term
+        self.lost = (total - self.total) - term
+        self.total = total
         self.examples += relaxed.numel()
 
     def compute(self) -> Tensor:
-        return self.total / self.examples
+        return (self.total - self.lost) / self.examples

@@ -2,7 +2,7 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 
 import torch
@@ -105,6 +105,11 @@ class DiscreteVAE(LightningModule):
         self.log("train/reconstruction", reconstruction)
         self.log("train/kl", kl, prog_bar=True)
         return loss
+
+    def enumerate_loss(self, batch: Batch) -> tuple[Relaxed, Tensor, Callable[[Tensor], Tensor]]:
+        """What GradientProbe needs for the exact gradient of a small latent space."""
+        images, _ = batch
+        return self.latent, self.logits(images), lambda sample: self.negative_log_likelihood(sample, images)
 
     def bound(self, images: Tensor, samples: int, seed: int = 0) -> Tensor:
         """-log (1/M) sum_m p(x | z_m) p(z_m) / q(z_m | x) with exact discrete draws z_m ~ q: an upper bound of the negative

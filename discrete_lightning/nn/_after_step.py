@@ -23,7 +23,9 @@ def call_after_step(module: _Updatable) -> None:
     global _hook
     if _hook is None:
         _hook = register_optimizer_step_post_hook(_run)
-    _waiting.setdefault(id(module), weakref.ref(module))
+    known = _waiting.get(id(module))
+    if known is None or known() is not module:  # an address may have had another owner
+        _waiting[id(module)] = weakref.ref(module)
 
 
 def _run(_optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:

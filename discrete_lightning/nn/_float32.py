@@ -1,7 +1,7 @@
 """State that stays in float32 under every precision."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
 from torch import Tensor, nn
 
@@ -13,17 +13,17 @@ class Float32State(nn.Module):
     statistics are kept out of such casts. Moves between devices work as ever.
     """
 
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         def keep_dtype(tensor: Tensor) -> Tensor:
             result = fn(tensor)
             return result if result.dtype == tensor.dtype else tensor.to(result.device)
 
         # nn.Module._apply hands its argument down to the children; those that are not Float32State must see the original
-        for child in self.children():
+        for child in self.children() if recurse else ():
             child._apply(fn)
         children, self._modules = self._modules, {}
         try:
-            super()._apply(keep_dtype, *args, **kwargs)
+            super()._apply(keep_dtype)
         finally:
             self._modules = children
         return self

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional import float32
 from discrete_lightning.nn.codebook import Codebook, Quantized
 from discrete_lightning.nn.relaxed import RelaxedCategorical
 from discrete_lightning.nn.scalar import Temperature
@@ -42,7 +43,7 @@ class GumbelQuantizer(Codebook):
     ) -> None:
         super().__init__(num_codes, dim)
         self.to_logits = nn.Linear(dim, num_codes)
-        self.sample = RelaxedCategorical(estimator, temperature)
+        self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
         self.codes = nn.Parameter(torch.randn(num_codes, dim) / dim**0.5)
 
     def forward(self, vectors: Tensor) -> Quantized:
@@ -52,8 +53,8 @@ class GumbelQuantizer(Codebook):
         if not (self.training or self.sample.training):
             indices = logits.argmax(-1)
             return Quantized(self.decode(indices).to(vectors.dtype), indices, loss, logits)
-        sample = self.sample(logits)
-        quantized = (sample @ self.codes.to(sample.dtype)).to(vectors.dtype)
+        sample = self.sample(float32(logits))  # in 16 bits the entries of a relaxed sample tie
+        quantized = (sample.to(vectors.dtype) @ self.codes.to(vectors.dtype)).to(vectors.dtype)
         return Quantized(quantized, sample.detach().argmax(-1), loss, logits)
 
     def decode(self, indices: Tensor) -> Tensor:

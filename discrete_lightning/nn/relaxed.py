@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
-from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid, one_hot
+from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, check_elements, gumbel_sigmoid
 from discrete_lightning.nn.scalar import Temperature
 
 Evaluation = Literal["mode", "draw"]
@@ -22,6 +22,11 @@ class Relaxed(nn.Module):
         estimator: how the gradient passes the choice.
         temperature: a Temperature, or a number for a new one.
         evaluation: what `eval()` gives: the most likely choice ("mode") or an exact draw ("draw").
+        samples_only: whether the layer is only called, never asked for an `expectation`: refuses estimators that need the
+            loss's value.
+
+    Raises:
+        ValueError: if the estimator cannot serve this layer.
     """
 
     binary: bool
@@ -31,16 +36,36 @@ class Relaxed(nn.Module):
         estimator: Estimator | None = None,
         temperature: Temperature | float = 1.0,
         evaluation: Evaluation = "mode",
+        samples_only: bool = False,
     ) -> None:
         super().__init__()
         if evaluation not in ("mode", "draw"):
             raise ValueError(f"evaluation must be 'mode' or 'draw', got {evaluation!r}")
-        self.estimator = StraightThroughGumbel() if estimator is None else estimator
+        self.samples_only = samples_only
+        self.set_estimator(StraightThroughGumbel() if estimator is None else estimator)
         self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
         self.evaluation = evaluation
 
     def extra_repr(self) -> str:
         return f"estimator={self.estimator}, evaluation={self.evaluation!r}"
+
+    def set_estimator(self, estimator: Estimator) -> None:
+        """Changes the estimator.
+
+        Raises:
+            ValueError: if it cannot serve this layer.
+        """
+        if not (self.binary or estimator.categorical):
+            raise ValueError(
+                f"{estimator} is for binary variables, and {type(self).__name__} chooses among categories; "
+                "LeaveOneOut is the unbiased estimator for those"
+            )
+        if self.samples_only and not estimator.pathwise:
+            raise ValueError(
+                f"{estimator} needs the loss's value, and here only samples are passed on; take one of the estimators whose "
+                "samples carry a gradient, such as ReinMax, or a model that uses `expectation`, such as CategoricalVAE"
+            )
+        self.estimator = estimator
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The discrete sample of evaluation: the mode, or an exact draw. No gradient."""
@@ -90,7 +115,7 @@ class RelaxedCategorical(Relaxed):
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
             return categorical_one_hot(logits, generator=generator)
-        return one_hot(logits.detach().argmax(-1), logits.detach())
+        return argmax_one_hot(logits, logits)
 
 
 class RelaxedBernoulli(Relaxed):
@@ -109,14 +134,16 @@ class RelaxedBernoulli(Relaxed):
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
             return gumbel_sigmoid(logits.detach(), hard=True, generator=generator)
-        return (logits.detach() > 0).to(logits.dtype)
+        check_elements(logits)
+        positive = logits.detach() > 0
+        return torch.where(logits.detach().isnan(), logits.detach(), positive.to(logits.dtype))
 
 
 def use_estimator(module: nn.Module, estimator: Estimator) -> None:
     """Gives every discrete layer in `module` this estimator.
 
     Raises:
-        ValueError: if there is no such layer.
+        ValueError: if there is no such layer, or it cannot use the estimator.
 
     Example:
         >>> from discrete_lightning.estimators import GumbelSoftmax
@@ -132,7 +159,7 @@ def use_estimator(module: nn.Module, estimator: Estimator) -> None:
             "leave the estimator out, or take a quantiser that samples, such as GumbelQuantizer"
         )
     for layer in layers:
-        layer.estimator = estimator
+        layer.set_estimator(estimator)
 
 
 @contextmanager

@@ -40,7 +40,8 @@ class Scalar(Float32State):
             raise ValueError(f"{type(self).__name__} must be a finite number, got {value}")
 
     def extra_repr(self) -> str:
-        return f"{float(self()):.4g}"
+        value = self().detach()
+        return "meta" if value.is_meta else f"{value.item():.4g}"
 
 
 class Weight(Scalar):

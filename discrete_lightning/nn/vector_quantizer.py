@@ -124,6 +124,7 @@ class VectorQuantizer(Float32State, Codebook):
 
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
+        vectors = vectors.view_as(vectors)  # a tensor of this layer's own: its gradient tells that the batch counts
         learning = self.training and torch.is_grad_enabled()
         if learning and not self.started:
             self._start(vectors)
@@ -132,16 +133,16 @@ class VectorQuantizer(Float32State, Codebook):
         loss = self.commitment * commitment_loss(vectors, codes)
         quantized = _straight_through(codes.to(vectors.dtype), vectors)
         if learning:
-            self._collect(vectors, indices, quantized)
+            self._collect(vectors, indices)
         return Quantized(quantized, indices, loss)
 
     def decode(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(indices, self.codes)
 
     @torch.compiler.disable
-    def _collect(self, vectors: Tensor, indices: Tensor, quantized: Tensor) -> None:
-        counts, sums = code_statistics(vectors, indices, self.num_codes)
+    def _collect(self, vectors: Tensor, indices: Tensor) -> None:
         flat = vectors.detach().reshape(-1, self.dim).float()
+        counts, sums = code_statistics(flat, indices, self.num_codes)
         batch = _Batch(counts, sums, _spread(flat, self._candidates_per_rank()) if len(flat) else flat)
 
         def count(_: Tensor | None) -> None:
@@ -152,8 +153,8 @@ class VectorQuantizer(Float32State, Codebook):
                 self._warn_if_forgotten()
 
         # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing.
-        if quantized.requires_grad:
-            quantized.register_hook(count)
+        if vectors.requires_grad:
+            vectors.register_hook(count)
         else:
             count(None)
 
@@ -186,16 +187,17 @@ class VectorQuantizer(Float32State, Codebook):
         self.codes.copy_(codes_from_statistics(self.counts, self.sums, self.codes))
         self.updates += 1
         if self.revive_below:
-            self._revive(batch.candidates)
+            self._revive(batch.candidates, finite)
 
-    def _revive(self, candidates: Tensor) -> None:
+    def _revive(self, candidates: Tensor, finite: Tensor) -> None:
         """Moves rarely chosen codes to recent vectors, of all ranks; their statistics become those of an average code."""
         mean = self.counts.sum() / self.num_codes
-        dead = (self.counts < self.revive_below * mean).nonzero().squeeze(1)  # equal on all ranks: counts are
-        if not len(dead) or not len(candidates):
+        dead = ((self.counts < self.revive_below * mean) & finite).nonzero().squeeze(1)  # equal on all ranks
+        if not len(dead):
             return
-        pool = all_gather_rows(_spread(candidates, self._candidates_per_rank()))
+        pool = all_gather_rows(_spread(candidates, self._candidates_per_rank()) if len(candidates) else candidates)
         order = torch.randperm(len(pool), generator=self._shared_generator())[: len(dead)]
+        dead = dead[: len(order)]  # ranks with few vectors: the rest next time
         vectors = pool[order.to(pool.device)]
         self.codes[dead] = vectors
         self.counts[dead] = mean
@@ -206,10 +208,10 @@ class VectorQuantizer(Float32State, Codebook):
     def _start(self, vectors: Tensor) -> None:
         """k-means on the first batch of all ranks."""
         flat = vectors.detach().reshape(-1, self.dim).float()
-        if not len(flat):
-            return
         limit = -(-_KMEANS_VECTORS_PER_CODE * self.num_codes // world_size())
         pool = all_gather_rows(_spread(flat, limit) if len(flat) > limit else flat)
+        if not len(pool):
+            return
         if not (finite := pool.isfinite().all(-1)).all():
             raise ValueError(
                 f"{int((~finite).sum())} of {len(pool)} vectors are not finite in the first batch of a VectorQuantizer"

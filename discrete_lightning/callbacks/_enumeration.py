@@ -1,0 +1,50 @@
+"""The exact gradient of an expectation over discrete variables, by enumerating every state."""
+
+import itertools
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+
+def every_state(event: tuple[int, ...], binary: bool) -> Tensor:
+    """All states of the variables of one example, as samples (S, *event).
+
+    Args:
+        event: (..., K) of categorical variables, or the shape of binary ones.
+        binary: which of the two.
+    """
+    values = 2 if binary else event[-1]
+    variables = torch.Size(event if binary else event[:-1]).numel()
+    index = torch.tensor(list(itertools.product(range(values), repeat=variables))).view(-1, variables)
+    if binary:
+        return index.float().view(-1, *event)
+    return torch.nn.functional.one_hot(index, values).float().view(-1, *event)
+
+
+def exact_gradient(module: LightningModule, batch: object, max_states: int) -> Tensor | None:
+    """Gradient of the mean expected loss to the logits, flat; None if the module offers none or there are too many states.
+
+    The module offers it by `enumerate_loss(batch) -> (layer, logits, function)`, see GradientProbe.
+    """
+    enumerate_loss = getattr(module, "enumerate_loss", None)
+    if enumerate_loss is None:
+        return None
+    layer, logits, function = enumerate_loss(batch)
+    logits = logits.detach().float().requires_grad_()
+    event = tuple(logits.shape[1:])
+    values = 2 if layer.binary else event[-1]
+    variables = logits[0].numel() // (1 if layer.binary else event[-1])
+    if values**variables > max_states:
+        return None
+    states = every_state(event, layer.binary).to(logits.device).unsqueeze(1)
+    with torch.no_grad():
+        losses = function(states.expand(-1, len(logits), *event)).float()
+    if layer.binary:
+        signed = torch.where(states > 0, logits, -logits)
+        log_p = torch.nn.functional.logsigmoid(signed)
+    else:
+        log_p = (states * torch.log_softmax(logits, -1).clamp_min(-1e30)).sum(-1)
+    expected = (log_p.flatten(2).sum(2).exp() * losses).sum(0).mean()
+    (gradient,) = torch.autograd.grad(expected, logits)
+    return gradient.flatten()

@@ -1,0 +1,51 @@
+"""Gapped straight-through (Fan et al. 2022, https://arxiv.org/abs/2206.07235): straight-through Gumbel without the noise.
+
+    forward   D ~ Categorical(softmax(logits))
+    backward  J(softmax(theta' / tau)) g / tau,
+              theta' = logits + sg[(max logits - logits) * D - relu(logits - max logits + gap) * (1 - D)]
+
+The shift makes D the largest logit, and keeps a gap between it and the others, as the noise would.
+"""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.straight_through import straight_through_one_hot
+
+
+def gapped_straight_through(
+    logits: Tensor, tau: float | Tensor = 1.0, *, gap: float = 1.0, generator: torch.Generator | None = None
+) -> Tensor:
+    """One-hot draws from Categorical(softmax(logits)) with the gapped straight-through gradient.
+
+    Args:
+        logits: shape (..., K), any floating dtype; -inf masks a category.
+        tau: temperature of the backward pass, > 0.
+        gap: least distance of the other logits from the chosen one, >= 0.
+        generator: source of randomness.
+
+    Returns:
+        One-hot samples of the shape and dtype of `logits`.
+
+    Raises:
+        ValueError: if tau is not positive, gap is negative, or a row of `logits` has no distribution.
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> gapped_straight_through(torch.zeros(4, 3)).sum(-1)
+        tensor([1., 1., 1., 1.])
+    """
+    if gap < 0:
+        raise ValueError(f"gap must not be negative, got {gap}")
+    with torch.no_grad():
+        scores = float32(logits)
+        index = categorical(softmax(scores), generator=generator).unsqueeze(-1)
+        best = scores.max(-1, keepdim=True).values
+        # -inf - best + gap is -inf: relu gives 0, and a masked category stays masked
+        shift = (scores - best).add_(gap).relu_().neg_()
+        shift.scatter_(-1, index, best - scores.gather(-1, index))
+    soft = softmax(float32(logits) + shift, tau).to(logits.dtype)
+    return straight_through_one_hot(index.squeeze(-1), soft, soft[..., 0])
