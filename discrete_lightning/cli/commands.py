@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch import LightningModule
 from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
@@ -16,6 +17,7 @@ from discrete_lightning.cli.invocation import Invocation
 from discrete_lightning.cli.result import print_metrics, print_run
 from discrete_lightning.cli.session import session
 from discrete_lightning.cli.sources import CHECKPOINTS
+from discrete_lightning.nn import Temperature
 
 Results = Sequence[Any]
 
@@ -85,11 +87,18 @@ def _call(app: App) -> Results:
     if command == "fit":
         trainer.fit(model, **loaded)
         wanted = app.config_init[app.method].test_after_fit and app.run.folder is not None
-        return trainer.test(model, datamodule=app.datamodule, verbose=False) if wanted and _has_test(app) else []
+        tested = trainer.test(model, datamodule=app.datamodule, verbose=False) if wanted and _has_test(app) else []
+        return [*tested, _temperatures(model)]
     if command == "predict":
         return _predict(app, loaded)
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
+
+
+def _temperatures(model: LightningModule) -> dict[str, float]:
+    """The final temperature, or those of several layers by name."""
+    found = {name: float(each().detach()) for name, each in model.named_modules() if isinstance(each, Temperature)}
+    return {"temperature": found.popitem()[1]} if len(found) == 1 else {f"temperature/{n}": t for n, t in found.items()}
 
 
 def _has_test(app: App) -> bool:

@@ -30,6 +30,14 @@ def check_tau(tau: float | Tensor) -> None:
         raise ValueError(f"tau must be positive and finite, got {tau}; the limit tau -> 0 is `hard=True` or gumbel_max")
 
 
+def check_categories(logits: Tensor, dim: int) -> None:
+    """Raises ValueError unless `logits` are floating and have at least one category along `dim`."""
+    if not logits.is_floating_point():
+        raise ValueError(f"logits must be floating, got {logits.dtype}: convert them with logits.float()")
+    if not logits.ndim or not logits.shape[dim]:
+        raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
+
+
 def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     """Raises ValueError if a row of a softmax came out NaN, naming what was wrong with its logits.
 

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_rows, is_traced
+from discrete_lightning.functional._checks import check_categories, check_rows, is_traced
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import uniform
 from discrete_lightning.functional.straight_through import straight_through_one_hot
@@ -108,8 +108,7 @@ def gumbel_max(logits: Tensor, *, dim: int = -1, generator: torch.Generator | No
         >>> gumbel_max(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]))
         tensor([0, 1])
     """
-    if not logits.shape[dim]:
-        raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
+    check_categories(logits, dim)
     perturbed = perturb(logits.detach(), generator)
     best, index = perturbed.max(dim)
     check_rows(best.sub(best).unsqueeze(dim), logits, dim)  # inf - inf and nan - nan are nan

@@ -6,7 +6,7 @@ y = softmax((logits + G) / tau),  G ~ Gumbel;    hard: one-hot argmax(logits + G
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_rows, check_tau, is_traced
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, is_traced
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel import perturb
 from discrete_lightning.functional.straight_through import straight_through_one_hot
@@ -23,6 +23,7 @@ def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
         tensor([1., 0.])
     """
     check_tau(tau)
+    check_categories(logits, dim)
     scaled = float32(logits)
     if isinstance(tau, Tensor) and tau.requires_grad:
         # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category; a row without a distribution stays nan
@@ -68,8 +69,7 @@ def gumbel_softmax(
         >>> sample.sum(-1)
         tensor([1., 1., 1., 1.])
     """
-    if not logits.shape[dim]:
-        raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
+    check_categories(logits, dim)
     perturbed = perturb(logits, generator)
     # The argmax is taken of the perturbed logits, not of the softmax: at a high tau softmax values tie.
     index = perturbed.detach().max(dim).indices if hard else None

@@ -35,6 +35,9 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
         )
     flat, table = float32(vectors.detach()).reshape(-1, codes.shape[1]), codes.detach()
     table = table.to(flat.dtype)
+    # |c|^2 - 2 x.c loses all digits far from the origin: distances do not change when both sides move
+    centre = table.mean(0)
+    flat, table = flat - centre, table - centre
     bias, transposed = table.square().sum(-1), table.t()
     if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
         return torch.addmm(bias, flat, transposed, alpha=-2.0).argmin(-1).view(vectors.shape[:-1])

@@ -238,7 +238,9 @@ def test_no_statistics_without_a_pass() -> None:
         mode()
         with torch.set_grad_enabled(not model.training):
             model(some_vectors(9, 3))
-        model.encoder(some_vectors(9, 3)).sum().backward()
+        vectors = model.encoder(some_vectors(9, 3))
+        model.quantizer(vectors)  # its result is not used, the vectors are
+        vectors.sum().backward()
         model.optimizer.step()
     for name, value in model.quantizer.state_dict().items():
         assert torch.equal(value, before[name])
@@ -373,6 +375,15 @@ def test_revived_codes_are_vectors_of_the_batch_with_statistics_of_an_average_co
     mean = (1 - layer.decay) * len(batch) / 20
     torch.testing.assert_close(layer.counts[2:], torch.full((18,), mean))
     torch.testing.assert_close(layer.sums, layer.codes * layer.counts.unsqueeze(1))
+
+
+def test_revival_under_accumulation_takes_vectors_of_each_part() -> None:
+    layer = far_away(0.1)
+    for shift in (0.0, 50.0):
+        layer(some_vectors(200, 3) + shift)
+    layer.update()
+    near = (layer.codes.norm(dim=1) < 20).sum()
+    assert 4 < near < 16
 
 
 def test_codes_in_use_are_not_revived() -> None:
