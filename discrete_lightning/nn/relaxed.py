@@ -178,9 +178,11 @@ def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
         False
     """
     before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed)]
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
-    with torch.random.fork_rng([device] if device.type != "cpu" else [], device_type=_fork_type(device)):
-        torch.manual_seed(seed)
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    with torch.random.fork_rng(devices):
+        torch.default_generator.manual_seed(seed)
+        for device in devices:
+            torch.cuda.default_generators[device].manual_seed(seed)
         try:
             for layer, _ in before:
                 layer.training = True
@@ -189,8 +191,3 @@ def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
             for layer, training in before:
                 layer.training = training
 
-
-def _fork_type(device: torch.device) -> str:
-    return (
-        device.type if device.type != "cpu" else "cuda"
-    )  # fork_rng names the accelerator; with no devices it is unused

@@ -6,6 +6,7 @@ https://arxiv.org/abs/1711.00937).
 
 import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from discrete_lightning.nn.codebook import Codebook, Quantized
 
 _FORGOTTEN = 1000  # batches without a step of a torch optimiser after which something is wrong
 _KMEANS_VECTORS_PER_CODE = 64
+_MOST_CANDIDATES = 4  # for revival, a code: bounds the memory of many passes without a step
 
 
 @dataclass
@@ -49,7 +51,9 @@ class _Pending:
         self.count += 1
         if self.batches:  # under accumulation: one sum, and the candidates of each batch
             batch.counts, batch.sums = batch.counts + self.batches[0].counts, batch.sums + self.batches[0].sums
-            batch.candidates = torch.cat([self.batches[0].candidates, batch.candidates])
+            candidates = torch.cat([self.batches[0].candidates, batch.candidates])
+            most = _MOST_CANDIDATES * len(batch.counts)
+            batch.candidates = _spread(candidates, most) if len(candidates) > most else candidates
         self.batches = [batch]
 
 
@@ -138,6 +142,10 @@ class VectorQuantizer(Float32State, Codebook):
 
     def decode(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(indices, self.codes)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._pending = _Pending()  # statistics of other codes
 
     @torch.compiler.disable
     def _collect(self, vectors: Tensor, indices: Tensor) -> None:
