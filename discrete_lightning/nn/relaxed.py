@@ -190,4 +190,3 @@ def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
         finally:
             for layer, training in before:
                 layer.training = training
-
