@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class BernoulliVAE(DiscreteVAE):
         latents: number of binary latent variables.
         estimator: its binary counterpart is used; StraightThroughGumbel by default.
         temperature: at the start; TemperatureAnnealing moves it.
-        hidden, kl_weight, learning_rate, bound_samples, pixels: see DiscreteVAE.
+        hidden, kl_weight, learning_rate, bound_samples, pixels, optimizer: see DiscreteVAE.
 
     Example:
         >>> model = BernoulliVAE(latents=8, hidden=[16])
@@ -38,11 +39,12 @@ class BernoulliVAE(DiscreteVAE):
         learning_rate: float = 1e-3,
         bound_samples: int = 1000,
         pixels: int = 784,
+        optimizer: Literal["Adam", "RAdam"] = "Adam",
     ) -> None:
         if latents < 1:
             raise ValueError(f"BernoulliVAE needs latents >= 1, got {latents}")
         latent = RelaxedBernoulli(estimator, temperature)
-        super().__init__(latent, (latents,), hidden, kl_weight, learning_rate, bound_samples, pixels)
+        super().__init__(latent, (latents,), hidden, kl_weight, learning_rate, bound_samples, pixels, optimizer)
         self.log_prior = -latents * math.log(2.0)
 
     def kl(self, logits: Tensor) -> Tensor:

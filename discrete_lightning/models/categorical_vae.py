@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,7 +22,7 @@ class CategoricalVAE(DiscreteVAE):
         categories: K >= 2.
         estimator: StraightThroughGumbel by default.
         temperature: at the start; TemperatureAnnealing moves it.
-        hidden, kl_weight, learning_rate, bound_samples, pixels: see DiscreteVAE.
+        hidden, kl_weight, learning_rate, bound_samples, pixels, optimizer: see DiscreteVAE.
 
     Example:
         >>> model = CategoricalVAE(latents=4, categories=3, hidden=[16])
@@ -40,11 +41,14 @@ class CategoricalVAE(DiscreteVAE):
         learning_rate: float = 1e-3,
         bound_samples: int = 1000,
         pixels: int = 784,
+        optimizer: Literal["Adam", "RAdam"] = "Adam",
     ) -> None:
         if latents < 1 or categories < 2:
             raise ValueError(f"CategoricalVAE needs latents >= 1 and categories >= 2, got {latents} and {categories}")
         latent = RelaxedCategorical(estimator, temperature)
-        super().__init__(latent, (latents, categories), hidden, kl_weight, learning_rate, bound_samples, pixels)
+        super().__init__(
+            latent, (latents, categories), hidden, kl_weight, learning_rate, bound_samples, pixels, optimizer
+        )
         self.log_prior = -latents * math.log(categories)
 
     def kl(self, logits: Tensor) -> Tensor:

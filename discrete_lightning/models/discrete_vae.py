@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from lightning.pytorch import LightningModule
@@ -35,9 +36,10 @@ class DiscreteVAE(LightningModule):
         event: shape of one example's logits.
         hidden: widths between pixels and latents; mirrored in the decoder.
         kl_weight: 1 is the evidence lower bound; a `Weight` that WeightAnnealing can move.
-        learning_rate: of Adam.
+        learning_rate: of the optimiser.
         bound_samples: of the importance-weighted bound reported by the test.
         pixels: of an image.
+        optimizer: "Adam" or "RAdam".
     """
 
     def __init__(
@@ -49,8 +51,11 @@ class DiscreteVAE(LightningModule):
         learning_rate: float = 1e-3,
         bound_samples: int = 1000,
         pixels: int = 784,
+        optimizer: Literal["Adam", "RAdam"] = "Adam",
     ) -> None:
         super().__init__()
+        if optimizer not in ("Adam", "RAdam"):
+            raise ValueError(f"optimizer must be 'Adam' or 'RAdam', got {optimizer!r}")
         if bound_samples < 1:
             raise ValueError(f"bound_samples must be at least 1, got {bound_samples}")
         self.latent, self.event = latent, tuple(event)
@@ -58,7 +63,7 @@ class DiscreteVAE(LightningModule):
         self.encoder = multilayer_perceptron([pixels, *hidden, size])
         self.decoder = multilayer_perceptron([size, *reversed(hidden), pixels])
         self.kl_weight = Weight(kl_weight)
-        self.learning_rate, self.bound_samples = learning_rate, bound_samples
+        self.learning_rate, self.bound_samples, self.optimizer = learning_rate, bound_samples, optimizer
         self.val_gap, self.test_gap = RelaxationGap(), RelaxationGap()
 
     @abstractmethod
@@ -102,6 +107,7 @@ class DiscreteVAE(LightningModule):
         kl = self.kl(logits).mean()
         loss = reconstruction + self.kl_weight() * kl
         self.log("train/loss", loss, prog_bar=True)
+        self.log("train/negative_elbo", reconstruction + kl, on_step=False, on_epoch=True, sync_dist=True)
         self.log("train/reconstruction", reconstruction)
         self.log("train/kl", kl, prog_bar=True)
         return loss
@@ -164,4 +170,5 @@ class DiscreteVAE(LightningModule):
         return {"codes": self.codes(self.latent(self.logits(images))), "labels": labels}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+        kind = torch.optim.Adam if self.optimizer == "Adam" else torch.optim.RAdam
+        return kind(self.parameters(), lr=self.learning_rate)
