@@ -7,9 +7,13 @@
 The shift makes D the largest logit, and keeps a gap between it and the others, as the noise would.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._blocks import fits_blocks, shifted_softmax
+from discrete_lightning.functional._checks import check_rows, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.gumbel_softmax import softmax
@@ -40,12 +44,22 @@ def gapped_straight_through(
     """
     if gap < 0:
         raise ValueError(f"gap must not be negative, got {gap}")
-    with torch.no_grad():
-        scores = float32(logits)
-        index = categorical(softmax(scores), generator=generator).unsqueeze(-1)
-        best = scores.max(-1, keepdim=True).values
-        # -inf - best + gap is -inf: relu gives 0, and a masked category stays masked
-        shift = (scores - best).add_(gap).relu_().neg_()
-        shift.scatter_(-1, index, best - scores.gather(-1, index))
-    soft = softmax(float32(logits) + shift, tau).to(logits.dtype)
-    return straight_through_one_hot(index.squeeze(-1), soft, soft[..., 0])
+    check_tau(tau)
+    if fits_blocks(logits, tau):
+        soft, index = shifted_softmax(logits, float(tau), partial(_shift, gap=gap, generator=generator))
+        check_rows(soft, logits, -1)
+    else:
+        with torch.no_grad():
+            scores = float32(logits)
+            target, index = _shift(scores, gap, generator)
+            relative = scores - scores.amax(-1, keepdim=True)
+            shift = torch.where(relative.isneginf(), target.clamp_min(-1e30) * 0, target - relative)
+        soft = softmax(float32(logits) + shift, tau).to(logits.dtype)
+    return straight_through_one_hot(index, soft, soft.detach()[..., 0])
+
+
+def _shift(rows: Tensor, gap: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Theta' - max logits: the chosen at 0, the others where they were, but at most at -gap; and the choice."""
+    relative = rows - rows.amax(-1, keepdim=True)
+    index = categorical(relative.exp(), generator=generator)
+    return relative.clamp_max_(-gap).scatter_(-1, index.unsqueeze(-1), 0.0), index

@@ -21,8 +21,8 @@ _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest unif
 _BLOCK = 1 << 18  # on the CPU noise is made in blocks that stay in the cache: half the time of one pass after another
 
 
-def _fill_exponential_(noise: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Fills a flat float32 tensor with Exp(1) noise made of 31 random bits an element."""
+def fill_exponential_(noise: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Fills a flat float32 tensor on the CPU or a GPU with Exp(1) noise made of 31 random bits an element."""
     bits = torch.empty((len(noise) + 1) // 2, dtype=torch.int64, device=noise.device)
     bits.random_(-(2**63), None, generator=generator)
     # |i + 1/2| for a 32-bit i: each of 2^31 midpoints twice. Rounded to float32 only where it is large.
@@ -43,7 +43,7 @@ def _noise(
         return -exponential.log() if log else exponential
     flat = noise.view(-1)
     for block in flat.split(_BLOCK) if flat.device.type == "cpu" else (flat,):
-        _fill_exponential_(block, generator)
+        fill_exponential_(block, generator)
         if log:
             block.log_().neg_()
     return noise

@@ -47,7 +47,7 @@ def conditional_gumbel(
     return z.scatter_(-1, chosen, first).log_().neg_() if not is_traced() else -z.scatter(-1, chosen, first).log()
 
 
-_BLOCK = 1 << 19  # noise held at a time in the backward pass, over samples and rows: memory does not grow with samples
+_BLOCK = 1 << 18  # noise held at a time in the backward pass, over samples and rows: memory does not grow with samples
 
 
 class _GumbelRao(torch.autograd.Function):

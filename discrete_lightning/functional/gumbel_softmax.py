@@ -3,12 +3,15 @@
 y = softmax((logits + G) / tau),  G ~ Gumbel;    hard: one-hot argmax(logits + G) forward, gradient of y backward
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, is_traced
+from discrete_lightning.functional._blocks import fits_blocks, shifted_softmax
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional.gumbel import fill_exponential_, perturb
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 
@@ -34,6 +37,14 @@ def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
     result = torch.softmax(scaled, dim)
     check_rows(result, logits, dim)
     return result
+
+
+def _add_noise(rows: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+    """Rows with Gumbel noise added, and the largest of each: of these, since softmax values can tie at a high tau."""
+    noise = torch.empty(rows.shape, dtype=torch.float32)
+    fill_exponential_(noise.view(-1), generator)
+    torch.sub(rows, noise.log_(), out=noise)
+    return noise, noise.max(-1).indices
 
 
 def gumbel_softmax(
@@ -70,11 +81,12 @@ def gumbel_softmax(
         tensor([1., 1., 1., 1.])
     """
     check_categories(logits, dim)
-    perturbed = perturb(logits, generator)
-    # The argmax is taken of the perturbed logits, not of the softmax: at a high tau softmax values tie.
-    index = perturbed.detach().max(dim).indices if hard else None
-    if not isinstance(tau, Tensor) and not is_traced():
+    if fits_blocks(logits, tau, dim):
         check_tau(tau)
-        perturbed, tau = perturbed.div_(tau), 1.0  # in place: fresh memory costs more than the division
+        soft, index = shifted_softmax(logits, float(tau), partial(_add_noise, generator=generator))
+        check_rows(soft, logits, dim)
+        return straight_through_one_hot(index, soft, soft[..., 0]) if hard else soft
+    perturbed = perturb(logits, generator)
+    winner = perturbed.detach().max(dim).indices if hard else None
     soft = softmax(perturbed, tau, dim).to(logits.dtype)
-    return soft if index is None else straight_through_one_hot(index, soft, soft.select(dim, 0), dim)
+    return soft if winner is None else straight_through_one_hot(winner, soft, soft.select(dim, 0), dim)

@@ -34,21 +34,16 @@ class _ReinMax(torch.autograd.Function):
         p, p_tau, index = ctx.saved_tensors
         g = grad_outputs[0].to(p.dtype)
         chosen = index.unsqueeze(-1)
-        g_chosen = g.gather(-1, chosen)
-        mean = _dot(p, g)
-        if ctx.at_one:  # the two terms collapse: p * (g - g_D) / 2 + D * (g_D - p.g) / 2
-            gradient = (g - g_chosen).mul_(p).mul_(0.5)
-            gradient.scatter_add_(-1, chosen, (g_chosen - mean) * 0.5)
+        centred = g - g.gather(-1, chosen)  # J(q) g does not change when g moves by a constant; now g_D = 0
+        if ctx.at_one:  # the two terms collapse: p * g / 2 - D * p.g / 2
+            gradient = centred.mul_(p).mul_(0.5)
+            gradient = gradient.scatter_add(-1, chosen, -gradient.sum(-1, keepdim=True))
         else:
-            middle = (_dot(p_tau, g) + g_chosen) * 0.5
-            gradient = p_tau * (g - middle) - 0.5 * p * (g - mean)
-            gradient.scatter_add_(-1, chosen, g_chosen - middle)
+            first, second = p_tau * centred, 0.5 * p * centred
+            middle, mean = 0.5 * first.sum(-1, keepdim=True), second.sum(-1, keepdim=True)
+            gradient = first - p_tau * middle - second + p * mean
+            gradient = gradient.scatter_add(-1, chosen, -middle)
         return gradient.to(grad_outputs[0].dtype), None, None, None
-
-
-def _dot(a: Tensor, b: Tensor) -> Tensor:
-    """a.b over the last dimension, kept: as a matrix product, which holds no intermediate of their size."""
-    return (a.unsqueeze(-2) @ b.unsqueeze(-1)).squeeze(-1)
 
 
 def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Generator | None = None) -> Tensor:
