@@ -6,6 +6,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional import float32
+
 
 class Estimator:
     """A way to send a gradient through a discrete choice. Subclasses are frozen dataclasses: hashable and picklable.
@@ -53,7 +55,8 @@ class Estimator:
 
         By default that of the two categories of logits `logits` and 0.
         """
-        return self(torch.stack([logits, torch.zeros_like(logits)], -1), tau, generator)[..., 0]
+        odds = float32(logits).clamp(-1e30, 1e30)  # infinite log-odds are sure, and no error as infinite logits are
+        return self(torch.stack([odds, torch.zeros_like(odds)], -1), tau, generator)[..., 0].to(logits.dtype)
 
     def expectation(
         self,

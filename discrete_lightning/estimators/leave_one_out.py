@@ -50,7 +50,7 @@ class LeaveOneOut(Estimator):
         many = logits.expand(self.samples, *logits.shape)
         if binary:
             sample = gumbel_sigmoid(many.detach(), hard=True, generator=generator)
-            odds = float32(logits).expand_as(many)
+            odds = float32(logits).clamp(-1e30, 1e30).expand_as(many)
             log_p = -nn.functional.binary_cross_entropy_with_logits(odds, sample.to(odds.dtype), reduction="none")
         else:
             sample = categorical_one_hot(many, generator=generator)

@@ -54,6 +54,6 @@ class StraightThrough(Estimator):
         check_tau(tau)
         forward, backward = self._temperatures(tau)
         with torch.no_grad():
-            draw = gumbel_sigmoid(logits / forward, hard=True, generator=generator)
+            draw = gumbel_sigmoid(float32(logits) / forward, hard=True, generator=generator).to(logits.dtype)
         bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
         return straight_through(draw, torch.sigmoid(bounded / backward).to(logits.dtype))

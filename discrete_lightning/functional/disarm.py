@@ -1,6 +1,6 @@
 """DisARM (Dong et al. 2020, https://arxiv.org/abs/2006.10680): antithetic pairs of Bernoulli draws, unbiased.
 
-b = 1[u > 1 - s], b' = 1[u < s],  s = sigmoid(logits), u ~ Uniform(0, 1)
+b = 1[u >= 1 - s], b' = 1[u < s],  s = sigmoid(logits), u ~ Uniform(0, 1)
 gradient = (f(b) - f(b')) / 2 * (-1)^b' * 1[b != b'] * sigmoid(|logits|)
 """
 
@@ -30,7 +30,7 @@ def antithetic_bernoulli(logits: Tensor, *, generator: torch.Generator | None = 
     scores = float32(logits.detach())
     u = uniform(logits.shape, dtype=scores.dtype, device=logits.device, generator=generator)
     s = torch.sigmoid(scores)
-    return torch.stack([u > 1 - s, u < s]).to(logits.dtype)
+    return torch.stack([u >= 1 - s, u < s]).to(logits.dtype)
 
 
 def disarm(losses: Tensor, pair: Tensor, logits: Tensor) -> Tensor:
@@ -51,11 +51,13 @@ def disarm(losses: Tensor, pair: Tensor, logits: Tensor) -> Tensor:
         >>> logits.grad  # the exact gradient of 3 s + 1 (1 - s) at s = 1/2: 2 * 1/4
         tensor([[0.5000]])
     """
-    scores = float32(logits)
+    scores = float32(logits).clamp(-1e30, 1e30)  # infinite log-odds are sure: 0 * inf would be nan
     values = losses.detach().to(scores.dtype)
     difference = ((values[0] - values[1]) / 2).reshape(-1, *([1] * (logits.ndim - 1)))
     first, second = pair[0], pair[1]
     direction = torch.where(first != second, 1.0 - 2.0 * second.to(scores.dtype), 0.0)
     weight = (difference * direction * torch.sigmoid(scores.abs())).detach()
-    surrogate = (weight * scores).flatten(1).sum(1)
+    surrogate = weight * scores
+    if surrogate.ndim > 1:
+        surrogate = surrogate.flatten(1).sum(1)
     return losses.mean(0) + (surrogate - surrogate.detach())

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._blocks import fits_blocks, shifted_softmax
-from discrete_lightning.functional._checks import check_rows, check_tau
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.gumbel_softmax import softmax
@@ -42,9 +42,10 @@ def gapped_straight_through(
         >>> gapped_straight_through(torch.zeros(4, 3)).sum(-1)
         tensor([1., 1., 1., 1.])
     """
-    if gap < 0:
+    if not gap >= 0:
         raise ValueError(f"gap must not be negative, got {gap}")
     check_tau(tau)
+    check_categories(logits, -1)
     if fits_blocks(logits, tau):
         soft, index = shifted_softmax(logits, float(tau), partial(_shift, gap=gap, generator=generator))
         check_rows(soft, logits, -1)
@@ -52,14 +53,15 @@ def gapped_straight_through(
         with torch.no_grad():
             scores = float32(logits)
             target, index = _shift(scores, gap, generator)
-            relative = scores - scores.amax(-1, keepdim=True)
-            shift = torch.where(relative.isneginf(), target.clamp_min(-1e30) * 0, target - relative)
-        soft = softmax(float32(logits) + shift, tau).to(logits.dtype)
+            best = scores.amax(-1, keepdim=True)
+            shift = torch.where(scores.isneginf() & target.isneginf(), 0.0, target - (scores - best))
+        soft = softmax(float32(logits) - best + shift, tau).to(logits.dtype)
     return straight_through_one_hot(index, soft, soft.detach()[..., 0])
 
 
 def _shift(rows: Tensor, gap: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Theta' - max logits: the chosen at 0, the others where they were, but at most at -gap; and the choice."""
-    relative = rows - rows.amax(-1, keepdim=True)
+    best = rows.amax(-1, keepdim=True)
+    relative = rows - best + (best - best)  # a row without a distribution becomes NaN throughout
     index = categorical(relative.exp(), generator=generator)
-    return relative.clamp_max_(-gap).scatter_(-1, index.unsqueeze(-1), 0.0), index
+    return relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0) + (best - best), index

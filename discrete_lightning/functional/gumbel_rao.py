@@ -116,8 +116,8 @@ def gumbel_rao(
         with torch.no_grad():
             flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)
             z = conditional_gumbel(flat, chosen, samples=samples).view(samples, *p.shape)
-            shift = torch.where(p > 0, z - float32(logits), 0.0)
-        soft = softmax(float32(logits) + shift, tau).mean(0)
+            shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
+        soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
     seed_device = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))

@@ -8,6 +8,7 @@ All zeros are best: 0.45^p. The two choices differ little, so the gradient's bia
 import argparse
 
 import torch
+from torch import Tensor
 
 from discrete_lightning import estimators
 
@@ -23,16 +24,24 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(arguments.seed)
     estimator: estimators.Estimator = getattr(estimators, arguments.estimator)()
-    logits = torch.zeros(128, requires_grad=True)
+    # As published: two logits a variable. An estimator for binary variables only gets their log-odds.
+    logits = torch.zeros(128, 2, requires_grad=True)
     optimizer = torch.optim.Adam([logits], lr=1e-3)
+
+    def loss_of(ones: Tensor) -> Tensor:
+        return (ones - 0.45).abs().pow(arguments.power).mean(-1)
+
     for _ in range(arguments.steps):
-        loss = estimator.expectation(
-            lambda b: (b - 0.45).abs().pow(arguments.power).mean(-1), logits.expand(64, 128), arguments.tau, binary=True
-        ).mean()
+        if estimator.categorical:
+            losses = estimator.expectation(lambda d: loss_of(d[..., 1]), logits.expand(64, 128, 2), arguments.tau)
+        else:
+            odds = (logits[:, 1] - logits[:, 0]).expand(64, 128)
+            losses = estimator.expectation(loss_of, odds, arguments.tau, binary=True)
+        loss = losses.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    p = torch.sigmoid(logits.detach())
+    p = torch.softmax(logits.detach(), -1)[:, 1]
     expected = (p * 0.55**arguments.power + (1 - p) * 0.45**arguments.power).mean().item()
     print(
         f"{arguments.estimator}, p = {arguments.power:g}, {arguments.steps} steps: "
