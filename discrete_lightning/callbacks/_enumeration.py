@@ -45,6 +45,6 @@ def exact_gradient(module: LightningModule, batch: object, max_states: int) -> T
         log_p = torch.nn.functional.logsigmoid(signed)
     else:
         log_p = (states * torch.log_softmax(logits, -1).clamp_min(-1e30)).sum(-1)
-    expected = (log_p.flatten(2).sum(2).exp() * losses).sum(0).mean()
+    expected = (log_p.reshape(*log_p.shape[:2], -1).sum(2).exp() * losses).sum(0).mean()
     (gradient,) = torch.autograd.grad(expected, logits)
     return gradient.flatten()

@@ -107,11 +107,12 @@ class GradientProbe(Callback):
             module.trainer = trainer
             module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
             torch.manual_seed(trainer.global_step)
+            current = _layers(module)[0].estimator
             step = _Step(module, self._batch, trainer)
             reference, noise = self._reference(step)
-            size = reference.norm().clamp_min(torch.finfo(torch.float32).tiny)
+            tiny = torch.finfo(torch.float32).tiny
+            size = (reference.square().sum() - noise).clamp_min(tiny).sqrt()  # |reference| without its own noise
             figures = {"reference_error": (noise.sqrt() / size).item()}
-            current = _layers(module)[0].estimator
             for estimator in dict.fromkeys([current, *self.alternatives]):
                 samples = torch.stack([step.gradient(estimator) for _ in range(self.samples)])
                 mean, variance = samples.mean(0), samples.var(0).sum()
@@ -119,7 +120,7 @@ class GradientProbe(Callback):
                 values = {
                     "bias": squared.clamp_min(0).sqrt() / size,
                     "std": variance.sqrt() / size,
-                    "snr": size / variance.sqrt().clamp_min(torch.finfo(torch.float32).tiny),
+                    "snr": size / variance.sqrt().clamp_min(tiny),
                     "cosine": torch.nn.functional.cosine_similarity(mean, reference, dim=0),
                 }
                 figures |= {f"{type(estimator).__name__}/{key}": value.item() for key, value in values.items()}
@@ -173,7 +174,9 @@ class _Step:
         return value
 
     def _flat_gradient(self, loss: Tensor) -> Tensor:
-        gradients = torch.autograd.grad(loss, self._logits, allow_unused=True)
+        gradients: tuple[Tensor | None, ...] = (None,) * len(self._logits)
+        if loss.requires_grad:  # nothing but the sample may depend on the logits, and draws carry no gradient
+            gradients = torch.autograd.grad(loss, self._logits, allow_unused=True)
         parts = [
             (torch.zeros_like(logits) if gradient is None else gradient).flatten().float()
             for logits, gradient in zip(self._logits, gradients, strict=True)

@@ -1,0 +1,88 @@
+"""Cost of each estimator: forward + backward as a ratio to torch's gumbel_softmax(hard=True) on the same logits, in one run.
+
+python -m benchmarks.estimators [--device cuda]
+
+Bars on the CPU (8,192 x 512, float32, 2 threads): StraightThroughGumbel <= 0.3; StraightThrough, ReinMax and
+GappedStraightThrough <= 0.15; GumbelRao(10) <= 2.5, and its peak memory at most 3 times that of GumbelRao(1).
+"""
+
+import argparse
+import resource
+import subprocess
+import sys
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from benchmarks._timing import device_name, interleaved, milliseconds
+from discrete_lightning.estimators import (
+    Estimator,
+    GappedStraightThrough,
+    GumbelRao,
+    GumbelSoftmax,
+    ReinMax,
+    StraightThrough,
+    StraightThroughGumbel,
+)
+
+ESTIMATORS: dict[str, tuple[Estimator, float | None]] = {
+    "GumbelSoftmax": (GumbelSoftmax(), None),
+    "StraightThroughGumbel": (StraightThroughGumbel(), 0.3),
+    "StraightThrough": (StraightThrough(), 0.15),
+    "ReinMax": (ReinMax(), 0.15),
+    "GappedStraightThrough": (GappedStraightThrough(), 0.15),
+    "GumbelRao(10)": (GumbelRao(10), 2.5),
+}
+ROWS, CATEGORIES = 8192, 512
+
+
+def peak_memory(samples: int) -> float:
+    """Peak resident MiB above the start of one forward + backward of GumbelRao(samples), in a process of its own."""
+    code = f"from benchmarks.estimators import _measure_peak; _measure_peak({samples})"
+    return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
+
+
+def _measure_peak(samples: int) -> None:
+    logits = torch.randn(ROWS, CATEGORIES, requires_grad=True)
+    weights = torch.randn(ROWS, CATEGORIES)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    GumbelRao(samples)(logits).backward(weights)
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=11)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    logits = torch.randn(ROWS, CATEGORIES, device=arguments.device, requires_grad=True)
+    weights = torch.randn(ROWS, CATEGORIES, device=arguments.device)
+
+    def torch_sample(x: Tensor) -> Tensor:
+        return torch.nn.functional.gumbel_softmax(x, hard=True)
+
+    def run(sample: object) -> None:
+        logits.grad = None
+        sample(logits).backward(weights)  # type: ignore[operator]
+
+    contestants = {"torch": partial(run, torch_sample)}
+    contestants |= {name: partial(run, estimator) for name, (estimator, _) in ESTIMATORS.items()}
+    times = interleaved(contestants, arguments.rounds, arguments.device)
+    print(f"{ROWS:,} x {CATEGORIES} float32, forward + backward, {device_name(arguments.device)}")
+    print(f"{'torch gumbel_softmax(hard=True)':<34}{milliseconds(times['torch']):>8.1f} ms")
+    for name, (_, bar) in ESTIMATORS.items():
+        median = milliseconds(times[name])
+        print(
+            f"{name:<34}{median:>8.1f} ms   ratio {median / milliseconds(times['torch']):.3f}"
+            + (f"   (bar {bar})" if bar else "")
+        )
+    if arguments.device == "cpu":
+        one, ten = peak_memory(1), peak_memory(10)
+        print(f"peak memory of GumbelRao(10): {ten:.0f} MiB, {ten / one:.2f} times that of GumbelRao(1)   (bar 3)")
+
+
+if __name__ == "__main__":
+    main()
