@@ -29,6 +29,7 @@ from discrete_lightning.functional.kmeans import kmeans
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.nearest_code import nearest_code
 from discrete_lightning.functional.reinmax import reinmax
+from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "one_hot",
     "perplexity",
     "reinmax",
+    "relaxed_top_k",
     "softmax",
     "straight_through",
     "straight_through_one_hot",

@@ -69,5 +69,14 @@ class EntropyBonus(nn.Module):
         super().__init__()
         self.choice, self.marginal = Weight(choice), Weight(marginal)
 
-    def forward(self, logits: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, tau: float | Tensor = 1.0) -> Tensor:
+        """The loss term of logits (..., K), 0-dim float32.
+
+        Args:
+            logits: shape (..., K).
+            tau: take the entropies of softmax(logits / tau). With a learned temperature this is what raises it:
+                d(-H)/dtau < 0.
+        """
+        if isinstance(tau, Tensor) or tau != 1.0:
+            logits = float32(logits) / tau
         return -(self.choice() * choice_entropy(logits) + self.marginal() * marginal_entropy(logits))

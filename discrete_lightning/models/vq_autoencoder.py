@@ -11,7 +11,7 @@ from discrete_lightning.functional import perplexity
 from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.metrics import CodePerplexity, LiveCodes, RelaxationGap
 from discrete_lightning.models.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
-from discrete_lightning.nn import Codebook, GumbelQuantizer, Quantized, relaxed, use_estimator
+from discrete_lightning.nn import Codebook, GumbelQuantizer, Quantized, Temperature, relaxed, use_estimator
 
 Batch = tuple[Tensor, Tensor]
 
@@ -99,8 +99,13 @@ class VQAutoencoder(LightningModule):
         """The training loss of a batch."""
         loss = self.reconstruction_error(output.images, images).mean() + output.quantized.loss
         if output.quantized.logits is not None:
-            loss = loss + self.bonus(output.quantized.logits)
+            loss = loss + self.bonus(output.quantized.logits, self._learned_temperature())
         return loss
+
+    def _learned_temperature(self) -> Tensor | float:
+        """The temperature that the entropy bonus may raise; 1 where there is none to learn."""
+        learned = [each for each in self.quantizer.modules() if isinstance(each, Temperature) and each.learnable]
+        return learned[0]() if learned else 1.0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
@@ -108,6 +113,8 @@ class VQAutoencoder(LightningModule):
         loss = self.loss(output, images)
         quantized = output.quantized
         self.log("train/loss", loss, prog_bar=True)
+        if isinstance(learned := self._learned_temperature(), Tensor):
+            self.log("temperature", learned.detach(), prog_bar=True)  # an annealed one is logged by its callback
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if (self.global_step + 1) % every == 0:  # the rest for the rows that get written
             counts = torch.bincount(quantized.indices.flatten(), minlength=self.quantizer.num_codes)

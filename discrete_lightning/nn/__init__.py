@@ -3,6 +3,7 @@
 from discrete_lightning.nn.codebook import Codebook, Quantized
 from discrete_lightning.nn.gumbel_quantizer import GumbelQuantizer
 from discrete_lightning.nn.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical, relaxed, use_estimator
+from discrete_lightning.nn.relaxed_subset import RelaxedSubset
 from discrete_lightning.nn.scalar import Scalar, Temperature, Weight
 from discrete_lightning.nn.vector_quantizer import VectorQuantizer
 
@@ -13,6 +14,7 @@ __all__ = [
     "Relaxed",
     "RelaxedBernoulli",
     "RelaxedCategorical",
+    "RelaxedSubset",
     "Scalar",
     "Temperature",
     "VectorQuantizer",

@@ -1,0 +1,101 @@
+"""Choosing k of K without replacement, against enumeration."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from discrete_lightning.functional import relaxed_top_k
+from discrete_lightning.nn import RelaxedSubset
+from tests.references.goodness_of_fit import chi_square_p
+
+
+def probability(weights: list[float], subset: tuple[int, ...]) -> float:
+    """Of drawing these categories one after another without replacement, in any order."""
+    total = 0.0
+    for order in itertools.permutations(subset):
+        left, product = sum(weights), 1.0
+        for item in order:
+            product *= weights[item] / left
+            left -= weights[item]
+        total += product
+    return total
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+def test_hard_draws_are_without_replacement_and_exact(dtype: torch.dtype) -> None:
+    logits = torch.tensor([0.5, -1.0, 0.0, 1.5]).to(dtype)
+    draws = relaxed_top_k(logits.expand(100_000, 4), 2, 0.7, hard=True, generator=torch.Generator().manual_seed(0))
+    assert draws.unique().tolist() == [0, 1]
+    assert (draws.sum(-1) == 2).all()
+    subsets = list(itertools.combinations(range(4), 2))
+    code = (draws.float() @ torch.tensor([1.0, 2.0, 4.0, 8.0])).long()
+    counts = torch.tensor([(code == sum(2**i for i in subset)).sum() for subset in subsets])
+    weights = logits.double().exp().tolist()
+    expected = torch.tensor([probability(weights, subset) for subset in subsets], dtype=torch.float64)
+    assert chi_square_p(counts, expected) > 1e-4
+
+
+@pytest.mark.parametrize("k", [1, 2, 5])
+def test_relaxed_sums_to_k_and_sharpens(k: int) -> None:
+    logits = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    for tau in (0.05, 1.0):
+        soft = relaxed_top_k(logits, k, tau, generator=torch.Generator().manual_seed(2))
+        torch.testing.assert_close(soft.sum(-1), torch.full((6,), float(k)), rtol=1e-4, atol=1e-4)
+    hard = relaxed_top_k(logits, k, 1.0, hard=True, generator=torch.Generator().manual_seed(2))
+    cold = relaxed_top_k(logits, k, 0.01, generator=torch.Generator().manual_seed(2))
+    torch.testing.assert_close(cold, hard, rtol=0, atol=0.05)
+
+
+def test_k_of_one_is_gumbel_softmax() -> None:
+    from discrete_lightning.functional import gumbel_softmax
+
+    logits = torch.randn(7, 5, generator=torch.Generator().manual_seed(3))
+    ours = relaxed_top_k(logits, 1, 0.6, generator=torch.Generator().manual_seed(4))
+    torch.testing.assert_close(ours, gumbel_softmax(logits, 0.6, generator=torch.Generator().manual_seed(4)))
+
+
+def test_gradients_equal_those_of_a_float64_reference() -> None:
+    logits = torch.randn(3, 5, generator=torch.Generator().manual_seed(5), dtype=torch.float64, requires_grad=True)
+    tau = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x, t: relaxed_top_k(x, 3, t, noise=False), (logits, tau))
+    weights = torch.randn(3, 5, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+    soft = relaxed_top_k(logits, 3, tau, generator=torch.Generator().manual_seed(7))
+    hard = relaxed_top_k(logits, 3, tau, hard=True, generator=torch.Generator().manual_seed(7))
+    for one, other in zip(
+        torch.autograd.grad((soft * weights).sum(), (logits, tau)),
+        torch.autograd.grad((hard * weights).sum(), (logits, tau)),
+        strict=True,
+    ):
+        assert torch.equal(one, other)
+
+
+def test_masked_categories_are_never_chosen() -> None:
+    logits = torch.tensor([0.0, -math.inf, 1.0, 2.0], requires_grad=True)
+    sample = relaxed_top_k(logits.expand(1000, 4), 3, torch.tensor(0.3, requires_grad=True), hard=True)
+    assert (sample[:, 1] == 0).all()
+    sample.square().sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    with pytest.raises(ValueError, match="have no distribution"):
+        relaxed_top_k(logits, 4)
+
+
+@pytest.mark.parametrize("k", [0, 6, -1])
+def test_k_out_of_range(k: int) -> None:
+    with pytest.raises(ValueError, match=f"k={k} of 5"):
+        relaxed_top_k(torch.zeros(5), k)
+
+
+def test_layer_is_discrete_and_deterministic_in_eval() -> None:
+    layer, logits = RelaxedSubset(2), torch.randn(10, 6, requires_grad=True)
+    assert (layer(logits).sum(-1) == 2).all()
+    layer(logits)[:, 0].sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum() > 0
+    layer.eval()
+    assert torch.equal(layer(logits), layer(logits))
+    assert torch.equal(layer(logits).bool().nonzero()[:, 1].view(10, 2), logits.topk(2).indices.sort().values)
+    with pytest.raises(ValueError, match="at least 1"):
+        RelaxedSubset(0)
