@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from discrete_lightning.callbacks._output import fresh_path, image_grid, log_histogram, output_folder
-from discrete_lightning.metrics import CodeUsage
+from discrete_lightning.distributed import all_reduce_sum
 from discrete_lightning.nn import Codebook, Quantized
 
 
@@ -32,7 +32,7 @@ class CodebookMonitor(Callback):
         if not 0 <= collapsed_below <= 1:
             raise ValueError(f"collapsed_below is a share in [0, 1], got {collapsed_below}")
         self.collapsed_below, self.patience, self.filename = collapsed_below, patience, filename
-        self._usage: dict[str, CodeUsage] = {}
+        self._counts: dict[str, Tensor] = {}
         self._hooks: list[Any] = []
         self._last: dict[str, Tensor] = {}
         self._warned = False
@@ -44,21 +44,23 @@ class CodebookMonitor(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, module in pl_module.named_modules():
             if isinstance(module, Codebook):
-                self._usage[name] = CodeUsage(module.num_codes).to(pl_module.device)
+                self._counts[name] = torch.zeros(module.num_codes, dtype=torch.int64, device=pl_module.device)
                 self._hooks.append(module.register_forward_hook(self._hook(name)))
 
     def _hook(self, name: str) -> Any:
         def count(module: Codebook, _: Any, output: Quantized) -> None:
             if module.training:
-                self._usage[name].update(output.indices)
+                indices = output.indices.flatten()
+                self._counts[name] += torch.bincount(indices, minlength=module.num_codes)
 
         return count
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for name, metric in self._usage.items():
-            usage = metric.compute()  # summed over ranks
-            metric.reset()
-            prefix = "codes" if len(self._usage) == 1 else f"codes/{name}"
+        for name, counts in self._counts.items():
+            total = all_reduce_sum(counts)
+            counts.zero_()
+            usage = total / total.sum().clamp_min(1)
+            prefix = "codes" if len(self._counts) == 1 else f"codes/{name}"
             live = (usage > 0).float().mean()
             pl_module.log(f"{prefix}/live_share", live, rank_zero_only=True)
             pl_module.log(f"{prefix}/perplexity", torch.special.entr(usage).sum().exp(), rank_zero_only=True)
@@ -85,7 +87,7 @@ class CodebookMonitor(Callback):
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for hook in self._hooks:
             hook.remove()
-        self._hooks, self._usage = [], {}
+        self._hooks, self._counts = [], {}
 
     def _draw(self, trainer: Trainer, module: LightningModule, filename: str) -> None:
         from matplotlib.figure import Figure  # an optional dependency, and slow to import

@@ -111,19 +111,22 @@ class VQAutoencoder(LightningModule):
         images, _ = batch
         output = self(images)
         loss = self.loss(output, images)
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.global_step + 1) % max(1, every) == 0:  # a tenth of a step's time: only for the rows that get written
+            self._log_training(loss, output, images)
+        return loss
+
+    def _log_training(self, loss: Tensor, output: Reconstruction, images: Tensor) -> None:
         quantized = output.quantized
+        counts = torch.bincount(quantized.indices.flatten(), minlength=self.quantizer.num_codes)
         self.log("train/loss", loss, prog_bar=True)
+        self.log("train/perplexity", perplexity(counts), prog_bar=True)
+        self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())
+        if quantized.logits is not None:
+            self.log("train/choice_entropy", choice_entropy(quantized.logits.detach()))
+            self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach()))
         if isinstance(learned := self._learned_temperature(), Tensor):
             self.log("temperature", learned.detach(), prog_bar=True)  # an annealed one is logged by its callback
-        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % every == 0:  # the rest for the rows that get written
-            counts = torch.bincount(quantized.indices.flatten(), minlength=self.quantizer.num_codes)
-            self.log("train/perplexity", perplexity(counts), prog_bar=True)
-            self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())
-            if quantized.logits is not None:
-                self.log("train/choice_entropy", choice_entropy(quantized.logits.detach()))
-                self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach()))
-        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate("val", self.val_metrics, batch)

@@ -1,6 +1,6 @@
 """A codebook on real digits in plain PyTorch Lightning: your LightningModule, our layer, loss and callback.
 
-python recipes/vq/train.py            about a minute on 2 cores; prints the test error, live codes and perplexity
+python recipes/vq/train.py            about 1 minute on 2 cores; prints the test error, live codes and perplexity
 """
 
 import argparse
@@ -62,7 +62,7 @@ class DigitCodes(LightningModule):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     seed_everything(1)
     annealing = TemperatureAnnealing(Exponential(start=1.0, rate=2e-3, minimum=0.3))
