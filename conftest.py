@@ -16,6 +16,6 @@ def _examples(doctest_namespace: dict[str, Any]) -> None:
     doctest_namespace["torch"] = torch
 
 
-def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Names of tests must not hold bytes: a gzip header has the time in it, and pytest-xdist compares the names."""
     return f"{argname}_of_{len(val)}_bytes" if isinstance(val, bytes) else None
