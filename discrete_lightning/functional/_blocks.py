@@ -59,8 +59,7 @@ class _ShiftedSoftmax(torch.autograd.Function):
 def shifted_softmax(logits: Tensor, tau: float, shift: Shift) -> tuple[Tensor, Tensor]:
     """softmax((logits + c) / tau) for a random c that is a constant in the backward pass, and the choices made with it.
 
-    What `shift` makes lives in one block that stays in the cache, and nothing but the result is held: three quarters of the
-    time of one pass after another.
+    What `shift` makes lives in one block that stays in the cache, and nothing but the result is held.
 
     Args:
         logits: (..., K), see `fits_blocks`.

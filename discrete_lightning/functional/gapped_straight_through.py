@@ -62,6 +62,7 @@ def gapped_straight_through(
 def _shift(rows: Tensor, gap: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
     """Theta' - max logits: the chosen at 0, the others where they were, but at most at -gap; and the choice."""
     best = rows.amax(-1, keepdim=True)
-    relative = rows - best + (best - best)  # a row without a distribution becomes NaN throughout
+    relative = rows - best
     index = categorical(relative.exp(), generator=generator)
-    return relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0) + (best - best), index
+    shifted = relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0)
+    return shifted + (best - best), index  # a row without a distribution becomes NaN throughout
