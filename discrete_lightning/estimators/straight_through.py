@@ -7,11 +7,11 @@ from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.functional import (
-    categorical,
     check_tau,
     float32,
     gumbel_sigmoid,
     softmax,
+    softmax_draw,
     straight_through,
     straight_through_one_hot,
 )
@@ -44,10 +44,12 @@ class StraightThrough(Estimator):
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         forward, backward = self._temperatures(tau)
-        soft = softmax(logits, backward)
-        same = isinstance(tau, float | int) and tau == 1 and self.backward_tau is None
-        with torch.no_grad():
-            index = categorical(soft if same else softmax(logits, forward), generator=generator)
+        if isinstance(forward, float | int) and isinstance(backward, float | int) and forward == backward:
+            soft, index = softmax_draw(logits, backward, generator=generator)
+        else:
+            soft = softmax(logits, backward)
+            with torch.no_grad():
+                index = softmax_draw(logits, forward, generator=generator)[1]
         return straight_through_one_hot(index, soft.to(logits.dtype), soft[..., 0])
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:

@@ -30,6 +30,7 @@ from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.nearest_code import nearest_code
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
+from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 
 __all__ = [
@@ -67,6 +68,7 @@ __all__ = [
     "reinmax",
     "relaxed_top_k",
     "softmax",
+    "softmax_draw",
     "straight_through",
     "straight_through_one_hot",
 ]

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
 
-_ELEMENTS = 1 << 18  # of float32: a megabyte, within a second-level cache
+_ELEMENTS = 1 << 19  # of float32: 2 megabytes, within the second-level caches of the cores that share a pass
 
-Shift = Callable[[Tensor], tuple[Tensor, Tensor]]
+Fill = Callable[[Tensor, Tensor], Tensor]
 
 
 def row_blocks(rows: Tensor, elements: int = _ELEMENTS) -> Iterator[slice]:
@@ -22,7 +22,7 @@ def row_blocks(rows: Tensor, elements: int = _ELEMENTS) -> Iterator[slice]:
 
 
 def fits_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
-    """Whether `shifted_softmax` applies: float32 on the CPU, last dimension, a temperature that needs no gradient."""
+    """Whether `relaxed_choice` applies: float32 on the CPU, last dimension, a temperature that needs no gradient."""
     return (
         logits.dtype == torch.float32
         and logits.device.type == "cpu"
@@ -32,16 +32,20 @@ def fits_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
     )
 
 
-class _ShiftedSoftmax(torch.autograd.Function):
+def fill_blocks(logits: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
+    """Probabilities (..., K) and int64 choices (...), made block by block by `fill`; see `relaxed_choice`. No gradient."""
+    rows = logits.detach().reshape(-1, logits.shape[-1])
+    soft = torch.empty(rows.shape, dtype=rows.dtype)
+    index = torch.empty(len(rows), dtype=torch.int64)
+    for part in row_blocks(rows):
+        index[part] = fill(rows[part], soft[part])
+    return soft.view(logits.shape), index.view(logits.shape[:-1])
+
+
+class _RelaxedChoice(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, tau: float, shift: Shift) -> tuple[Tensor, Tensor]:
-        rows = logits.reshape(-1, logits.shape[-1])
-        soft = torch.empty(rows.shape, dtype=rows.dtype)
-        index = torch.empty(len(rows), dtype=torch.int64)
-        for part in row_blocks(rows):
-            shifted, index[part] = shift(rows[part])
-            torch.softmax(shifted if tau == 1 else shifted.div_(tau), -1, out=soft[part])
-        soft, index = soft.view(logits.shape), index.view(logits.shape[:-1])
+    def forward(ctx: Any, logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
+        soft, index = fill_blocks(logits, fill)
         ctx.tau = tau
         ctx.save_for_backward(soft)
         ctx.mark_non_differentiable(index)
@@ -56,17 +60,18 @@ class _ShiftedSoftmax(torch.autograd.Function):
         return gradient, None, None
 
 
-def shifted_softmax(logits: Tensor, tau: float, shift: Shift) -> tuple[Tensor, Tensor]:
+def relaxed_choice(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
     """softmax((logits + c) / tau) for a random c that is a constant in the backward pass, and the choices made with it.
 
-    What `shift` makes lives in one block that stays in the cache, and nothing but the result is held.
+    What `fill` makes lives in one block that stays in the cache, and nothing but the result is held.
 
     Args:
         logits: (..., K), see `fits_blocks`.
         tau: temperature > 0.
-        shift: rows of logits (n, K) -> logits + c, in a new tensor, and the indices of the choices (n,).
+        fill: takes rows of logits (n, K), writes softmax((logits + c) / tau) into its second argument, and returns the indices
+            of the choices (n,).
 
     Returns:
         soft (..., K) with its gradient, and int64 indices (...).
     """
-    return _ShiftedSoftmax.apply(logits, tau, shift)
+    return _RelaxedChoice.apply(logits, tau, fill)

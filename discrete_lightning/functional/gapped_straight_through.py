@@ -7,12 +7,13 @@
 The shift makes D the largest logit, and keeps a gap between it and the others, as the noise would.
 """
 
+import math
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._blocks import fits_blocks, shifted_softmax
+from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
@@ -47,22 +48,28 @@ def gapped_straight_through(
     check_tau(tau)
     check_categories(logits, -1)
     if fits_blocks(logits, tau):
-        soft, index = shifted_softmax(logits, float(tau), partial(_shift, gap=gap, generator=generator))
+        soft, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), gap=gap, generator=generator))
         check_rows(soft, logits, -1)
     else:
         with torch.no_grad():
             scores = float32(logits)
-            target, index = _shift(scores, gap, generator)
             best = scores.amax(-1, keepdim=True)
-            shift = torch.where(scores.isneginf() & target.isneginf(), 0.0, target - (scores - best))
+            relative = scores - best
+            index = categorical(relative.exp(), generator=generator)
+            # theta' - max logits: the chosen at 0, the others where they were, but at most at -gap
+            target = relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0)
+            shift = torch.where(scores.isneginf() & target.isneginf(), 0.0, target - relative)
         soft = softmax(float32(logits) - best + shift, tau).to(logits.dtype)
     return straight_through_one_hot(index, soft, soft.detach()[..., 0])
 
 
-def _shift(rows: Tensor, gap: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Theta' - max logits: the chosen at 0, the others where they were, but at most at -gap; and the choice."""
-    best = rows.amax(-1, keepdim=True)
-    relative = rows - best
-    index = categorical(relative.exp(), generator=generator)
-    shifted = relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0)
-    return shifted + (best - best), index  # a row without a distribution becomes NaN throughout
+def _fill(rows: Tensor, soft: Tensor, tau: float, gap: float, generator: torch.Generator | None) -> Tensor:
+    """exp(theta' / tau) from exp(logits / tau): the chosen becomes the largest, the others at most exp(-gap / tau) of it."""
+    p = torch.softmax(rows, -1, out=soft)
+    index = categorical(p, generator=generator)
+    if tau != 1:
+        torch.softmax(rows / tau, -1, out=soft)
+    best = soft.amax(-1, keepdim=True)
+    soft.clamp_(max=best * math.exp(-gap / tau)).scatter_(-1, index.unsqueeze(-1), best)
+    soft.div_(soft.sum(-1, keepdim=True))
+    return index

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_tau, is_traced
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.gumbel import exponential_noise
 from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import straight_through_one_hot, vertices
 
 
@@ -110,8 +110,7 @@ def gumbel_rao(
         raise ValueError(f"samples must be at least 1, got {samples}")
     check_tau(tau)
     with torch.no_grad():
-        p = softmax(logits)
-        index = categorical(p, generator=generator)
+        p, index = softmax_draw(logits, generator=generator)
     if is_traced():  # no generator inside a trace: the same estimator, all noise at once
         with torch.no_grad():
             flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)

@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._blocks import fits_blocks, shifted_softmax
+from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel import fill_exponential_, perturb
@@ -39,12 +39,14 @@ def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
     return result
 
 
-def _add_noise(rows: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
-    """Rows with Gumbel noise added, and the largest of each: of these, since softmax values can tie at a high tau."""
+def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
+    """The choice is the largest perturbed logit, not the largest softmax: values of that can tie at a high tau."""
     noise = torch.empty(rows.shape, dtype=torch.float32)
     fill_exponential_(noise.view(-1), generator)
     torch.sub(rows, noise.log_(), out=noise)
-    return noise, noise.max(-1).indices
+    index = noise.max(-1).indices
+    torch.softmax(noise if tau == 1 else noise.div_(tau), -1, out=soft)
+    return index
 
 
 def gumbel_softmax(
@@ -83,7 +85,7 @@ def gumbel_softmax(
     check_categories(logits, dim)
     if fits_blocks(logits, tau, dim):
         check_tau(tau)
-        soft, index = shifted_softmax(logits, float(tau), partial(_add_noise, generator=generator))
+        soft, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
         check_rows(soft, logits, dim)
         return straight_through_one_hot(index, soft, soft[..., 0]) if hard else soft
     perturbed = perturb(logits, generator)

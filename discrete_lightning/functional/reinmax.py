@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional._checks import is_traced
 from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import vertices
 
 
@@ -37,7 +38,8 @@ class _ReinMax(torch.autograd.Function):
         centred = g - g.gather(-1, chosen)  # J(q) g does not change when g moves by a constant; now g_D = 0
         if ctx.at_one:  # the two terms collapse: p * g / 2 - D * p.g / 2
             gradient = centred.mul_(p).mul_(0.5)
-            gradient = gradient.scatter_add(-1, chosen, -gradient.sum(-1, keepdim=True))
+            total = gradient.sum(-1, keepdim=True)  # the chosen entry of the gradient holds 0 so far
+            gradient = gradient.scatter(-1, chosen, -total) if is_traced() else gradient.scatter_(-1, chosen, -total)
         else:
             first, second = p_tau * centred, 0.5 * p * centred
             middle, mean = 0.5 * first.sum(-1, keepdim=True), second.sum(-1, keepdim=True)
@@ -67,7 +69,6 @@ def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Gener
         tensor([1., 1., 1., 1.])
     """
     with torch.no_grad():
-        p = softmax(logits)
+        p, index = softmax_draw(logits, generator=generator)
         p_tau = p if isinstance(tau, float | int) and tau == 1 else softmax(logits, tau)
-        index = categorical(p, generator=generator)
     return _ReinMax.apply(logits, p, p_tau, index)

@@ -28,13 +28,15 @@ def main() -> None:
     parser.add_argument("--latents", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=160)
     parser.add_argument("--seed", type=int, default=0)
+    names = [type(estimator).__name__ for estimator in ESTIMATORS]
+    parser.add_argument("--estimators", nargs="+", choices=names, default=names)
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
     rate, tau = PUBLISHED.get((arguments.categories, arguments.latents), (5e-4, 1.5))
     optimizer = "Adam" if (arguments.categories, arguments.latents) == (8, 4) else "RAdam"
     data = MNIST(batch_size=100, validation=0)
-    for estimator in ESTIMATORS:
+    for estimator in [e for e in ESTIMATORS if type(e).__name__ in arguments.estimators]:
         seed_everything(arguments.seed, verbose=False)
         model = CategoricalVAE(
             arguments.latents, arguments.categories, estimator, tau, learning_rate=rate, bound_samples=1,

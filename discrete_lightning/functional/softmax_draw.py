@@ -1,0 +1,45 @@
+"""Probabilities and one exact draw from them, which every estimator without Gumbel noise starts from."""
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional.gumbel_softmax import softmax
+
+
+def softmax_draw(
+    logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Generator | None = None
+) -> tuple[Tensor, Tensor]:
+    """Probabilities p = softmax(logits / tau) in float32, with its gradient, and int64 draws from Categorical(p).
+
+    Args:
+        logits: shape (..., K), any floating dtype; -inf masks a category.
+        tau: temperature > 0, a number or a 0-dim tensor.
+        generator: source of randomness.
+
+    Returns:
+        Probabilities (..., K), float32 (float64 of float64 logits), and indices (...).
+
+    Raises:
+        ValueError: if tau is not positive, or a row of `logits` has no distribution.
+
+    Example:
+        >>> softmax_draw(torch.tensor([0.0, -torch.inf]))
+        (tensor([1., 0.]), tensor(0))
+    """
+    check_tau(tau)
+    check_categories(logits, -1)
+    if not fits_blocks(logits, tau):
+        p = softmax(logits, tau)
+        return p, categorical(p, generator=generator)
+    p, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
+    check_rows(p, logits, -1)
+    return p, index
+
+
+def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
+    return categorical(torch.softmax(rows if tau == 1 else rows / tau, -1, out=soft), generator=generator)
