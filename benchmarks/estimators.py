@@ -7,7 +7,6 @@ GappedStraightThrough <= 0.15; GumbelRao(10) <= 2.5, and its peak memory at most
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 from functools import partial
@@ -15,6 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from benchmarks._memory import peak_of
 from benchmarks._timing import device_name, interleaved, milliseconds
 from discrete_lightning.estimators import (
     Estimator,
@@ -46,16 +46,7 @@ def peak_memory(samples: int) -> float:
 def _measure_peak(samples: int) -> None:
     logits = torch.randn(ROWS, CATEGORIES, requires_grad=True)
     weights = torch.randn(ROWS, CATEGORIES)
-    with open(
-        "/proc/self/statm"
-    ) as file:  # what is resident now: ru_maxrss also counts the peak while torch was loaded
-        before = int(file.read().split()[1]) * resource.getpagesize() / 2**20
-    with open("/proc/self/clear_refs", "w") as file:
-        file.write("5")  # starts the peak over
-    GumbelRao(samples)(logits).backward(weights)
-    with open("/proc/self/status") as file:
-        peak = next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024
-    print(peak - before)
+    print(peak_of(lambda: GumbelRao(samples)(logits).backward(weights)))
 
 
 def main() -> None:

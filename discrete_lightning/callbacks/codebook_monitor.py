@@ -43,7 +43,7 @@ class CodebookMonitor(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, module in pl_module.named_modules():
-            if isinstance(module, Codebook):
+            if isinstance(module, Codebook) and module.countable:
                 self._counts[name] = torch.zeros(module.num_codes, dtype=torch.int64, device=pl_module.device)
                 self._hooks.append(module.register_forward_hook(self._hook(name)))
 
@@ -69,14 +69,9 @@ class CodebookMonitor(Callback):
             if live < self.collapsed_below and trainer.current_epoch + 1 >= self.patience and not self._warned:
                 self._warned = True
                 codebook = pl_module.get_submodule(name)
-                knobs = (
-                    "raise marginal_entropy, start at a higher temperature or anneal it slower"
-                    if codebook.has_logits
-                    else "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
-                )
                 warnings.warn(
                     f"codebook {name or type(codebook).__name__!r} has collapsed: {live:.0%} of its {len(usage)} codes were "
-                    f"chosen in epoch {trainer.current_epoch}. To use more: {knobs}.",
+                    f"chosen in epoch {trainer.current_epoch}. To use more: {codebook.remedy}.",
                     stacklevel=2,
                 )
 
@@ -99,8 +94,8 @@ class CodebookMonitor(Callback):
         axes = figure.subplots(rows, 1, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (name, usage) in zip(axes, self._last.items(), strict=False):
             ranked = usage.sort(descending=True).values
-            axis.bar(range(len(ranked)), ranked.numpy(), width=1.0, color="#30638e")
-            axis.set(xlim=(-0.5, len(ranked) - 0.5), xlabel="code, by rank", ylabel="share")
+            axis.stairs(ranked.numpy(), fill=True, color="#30638e")
+            axis.set(xlim=(0, len(ranked)), xlabel="code, by rank", ylabel="share")
             axis.set_title(
                 f"{name}: {int((ranked > 0).sum())} of {len(ranked)} codes live in the last epoch", fontsize=10
             )

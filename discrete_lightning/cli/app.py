@@ -53,8 +53,8 @@ class App(LightningCLI):
 
     def __init__(self, invocation: Invocation) -> None:
         self.invocation = invocation
-        # `check` is a `fit` that stops before it starts.
-        self.method = "fit" if invocation.command == "check" else invocation.command
+        # `check` is a `fit` that stops before it starts, `decode` a prediction whose data are codes.
+        self.method = {"check": "fit", "decode": "predict"}.get(invocation.command, invocation.command)
         self.checkpoint = select_checkpoint(invocation)
         for name in _NAMED:
             if importlib.util.find_spec(f"discrete_lightning.{name}") is not None:

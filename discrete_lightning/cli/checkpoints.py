@@ -25,7 +25,7 @@ def select_checkpoint(invocation: Invocation) -> str | None:
     """
     given, run = invocation.ckpt_path, invocation.run
     if given is None:
-        evaluates_run = invocation.command in ("validate", "test", "predict") and run is not None
+        evaluates_run = invocation.command in ("validate", "test", "predict", "decode") and run is not None
         given = "last" if evaluates_run else None
     if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
         return given

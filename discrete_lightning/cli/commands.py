@@ -1,4 +1,4 @@
-"""`fit`, `validate`, `test`, `predict` and `check`, from the parsed command line to what is printed at the end."""
+"""`fit`, `validate`, `test`, `predict`, `decode` and `check`, from the parsed command line to what is printed at the end."""
 
 import sys
 import time
@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.checkpoints import LAST
+from discrete_lightning.cli.decode import Decoder, loader, read_codes, write_images
 from discrete_lightning.cli.explain import explain_running
 from discrete_lightning.cli.invocation import Invocation
 from discrete_lightning.cli.result import print_metrics, print_run
@@ -75,7 +76,7 @@ def _run(app: App) -> int:
         if code != 0:
             app.run.discard()
     if app.trainer.is_global_zero:
-        if command != "predict":
+        if command not in ("predict", "decode"):
             print_metrics(results)
         print_run(app.run.folder, time.monotonic() - start)
     return code
@@ -91,6 +92,8 @@ def _call(app: App) -> Results:
         return [*tested, _temperatures(model)]
     if command == "predict":
         return _predict(app, loaded)
+    if command == "decode":
+        return _decode(app)
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
 
@@ -98,7 +101,9 @@ def _call(app: App) -> Results:
 def _temperatures(model: LightningModule) -> dict[str, float]:
     """The final temperature, or those of several layers by name."""
     found = {name: float(each().detach()) for name, each in model.named_modules() if isinstance(each, Temperature)}
-    return {"temperature": found.popitem()[1]} if len(found) == 1 else {f"temperature/{n}": t for n, t in found.items()}
+    if found and len(set(found.values())) == 1:
+        return {"temperature": found.popitem()[1]}
+    return {f"temperature/{name}": tau for name, tau in found.items()}
 
 
 def _has_test(app: App) -> bool:
@@ -114,6 +119,18 @@ def _predict(app: App, loaded: dict[str, Any]) -> Results:
     if not written and app.run.folder is not None:
         rank = "" if trainer.world_size == 1 else f"-rank{trainer.global_rank}"
         torch.save(results, app.run.folder / f"predictions{rank}.pt")
+    return []
+
+
+def _decode(app: App) -> Results:
+    codes = read_codes(app.invocation.codes)
+    try:
+        images = app.trainer.predict(Decoder(app.model), loader(codes), ckpt_path=app.ckpt_path, weights_only=True)
+    except Exception:
+        app.run.recorder.started = False  # nothing was written: the folder goes
+        raise
+    if app.run.folder is not None and app.trainer.is_global_zero:
+        write_images(images or [], app.run.folder)  # type: ignore[arg-type]
     return []
 
 

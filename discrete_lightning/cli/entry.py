@@ -12,7 +12,7 @@ from discrete_lightning.cli.errors import INTERRUPTED, MISUSE, CliError, one_lin
 from discrete_lightning.cli.invocation import OPTIONS_HELP, read_invocation
 from discrete_lightning.cli.trust import check_trust
 
-_RUN = ("fit", "validate", "test", "predict", "check")
+_RUN = ("fit", "validate", "test", "predict", "decode", "check")
 _HELP = f"""\
 usage: discrete-lightning COMMAND [options]
 
@@ -23,7 +23,9 @@ commands:
   fit -c CONFIG         train; every run has a folder of its own
   validate -c RUN       evaluate a run's last checkpoint on the validation set
   test -c RUN           evaluate it on the test set
-  predict -c RUN        run it on the prediction set
+  predict -c RUN        run it on the prediction set: an autoencoder writes the codes of every image
+  decode -c RUN --codes FILE
+                        turn codes back into images
                         Options after the config win over it: fit -c vq/quickstart --model.estimator ReinMax
                         `discrete-lightning fit --help` lists them all.
 

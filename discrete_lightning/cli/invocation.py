@@ -9,7 +9,7 @@ from discrete_lightning.cli.sources import Source, find_source
 
 # These say how to run, not what: they are read here and never from a config. `--trust` in a config would be no guard,
 # and a run folder in a config would keep it from being run twice.
-_WITH_VALUE = ("--trust", "--run_root", "--run_dir", "--ckpt_path")
+_WITH_VALUE = ("--trust", "--run_root", "--run_dir", "--ckpt_path", "--codes")
 _FLAGS = ("--traceback",)
 _CONFIG = ("-c", "--config")
 
@@ -20,13 +20,14 @@ options of discrete-lightning itself (on the command line only, not in configs):
   --run_root DIR        where run folders are made (default: runs)
   --run_dir DIR         the exact folder of this run; it must not exist or be empty
   --trust PREFIX        let configs name classes under this module, too (repeatable)
+  --codes FILE          what `decode` decodes: a codes.npz of `predict`, or an .npy array
   --traceback           show the traceback of every error
 """
 
 
 @dataclass
 class Invocation:
-    """One call of `fit`, `validate`, `test`, `predict` or `check`.
+    """One call of `fit`, `validate`, `test`, `predict`, `decode` or `check`.
 
     Args:
         command: the sub-command.
@@ -36,6 +37,7 @@ class Invocation:
         run_root: the folder in which run folders are made.
         run_dir: the exact run folder, where one was given.
         ckpt_path: the checkpoint as it was given.
+        codes: the file to decode.
         traceback: whether errors show their traceback.
     """
 
@@ -46,6 +48,7 @@ class Invocation:
     run_root: Path = Path("runs")
     run_dir: Path | None = None
     ckpt_path: str | None = None
+    codes: Path | None = None
     traceback: bool = False
 
     @property
@@ -89,5 +92,7 @@ def _set(invocation: Invocation, name: str, value: str) -> None:
         invocation.run_root = Path(value)
     elif name == "--run_dir":
         invocation.run_dir = Path(value)
+    elif name == "--codes":
+        invocation.codes = Path(value)
     else:
         invocation.ckpt_path = value

@@ -32,7 +32,7 @@ class RunTrainer:
     def __init__(self, invocation: Invocation, model: LightningModule, config: str, wandb: WandbOptions) -> None:
         self.invocation = invocation
         # Predictions log nothing.
-        self._wandb = replace(wandb, enabled=wandb.enabled and invocation.command != "predict")
+        self._wandb = replace(wandb, enabled=wandb.enabled and invocation.command not in ("predict", "decode"))
         self.name = invocation.sources[0].name if invocation.sources else type(model).__name__
         self.recorder = RunRecorder(None, config, yaml.safe_load(config))
         self._loggers: list[Any] = []
@@ -52,7 +52,8 @@ class RunTrainer:
         Raises:
             CliError: the run's folder cannot be made.
         """
-        given = trainer.callbacks or []
+        # `decode` runs a wrapper of the model, which the config's callbacks do not know.
+        given = (trainer.callbacks or []) if self.invocation.command != "decode" else []
         callbacks = [*(given if isinstance(given, list) else [given]), *callbacks]
         arguments: dict[str, Any] = {}
         if not sys.stdout.isatty() and not trainer.barebones:
@@ -61,6 +62,8 @@ class RunTrainer:
                 callbacks.append(EpochLines())
             if trainer.enable_model_summary is None:
                 arguments["enable_model_summary"] = False
+        if self.invocation.command == "decode":  # one file, written by one process
+            arguments |= {"devices": 1, "num_nodes": 1, "strategy": "auto"}
         if self.invocation.command == "check" or trainer.fast_dev_run:
             if trainer.logger is None:
                 arguments["logger"] = False

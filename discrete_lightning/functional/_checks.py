@@ -65,3 +65,13 @@ def check_elements(logits: Tensor) -> None:
             f"{bad} of {logits.numel()} Bernoulli logits are NaN; shape {tuple(logits.shape)}. "
             "Look for a diverged loss (lower the learning rate, clip gradients)."
         )
+
+
+def check_finite(vectors: Tensor, what: str) -> None:
+    """Raises ValueError, naming `what` quantises them and how many, if vectors (..., D) are not finite."""
+    if values_can_be_read(vectors) and not (finite := vectors.detach().isfinite()).all():
+        bad = int((~finite).any(-1).sum())
+        raise ValueError(
+            f"{what}: {bad} of {vectors[..., 0].numel()} vectors to quantise are not finite (input of shape "
+            f"{tuple(vectors.shape)}); look for a diverged encoder: lower the learning rate, clip gradients"
+        )

@@ -32,11 +32,31 @@ def choice_entropy(logits: Tensor) -> Tensor:
     return mean_over_ranks(values.sum(), values.numel())
 
 
-def marginal_entropy(logits: Tensor) -> Tensor:
-    """Entropy of the mean distribution over all tokens of all ranks, in nats.
+def marginal_distribution(logits: Tensor, separate: int = 0) -> Tensor:
+    """The mean of softmax(logits) over all tokens of all ranks.
 
     Args:
-        logits: shape (..., K); every dimension but the last is averaged over.
+        logits: shape (..., *codebooks, K); every dimension but these is averaged over.
+        separate: the number of dimensions before the last that tell codebooks apart (groups, residual stages).
+
+    Returns:
+        float32 (*codebooks, K), each summing to 1.
+
+    Example:
+        >>> marginal_distribution(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
+        tensor([0.5000, 0.5000])
+    """
+    kept = logits.shape[logits.ndim - 1 - separate :]
+    flat = float32(logits).reshape(-1, *kept)
+    return mean_over_ranks(torch.softmax(flat, -1).sum(0), len(flat))
+
+
+def marginal_entropy(logits: Tensor, separate: int = 0) -> Tensor:
+    """Entropy of the mean distribution over all tokens of all ranks, in nats; the mean over codebooks if there are several.
+
+    Args:
+        logits: shape (..., *codebooks, K); every dimension but these is averaged over.
+        separate: the number of dimensions before the last that tell codebooks apart (groups, residual stages).
 
     Returns:
         0-dim float32 in [0, log K].
@@ -45,9 +65,8 @@ def marginal_entropy(logits: Tensor) -> Tensor:
         >>> marginal_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
         tensor(0.6931)
     """
-    flat = float32(logits).reshape(-1, logits.shape[-1])
-    marginal = mean_over_ranks(torch.softmax(flat, -1).sum(0), len(flat))
-    return -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum()
+    marginal = marginal_distribution(logits, separate)
+    return -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum(-1).mean()
 
 
 class EntropyBonus(nn.Module):
@@ -58,6 +77,7 @@ class EntropyBonus(nn.Module):
     Args:
         choice: weight of the entropy of each choice, >= 0.
         marginal: weight of the entropy of the marginal, >= 0.
+        separate: the number of dimensions before the last that tell codebooks apart.
 
     Example:
         >>> bonus = EntropyBonus(choice=1.0)
@@ -65,8 +85,9 @@ class EntropyBonus(nn.Module):
         tensor(-0.6931)
     """
 
-    def __init__(self, choice: float = 0.0, marginal: float = 0.0) -> None:
+    def __init__(self, choice: float = 0.0, marginal: float = 0.0, separate: int = 0) -> None:
         super().__init__()
+        self.separate = separate
         self.choice, self.marginal = Weight(choice), Weight(marginal)
 
     def forward(self, logits: Tensor, tau: float | Tensor = 1.0) -> Tensor:
@@ -79,4 +100,4 @@ class EntropyBonus(nn.Module):
         """
         if isinstance(tau, Tensor) or tau != 1.0:
             logits = float32(logits) / tau
-        return -(self.choice() * choice_entropy(logits) + self.marginal() * marginal_entropy(logits))
+        return -(self.choice() * choice_entropy(logits) + self.marginal() * marginal_entropy(logits, self.separate))

@@ -1,6 +1,6 @@
 """An autoencoder whose latents are codes of a codebook (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937)."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import perplexity
-from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_entropy
+from discrete_lightning.losses import CodeDiversity, EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.metrics import CodePerplexity, LiveCodes, RelaxationGap
 from discrete_lightning.models.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
-from discrete_lightning.nn import Codebook, GumbelQuantizer, Quantized, Temperature, relaxed, use_estimator
+from discrete_lightning.nn import Codebook, GumbelQuantizer, Quantized, Quantizer, Temperature, relaxed, use_estimator
 
 Batch = tuple[Tensor, Tensor]
 
@@ -27,14 +27,16 @@ class VQAutoencoder(LightningModule):
     """Convolutional autoencoder through a codebook: images to a grid of codes, and back.
 
     loss = mean squared error + the quantiser's own loss - choice_entropy * H(choice) - marginal_entropy * H(marginal)
+           + diversity * (1 - exp(H(marginal)) / K)
 
-    Subclass it to change a part: `encoder` and `decoder` are modules, `quantizer` is any Codebook, `loss` is a method.
+    Subclass it to change a part: `encoder` and `decoder` are modules, `quantizer` is any Quantizer, `loss` is a method.
 
     Args:
-        quantizer: any Codebook; its `dim` is the dimension of the encoder's output. GumbelQuantizer(128, 64) by default.
+        quantizer: any Quantizer; its `dim` is the dimension of the encoder's output. GumbelQuantizer(128, 64) by default.
         estimator: given to the quantiser's sampling layers; leave it out for a quantiser that does not sample.
         choice_entropy: weight of the bonus for undecided choices (exploration); a `Weight` that WeightAnnealing can move.
         marginal_entropy: weight of the bonus for using all codes.
+        diversity: weight of the loss for using few of them (Baevski et al. 2020, eq. 4; https://arxiv.org/abs/2006.11477).
         channels: of the images.
         hidden: width of the convolutions.
         learning_rate: of Adam.
@@ -50,10 +52,11 @@ class VQAutoencoder(LightningModule):
 
     def __init__(
         self,
-        quantizer: Codebook | None = None,
+        quantizer: Quantizer | None = None,
         estimator: Estimator | None = None,
         choice_entropy: float = 0.0,
         marginal_entropy: float = 0.0,
+        diversity: float = 0.0,
         channels: int = 1,
         hidden: int = 64,
         learning_rate: float = 2e-3,
@@ -62,26 +65,47 @@ class VQAutoencoder(LightningModule):
         self.quantizer = GumbelQuantizer(num_codes=128, dim=64) if quantizer is None else quantizer
         if estimator is not None:
             use_estimator(self.quantizer, estimator)
-        if (choice_entropy or marginal_entropy) and not self.quantizer.has_logits:
+        if (choice_entropy or marginal_entropy or diversity) and not self.quantizer.has_logits:
             raise ValueError(
-                f"{type(self.quantizer).__name__} has no logits, so choice_entropy={choice_entropy} and "
-                f"marginal_entropy={marginal_entropy} have nothing to act on; leave them at 0 or take GumbelQuantizer"
+                f"{type(self.quantizer).__name__} has no logits, so choice_entropy={choice_entropy}, "
+                f"marginal_entropy={marginal_entropy} and diversity={diversity} have nothing to act on; leave them at 0 or "
+                "take GumbelQuantizer"
             )
-        self.bonus = EntropyBonus(choice_entropy, marginal_entropy)
+        separate = len(self.quantizer.index_shape)
+        self.bonus = EntropyBonus(choice_entropy, marginal_entropy, separate)
+        self.diversity = CodeDiversity(diversity, separate)
         self.learning_rate = learning_rate
-        dim, num_codes = self.quantizer.dim, self.quantizer.num_codes
-        self.encoder = ConvolutionalEncoder(channels, hidden, dim)
-        self.decoder = ConvolutionalDecoder(channels, hidden, dim)
-        self.val_metrics, self.test_metrics = _StageMetrics(num_codes), _StageMetrics(num_codes)
+        self.encoder = ConvolutionalEncoder(channels, hidden, self.quantizer.dim)
+        self.decoder = ConvolutionalDecoder(channels, hidden, self.quantizer.dim)
+        self.val_metrics, self.test_metrics = _StageMetrics(self.quantizer), _StageMetrics(self.quantizer)
 
     def encode(self, images: Tensor) -> Quantized:
-        """The codes of images (B, C, H, W): a grid of indices (B, H / 4, W / 4)."""
+        """The codes of images (B, C, H, W): a grid of indices (B, H / 4, W / 4, *index_shape)."""
         return self.quantizer(self.encoder(images))
 
     def decode(self, indices: Tensor) -> Tensor:
-        """Images of int64 code grids (B, h, w)."""
+        """Images of int64 code grids (B, h, w, *index_shape).
+
+        Raises:
+            ValueError: if the grids are not integers, or of another shape, or hold a code that there is not.
+        """
+        self._check_codes(indices)
         vectors = self.quantizer.decode(indices)
         return self.decoder(vectors.to(next(self.decoder.parameters()).dtype))
+
+    def _check_codes(self, indices: Tensor) -> None:
+        shape = self.quantizer.index_shape
+        if indices.is_floating_point() or indices.ndim != 3 + len(shape) or tuple(indices.shape[3:]) != shape:
+            wanted = ", ".join(["N", "h", "w", *map(str, shape)])
+            raise ValueError(f"codes are int64 of shape ({wanted}), got {indices.dtype} {tuple(indices.shape)}")
+        if indices.device.type == "cpu" and indices.numel():
+            for name, codebook, column in _each_codebook(self.quantizer, indices):
+                low, high = int(column.min()), int(column.max())
+                if low < 0 or high >= codebook.num_codes:
+                    raise ValueError(
+                        f"codes of codebook{name or ' 0'} lie in [0, {codebook.num_codes - 1}], got {low} to {high}: are they "
+                        "of another model?"
+                    )
 
     def forward(self, images: Tensor) -> Reconstruction:
         quantized = self.encode(images)
@@ -100,6 +124,7 @@ class VQAutoencoder(LightningModule):
         loss = self.reconstruction_error(output.images, images).mean() + output.quantized.loss
         if output.quantized.logits is not None:
             loss = loss + self.bonus(output.quantized.logits, self._learned_temperature())
+            loss = loss + self.diversity(output.quantized.logits)
         return loss
 
     def _learned_temperature(self) -> Tensor | float:
@@ -118,13 +143,14 @@ class VQAutoencoder(LightningModule):
 
     def _log_training(self, loss: Tensor, output: Reconstruction, images: Tensor) -> None:
         quantized = output.quantized
-        counts = torch.bincount(quantized.indices.flatten(), minlength=self.quantizer.num_codes)
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/perplexity", perplexity(counts), prog_bar=True)
+        for name, codebook, indices in _each_codebook(self.quantizer, quantized.indices):
+            counts = torch.bincount(indices.flatten(), minlength=codebook.num_codes)
+            self.log(f"train/perplexity{name}", perplexity(counts), prog_bar=not name)
         self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())
         if quantized.logits is not None:
             self.log("train/choice_entropy", choice_entropy(quantized.logits.detach()))
-            self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach()))
+            self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach(), self.bonus.separate))
         if isinstance(learned := self._learned_temperature(), Tensor):
             self.log("temperature", learned.detach(), prog_bar=True)  # an annealed one is logged by its callback
 
@@ -139,10 +165,12 @@ class VQAutoencoder(LightningModule):
         output = self(images)
         error = self.reconstruction_error(output.images, images)
         self.log(f"{stage}/reconstruction", error.mean(), batch_size=len(images), sync_dist=True, prog_bar=True)
-        metrics.perplexity.update(output.quantized.indices)
-        metrics.live.update(output.quantized.indices)
-        self.log(f"{stage}/perplexity", metrics.perplexity, batch_size=len(images))
-        self.log(f"{stage}/live_codes", metrics.live, batch_size=len(images))
+        each = _each_codebook(self.quantizer, output.quantized.indices)
+        for (name, _, indices), (code_perplexity, live) in zip(each, metrics.usage(), strict=True):
+            code_perplexity.update(indices)
+            live.update(indices)
+            self.log(f"{stage}/perplexity{name}", code_perplexity, batch_size=len(images))
+            self.log(f"{stage}/live_codes{name}", live, batch_size=len(images))
         if self.quantizer.has_logits:
             with relaxed(self):
                 gap_to = self.reconstruction_error(self(images).images, images)
@@ -158,7 +186,21 @@ class VQAutoencoder(LightningModule):
 
 
 class _StageMetrics(nn.Module):
-    def __init__(self, num_codes: int) -> None:
+    def __init__(self, quantizer: Quantizer) -> None:
         super().__init__()
-        self.perplexity, self.live = CodePerplexity(num_codes), LiveCodes(num_codes)
+        counted = [codebook.num_codes for codebook in quantizer.codebooks() if codebook.countable]
+        self.perplexity = nn.ModuleList(CodePerplexity(num_codes) for num_codes in counted)
+        self.live = nn.ModuleList(LiveCodes(num_codes) for num_codes in counted)
         self.gap = RelaxationGap()
+
+    def usage(self) -> list[tuple[CodePerplexity, LiveCodes]]:
+        """The metrics of each codebook."""
+        return cast(list[tuple[CodePerplexity, LiveCodes]], list(zip(self.perplexity, self.live, strict=True)))
+
+
+def _each_codebook(quantizer: Quantizer, indices: Tensor) -> list[tuple[str, Codebook, Tensor]]:
+    """The single codebooks whose codes can be counted: a suffix for names ("" for the only one), and its indices."""
+    codebooks = list(quantizer.codebooks())
+    columns = indices.reshape(-1, len(codebooks)).unbind(-1)
+    each = enumerate(zip(codebooks, columns, strict=True))
+    return [(f"/{i}" if len(codebooks) > 1 else "", book, column) for i, (book, column) in each if book.countable]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import float32
+from discrete_lightning.functional import check_finite, float32
 from discrete_lightning.nn.codebook import Codebook, Quantized
 from discrete_lightning.nn.relaxed import RelaxedCategorical
 from discrete_lightning.nn.scalar import Temperature
@@ -33,6 +33,7 @@ class GumbelQuantizer(Codebook):
     """
 
     has_logits = True
+    remedy = "raise marginal_entropy, start at a higher temperature or anneal it slower"
 
     def __init__(
         self,
@@ -46,8 +47,14 @@ class GumbelQuantizer(Codebook):
         self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
         self.codes = nn.Parameter(torch.randn(num_codes, dim) / dim**0.5)
 
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.to_logits.reset_parameters()
+        self.codes.normal_(std=self.dim**-0.5)
+
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
+        check_finite(vectors, "GumbelQuantizer")
         logits = self.to_logits(vectors)
         loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
         if not (self.training or self.sample.training):

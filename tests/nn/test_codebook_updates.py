@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from discrete_lightning.nn import VectorQuantizer, vector_quantizer
+from discrete_lightning.nn import VectorQuantizer, nearest_code_quantizer
 from discrete_lightning.nn.codebook import Quantized
 from tests.nn.moving_codes import MovingCodes
 
@@ -272,7 +272,7 @@ def test_several_quantizers_are_updated_each() -> None:
 
 
 def test_a_forgotten_update_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vector_quantizer, "_FORGOTTEN", 10)
+    monkeypatch.setattr(nearest_code_quantizer, "_FORGOTTEN", 10)
     layer = quantizer()
     for _ in range(9):
         layer(some_vectors(5, 3))
@@ -379,11 +379,37 @@ def test_revived_codes_are_vectors_of_the_batch_with_statistics_of_an_average_co
 
 def test_revival_under_accumulation_takes_vectors_of_each_part() -> None:
     layer = far_away(0.1)
-    for shift in (0.0, 50.0):
+    for shift in (-50.0, 50.0):  # equally far from the codes
         layer(some_vectors(200, 3) + shift)
     layer.update()
-    near = (layer.codes.norm(dim=1) < 20).sum()
-    assert 4 < near < 16
+    assert 4 < (layer.codes[2:, 0] < -40).sum() < 14
+    assert 4 < ((layer.codes[2:, 0] > 40) & (layer.codes[2:, 0] < 60)).sum() < 14
+
+
+def test_codes_come_alive_where_the_error_is() -> None:
+    layer, near, far = far_away(0.1), some_vectors(380, 3), some_vectors(20, 3) + 30.0
+    layer(torch.cat([near, far]))
+    layer.update()
+    # 20 vectors at a squared distance of about 2,700 and 380 at about 3: nearly all of the error is far away
+    assert (layer.codes[2:, 0] > 25).sum() > 10
+
+
+@pytest.mark.parametrize("vectors", [400, 7])
+def test_revival_samples_in_proportion_to_the_error(vectors: int) -> None:
+    layer = quantizer(num_codes=20, decay=0.9, revive_below=0.1)
+    layer.codes.fill_(1e4)
+    layer.codes[0] = 0.0
+    batch = torch.rand(vectors, 3, generator=torch.Generator().manual_seed(2))
+    before = layer.codes.clone()
+    layer(batch)
+    layer.update()
+    errors = batch.double().square().sum(-1).cumsum(0)
+    grid = (torch.arange(19) + 0.5) / 19 * errors[-1]
+    expected = {int((errors <= point).sum()) for point in grid.tolist()}
+    moved = layer.codes[1:][(layer.codes[1:] != before[1:]).any(1)]
+    found = {int((batch == code).all(1).nonzero()[0]) for code in moved}
+    assert found == expected
+    assert len(moved) == len(expected)
 
 
 def test_codes_in_use_are_not_revived() -> None:
@@ -398,7 +424,7 @@ def test_codes_in_use_are_not_revived() -> None:
 
 def test_vectors_that_are_not_finite_never_become_codes(monkeypatch: pytest.MonkeyPatch) -> None:
     # On an accelerator nobody looks at the values, so such a batch gets as far as the update
-    monkeypatch.setattr(vector_quantizer, "nearest_code", lambda vectors, codes: torch.zeros(len(vectors)).long())
+    monkeypatch.setattr(nearest_code_quantizer, "nearest_code", lambda vectors, codes: torch.zeros(len(vectors)).long())
     layer = quantizer(revive_below=0.9, kmeans_iterations=0)
     batch = some_vectors(40, 3)
     layer(batch)

@@ -1,0 +1,179 @@
+"""Gumbel look-up in a large codebook: vectors to logits, a Gumbel-softmax sample and the codes it picks, in bounded memory.
+
+    logits = x W^T + b,   z = logits + G,   y = softmax(z / tau),   quantized = D @ codes,   D = one-hot argmax(z), or y
+
+The formulas are those of Jang et al. 2016 (https://arxiv.org/abs/1611.01144). Logits, noise and samples (N, K) exist for
+one block of vectors at a time; the backward pass makes them again, with the same noise, from a seed.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._checks import check_finite, check_tau
+from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional.gumbel import exponential_noise
+
+_ELEMENTS = 1 << 20  # logits held at a time: 4 MiB of float32 a tensor on the CPU
+_ACCELERATOR_ELEMENTS = 1 << 26  # kernels of an accelerator want more at a time; 256 MiB
+
+
+class GumbelLookup(NamedTuple):
+    """What `gumbel_lookup` returns.
+
+    Attributes:
+        quantized: (..., C), float32.
+        indices: int64 (...), exact draws from Categorical(softmax(logits)).
+        marginal: (K,), sum over vectors of softmax(logits), with its gradient; zeros unless asked for.
+        choice_entropy: 0-dim, sum over vectors of the entropy of softmax(logits); 0 unless asked for.
+    """
+
+    quantized: Tensor
+    indices: Tensor
+    marginal: Tensor
+    choice_entropy: Tensor
+
+
+class _Lookup(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        codes: Tensor,
+        tau: Tensor,
+        hard: bool,
+        statistics: bool,
+        seed: int,
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        ctx.save_for_backward(x, weight, bias, codes, tau)
+        ctx.hard, ctx.statistics, ctx.seed = hard, statistics, seed
+        quantized = x.new_empty(len(x), codes.shape[1])
+        indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
+        marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
+        generator = torch.Generator(device=x.device).manual_seed(seed)
+        for part in _parts(x, weight):
+            z = torch.addmm(bias, x[part], weight.t())
+            if statistics:
+                log_p = torch.log_softmax(z, -1)
+                p = log_p.exp()
+                marginal += p.sum(0)
+                entropy -= (p * log_p.clamp_min(-1e30)).sum()
+            z.sub_(exponential_noise(z.shape, device=z.device, generator=generator).log_())
+            indices[part] = z.max(-1).indices
+            quantized[part] = codes[indices[part]] if hard else torch.softmax(z.div_(tau), -1) @ codes
+        ctx.mark_non_differentiable(indices)
+        ctx.indices = indices
+        return quantized, indices, marginal, entropy
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, bias, codes, tau = ctx.saved_tensors
+        g, _, g_marginal, g_entropy = grad_outputs
+        d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+        d_codes, d_tau = torch.zeros_like(codes), torch.zeros_like(tau)
+        if ctx.hard:
+            d_codes.index_add_(0, ctx.indices, g)
+        generator = torch.Generator(device=x.device).manual_seed(ctx.seed)
+        for part in _parts(x, weight):
+            z = torch.addmm(bias, x[part], weight.t())
+            extra = _entropy_gradient(z, g_marginal, g_entropy) if ctx.statistics else None
+            z.sub_(exponential_noise(z.shape, device=z.device, generator=generator).log_())
+            y = torch.softmax(z / tau if ctx.needs_input_grad[4] else z.div_(tau), -1)
+            if not ctx.hard:
+                d_codes.addmm_(y.t(), g[part])
+            d_logits = torch._softmax_backward_data(g[part] @ codes.t(), y, -1, y.dtype).div_(tau)
+            if ctx.needs_input_grad[4]:
+                d_tau -= (d_logits * z).sum() / tau
+            if extra is not None:
+                d_logits += extra
+            torch.mm(d_logits, weight, out=d_x[part])
+            d_weight.addmm_(d_logits.t(), x[part])
+            d_bias += d_logits.sum(0)
+        wanted = d_tau if ctx.needs_input_grad[4] else None
+        return d_x, d_weight, d_bias, d_codes, wanted, None, None, None
+
+
+def _entropy_gradient(logits: Tensor, g_marginal: Tensor, g_entropy: Tensor) -> Tensor:
+    """Of sum(marginal * g_marginal) + entropy * g_entropy: J(p) (g_marginal - g_entropy log p)."""
+    log_p = torch.log_softmax(logits, -1)
+    return torch._softmax_backward_data(g_marginal - g_entropy * log_p.clamp_min(-1e30), log_p.exp(), -1, log_p.dtype)
+
+
+def _parts(x: Tensor, weight: Tensor) -> list[slice]:
+    held = _ELEMENTS if x.device.type == "cpu" else _ACCELERATOR_ELEMENTS
+    step = max(1, held // len(weight))
+    return [slice(start, start + step) for start in range(0, len(x), step)]
+
+
+@without_autocast
+def gumbel_lookup(
+    vectors: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    codes: Tensor,
+    tau: float | Tensor = 1.0,
+    *,
+    hard: bool = True,
+    statistics: bool = False,
+    generator: torch.Generator | None = None,
+) -> GumbelLookup:
+    """Codes drawn by Gumbel-softmax from the logits `vectors @ weight.T + bias`, which are never held whole.
+
+    Equal to `gumbel_softmax(logits, tau, hard=hard) @ codes` and its gradients, in float32. Memory grows with N (D + C) and
+    K (D + C), not with N K.
+
+    Args:
+        vectors: x (..., D), any floating dtype.
+        weight: W (K, D).
+        bias: b (K,).
+        codes: (K, C).
+        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
+        statistics: whether to compute `marginal` and `choice_entropy`.
+        generator: source of randomness.
+
+    Raises:
+        ValueError: if tau is not positive, the shapes do not fit, or vectors are not finite (their number is named).
+
+    Example:
+        >>> _ = torch.manual_seed(0)
+        >>> result = gumbel_lookup(torch.randn(5, 4), torch.randn(16, 4), torch.zeros(16), torch.randn(16, 3), 0.5)
+        >>> result.quantized.shape, result.indices.shape
+        (torch.Size([5, 3]), torch.Size([5]))
+    """
+    check_tau(tau)
+    if not len(weight) == len(bias) == len(codes) or vectors.shape[-1:] != weight.shape[1:]:
+        raise ValueError(
+            f"vectors (..., D), weight (K, D), bias (K,) and codes (K, C) do not fit: got {tuple(vectors.shape)}, "
+            f"{tuple(weight.shape)}, {tuple(bias.shape)}, {tuple(codes.shape)}"
+        )
+    check_finite(vectors, "gumbel_lookup")
+    seed_device = "cpu" if generator is None else generator.device
+    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
+    x = float32(vectors).reshape(-1, vectors.shape[-1])
+    weight, bias, codes = (each.to(x.dtype) for each in (weight, bias, codes))
+    temperature = torch.as_tensor(tau, dtype=x.dtype, device=x.device)
+    quantized, indices, marginal, entropy = _Lookup.apply(x, weight, bias, codes, temperature, hard, statistics, seed)
+    shape = vectors.shape[:-1]
+    return GumbelLookup(quantized.view(*shape, codes.shape[1]), indices.view(shape), marginal, entropy)
+
+
+@without_autocast
+@torch.no_grad()
+def largest_logit(vectors: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """argmax_k of `vectors @ weight.T + bias`, int64 (...), in float32 and block by block.
+
+    Example:
+        >>> largest_logit(torch.tensor([[1.0], [-1.0]]), torch.tensor([[-2.0], [2.0]]), torch.zeros(2))
+        tensor([1, 0])
+    """
+    x = float32(vectors).reshape(-1, vectors.shape[-1])
+    weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+    if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
+        return torch.addmm(bias, x, weight.t()).argmax(-1).view(vectors.shape[:-1])
+    blocks = [torch.addmm(bias, x[part], weight.t()).argmax(-1) for part in _parts(x, weight)]
+    return (torch.cat(blocks) if blocks else x.new_zeros(0, dtype=torch.int64)).view(vectors.shape[:-1])
