@@ -55,11 +55,12 @@ def read_codes(path: Path | None) -> Tensor:
             "decode needs --codes FILE: a codes.npz that `predict` wrote, or an .npy array of integers", MISUSE
         )
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.lib.npyio.NpzFile):
-            if "codes" not in loaded:
-                raise CliError(f"{path} has no array `codes`, only {', '.join(loaded.files) or 'nothing'}")
-            loaded = loaded["codes"]
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                if "codes" not in loaded:
+                    raise CliError(f"{path} has no array `codes`, only {', '.join(loaded.files) or 'nothing'}")
+                loaded = loaded["codes"]
     except OSError as error:
         raise CliError(f"the codes {path} cannot be read: {error.strerror or error}") from None
     except (ValueError, zipfile.BadZipFile, EOFError) as error:

@@ -15,7 +15,14 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.callbacks import CodebookMonitor, CodeWriter, Reconstructions
 from discrete_lightning.callbacks._output import fresh_path, image_grid
-from discrete_lightning.nn import VectorQuantizer
+from discrete_lightning.nn import (
+    FiniteScalarQuantizer,
+    LargeGumbelQuantizer,
+    LearnedVectorQuantizer,
+    LookupFreeQuantizer,
+    ResidualQuantizer,
+    VectorQuantizer,
+)
 
 
 class Codes(LightningModule):
@@ -138,3 +145,35 @@ def test_fresh_path_never_names_an_existing_file(tmp_path: Path) -> None:
         path = fresh_path(tmp_path, "a.png")
         assert path.name == expected
         path.touch()
+
+
+def test_monitor_tells_several_codebooks_apart(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = Codes()
+    model.book = ResidualQuantizer(VectorQuantizer(8, 4), 2)  # type: ignore[assignment]
+    trainer(tmp_path, CodebookMonitor(), epochs=2).fit(model, images(), images())
+    for stage in range(2):
+        assert len(logged(tmp_path, f"codes/book.quantizers.{stage}/live_share")) == 2
+        assert all(1 < value <= 8 for value in logged(tmp_path, f"codes/book.quantizers.{stage}/perplexity"))
+    assert (tmp_path / "codes.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("book", "remedy"),
+    [
+        (LearnedVectorQuantizer(64, 4, kmeans_iterations=0, revive_below=0.0), "raise revive_below"),
+        (LookupFreeQuantizer(4, entropy=0.0), "raise entropy or gamma"),
+        (FiniteScalarQuantizer([15, 15, 15, 15]), "fewer levels"),
+        (LargeGumbelQuantizer(64, 4), "raise marginal_entropy"),
+    ],
+)
+def test_the_warning_names_the_knob_of_each_kind(tmp_path: Path, book: Any, remedy: str) -> None:
+    torch.manual_seed(0)
+    model = Codes()
+    model.scale.weight.data.zero_()
+    model.scale.bias.data.fill_(0.1)  # all vectors are one
+    if isinstance(book, LargeGumbelQuantizer):
+        book.to_logits.bias.data[0] = 100.0
+    model.book = book
+    with pytest.warns(UserWarning, match=f"has collapsed.*{remedy}"):
+        trainer(tmp_path, CodebookMonitor(filename=None, patience=1), epochs=1).fit(model, images(), images())
