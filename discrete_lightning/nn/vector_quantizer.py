@@ -44,8 +44,8 @@ class VectorQuantizer(NearestCodeQuantizer):
         self,
         num_codes: int,
         dim: int,
-        decay: float = 0.99,
-        commitment: float = 0.25,
+        decay: float = 0.9,
+        commitment: float = 1.0,
         revive_below: float = 0.1,
         kmeans_iterations: int = 10,
         distance: Distance = "euclidean",
@@ -64,7 +64,8 @@ class VectorQuantizer(NearestCodeQuantizer):
 
     def _follow(self, sums: Tensor, finite: Tensor) -> None:
         ema_update_(self.sums, torch.where(finite, sums, self.sums), self.decay)
-        self.codes.copy_(codes_from_statistics(self.counts, self.sums, self.codes))
+        moved = codes_from_statistics(self.counts, self.sums, self.codes)
+        self.codes.copy_(torch.where(finite, moved, self.codes))
 
     def _place(self, which: Tensor, vectors: Tensor, count: Tensor) -> None:
         super()._place(which, vectors, count)

@@ -25,7 +25,7 @@ from discrete_lightning.nn import (
 
 Maker = Callable[[], Quantizer]
 SINGLE: dict[str, Maker] = {
-    "ema": lambda: VectorQuantizer(8, 4),
+    "ema": lambda: VectorQuantizer(8, 4, commitment=0.25),
     "ema_cosine": lambda: VectorQuantizer(8, 4, distance="cosine"),
     "ema_rotation": lambda: VectorQuantizer(8, 4, gradient="rotation"),
     "learned": lambda: LearnedVectorQuantizer(8, 4),
