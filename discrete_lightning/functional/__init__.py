@@ -31,6 +31,7 @@ from discrete_lightning.functional.nearest_code import nearest_code
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
+from discrete_lightning.functional.unrolled_gradient import unrolled_gradient
 
 __all__ = [
     "antithetic_bernoulli",
@@ -69,4 +70,5 @@ __all__ = [
     "softmax",
     "straight_through",
     "straight_through_one_hot",
+    "unrolled_gradient",
 ]
