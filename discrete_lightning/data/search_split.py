@@ -45,7 +45,7 @@ class SearchSplit(LightningDataModule):
         self.data.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
-        self.data.setup(stage)  # type: ignore[arg-type]
+        self.data.setup(stage)
 
     def halves(self) -> tuple[Tensor, Tensor]:
         """Indices of the images for the weights and for the architecture."""
@@ -94,14 +94,14 @@ class _Half(Subset[Batch]):
         return self.dataset.__getitems__([self.indices[index] for index in indices])  # type: ignore[attr-defined]
 
 
-class _ResumedSampler(DistributedSampler[Batch]):
+class _ResumedSampler(DistributedSampler[Any]):
     """DistributedSampler, whose order is a function of seed and epoch, from the batch on that Lightning's loop is at."""
 
     def __init__(self, owner: SearchSplit, dataset: Any, ranks: int, rank: int, seed: int) -> None:
         super().__init__(dataset, ranks, rank, shuffle=True, seed=seed, drop_last=True)
         self.owner = owner
 
-    def __iter__(self) -> Iterator[int]:
+    def __iter__(self) -> Iterator[Any]:
         trainer = self.owner.trainer
         # evaluated when the first batch is asked for: by then the loop has been restored
         done = 0 if trainer is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready

@@ -16,6 +16,7 @@ from discrete_lightning.distributed import broadcast_, mean_of_all
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import entropy, unrolled_gradient
 from discrete_lightning.metrics import RelaxationGap
+from discrete_lightning.models._progress import cosine, progress
 from discrete_lightning.models.search_method import GDAS, Sampled, SearchMethod
 from discrete_lightning.models.search_settings import CostTarget, SearchOptimizers
 from discrete_lightning.nn import (
@@ -25,14 +26,13 @@ from discrete_lightning.nn import (
     SearchSpace,
     Weight,
     architecture_parameters,
+    check_options,
     derive,
     expected_loss,
     held,
     one_draw,
     weight_parameters,
 )
-from discrete_lightning.nn.operation_costs import check_options
-from discrete_lightning.schedules import Cosine
 
 Batch = tuple[Tensor, Tensor]
 _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
@@ -248,24 +248,15 @@ class ArchitectureSearch(LightningModule):
 
     def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
         settings = self.settings
-        schedule = Cosine(settings.learning_rate, settings.final_learning_rate, 10_000)
         for group in optimizer.param_groups:
-            group["lr"] = schedule(round(10_000 * self._progress()))
-
-    def _progress(self) -> float:
-        """Share of the search that is over, from Lightning's counters alone."""
-        trainer = self.trainer
-        batches = trainer.num_training_batches
-        if trainer.max_epochs is None or trainer.max_epochs < 1:
-            return (self.global_step / 2) / max(1, trainer.max_steps / 2)
-        within = trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1
-        within -= within % self.accumulate  # constant within a step
-        return (trainer.current_epoch + max(0, within) / batches) / trainer.max_epochs
+            group["lr"] = cosine(
+                settings.learning_rate, settings.final_learning_rate, progress(self.trainer, self.accumulate)
+            )
 
     def _batches(self, batch: Any) -> tuple[Batch, Batch | None]:
         if isinstance(batch, Mapping):
-            return tuple(batch["weights"]), tuple(batch["architecture"])  # type: ignore[return-value]
-        return tuple(batch), None  # type: ignore[return-value]
+            return tuple(batch["weights"]), tuple(batch["architecture"])
+        return tuple(batch), None
 
     @contextmanager
     def _own_reduction(self) -> Iterator[None]:
@@ -329,7 +320,7 @@ class ArchitectureSearch(LightningModule):
         broadcast_(self.choice.fixed_cost)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        tau = self.method.temperature(self._progress())
+        tau = self.method.temperature(progress(self.trainer, self.accumulate))
         if tau is not None:
             self.choice.sampler.temperature.set(tau)
             self.log("temperature", tau, prog_bar=True, on_step=True, on_epoch=False)

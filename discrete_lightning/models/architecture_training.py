@@ -9,6 +9,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
+from discrete_lightning.distributed import mean_of_all
+from discrete_lightning.models._progress import cosine, progress
 from discrete_lightning.nn import SearchSpace
 
 Batch = tuple[Tensor, Tensor]
@@ -93,8 +95,7 @@ class ArchitectureTraining(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if len(self.random_networks) and self._seen:
-            accuracy = self.all_gather(self._right / self._seen)
-            self.validation.copy_(accuracy.view(-1, len(self.random_networks)).mean(0))
+            self.validation.copy_(mean_of_all([self._right / self._seen])[0])
             self.log("val/accuracy_of_random_search", self.validation.max())
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
@@ -118,14 +119,16 @@ class ArchitectureTraining(LightningModule):
         """What architecture.json holds."""
         return {"space": self.space.describe(), "architecture": self.architecture}
 
-    def configure_optimizers(self) -> Any:
+    def configure_optimizers(self) -> torch.optim.Optimizer:
         parameters = [each for each in self.parameters() if each.requires_grad]
-        optimizer = torch.optim.SGD(
+        return torch.optim.SGD(
             parameters, self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
         )
-        steps = max(1, int(self.trainer.estimated_stepping_batches))
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        rate = cosine(self.learning_rate, 0.0, progress(self.trainer, self.trainer.accumulate_grad_batches))
+        for group in self.trainer.optimizers[0].param_groups:
+            group["lr"] = rate
 
 
 def _correct(network: nn.Module, batch: Batch) -> Tensor:

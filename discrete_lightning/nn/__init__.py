@@ -11,9 +11,12 @@ from discrete_lightning.nn.choice import (
     weight_parameters,
 )
 from discrete_lightning.nn.codebook import Codebook, Quantized
+from discrete_lightning.nn.darts_cell import DARTSSpace
 from discrete_lightning.nn.gumbel_quantizer import GumbelQuantizer
+from discrete_lightning.nn.layer_chain import LayerChain
 from discrete_lightning.nn.nasbench201 import NASBench201
 from discrete_lightning.nn.one_of import OneOf, derive
+from discrete_lightning.nn.operation_costs import check_options, operation_costs
 from discrete_lightning.nn.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical, relaxed, use_estimator
 from discrete_lightning.nn.relaxed_subset import RelaxedSubset
 from discrete_lightning.nn.scalar import Scalar, Temperature, Weight
@@ -23,9 +26,11 @@ from discrete_lightning.nn.vector_quantizer import VectorQuantizer
 __all__ = [
     "Choice",
     "Codebook",
+    "DARTSSpace",
     "Draw",
     "Edge",
     "GumbelQuantizer",
+    "LayerChain",
     "NASBench201",
     "OneOf",
     "Quantized",
@@ -40,11 +45,13 @@ __all__ = [
     "VectorQuantizer",
     "Weight",
     "architecture_parameters",
+    "check_options",
     "choices",
     "derive",
     "expected_loss",
     "held",
     "one_draw",
+    "operation_costs",
     "relaxed",
     "use_estimator",
     "weight_parameters",

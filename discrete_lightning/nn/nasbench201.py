@@ -8,11 +8,12 @@ stem, `cells` cells, residual block of stride 2, `cells` cells, residual block o
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from discrete_lightning.nn.choice import Choice
 from discrete_lightning.nn.one_of import OneOf
-from discrete_lightning.nn.operations import Norm, Operation, convolution, pool, skip, zero
+from discrete_lightning.nn.operations import Norm, Operation, Zero, convolution, pool, skip, zero
 from discrete_lightning.nn.search_space import Edge, SearchSpace
 
 OPERATIONS: dict[str, Operation] = {
@@ -22,6 +23,26 @@ OPERATIONS: dict[str, Operation] = {
     "conv3x3": convolution(3),
     "avgpool3x3": pool(nn.AvgPool2d, normalized=False),
 }
+
+
+def edge_list(nodes: int) -> list[tuple[int, int]]:
+    """(source, target) of every edge, by target."""
+    return [(source, target) for target in range(1, nodes) for source in range(target)]
+
+
+def connected(nodes: int, present: Sequence[bool]) -> list[bool]:
+    """Which of the present edges lie on a path from the first node to the last; the others compute nothing that is used."""
+    pairs = edge_list(nodes)
+    reached, needed = {0}, {nodes - 1}
+    for (source, target), there in zip(pairs, present, strict=True):
+        if there and source in reached:
+            reached.add(target)
+    for (source, target), there in reversed(list(zip(pairs, present, strict=True))):
+        if there and target in needed:
+            needed.add(source)
+    return [
+        there and source in reached and target in needed for (source, target), there in zip(pairs, present, strict=True)
+    ]
 
 
 class SumCell(nn.Module):
@@ -34,8 +55,17 @@ class SumCell(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         nodes, edges = [x], iter(self.edges)
         for target in range(1, self.nodes):
-            nodes.append(sum(next(edges)(nodes[source]) for source in range(target)))  # type: ignore[arg-type]
+            incoming = [(next(edges), nodes[source]) for source in range(target)]
+            sent = [edge(value) for edge, value in incoming if not isinstance(edge, Zero)]
+            nodes.append(sum(sent[1:], sent[0]) if sent else torch.zeros_like(x))
         return nodes[-1]
+
+    def prune(self) -> None:
+        """Once derived: what no path from input to output uses goes."""
+        used = connected(self.nodes, [not isinstance(edge, Zero) for edge in self.edges])
+        for index, keep in enumerate(used):
+            if not keep:
+                self.edges[index] = Zero(0)
 
 
 class ResidualReduction(nn.Module):
@@ -95,10 +125,10 @@ class NASBench201(SearchSpace):
         return self.nodes * (self.nodes - 1) // 2
 
     def edges(self, architecture: Sequence[str]) -> list[Edge]:
-        pairs = [(source, target) for target in range(1, self.nodes) for source in range(target)]
+        used = connected(self.nodes, [name != "none" for name in architecture])
         names = ["input", *(f"node {i}" for i in range(1, self.nodes - 1)), "output"]
-        shown = zip(pairs, architecture, strict=True)
-        return [Edge(names[source], names[target], name, "cell") for (source, target), name in shown if name != "none"]
+        shown = zip(edge_list(self.nodes), architecture, used, strict=True)
+        return [Edge(names[source], names[target], name, "cell") for (source, target), name, keep in shown if keep]
 
     def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         stem = nn.Conv2d(image_channels, self.channels, 3, self.stem_stride, 1, bias=False)

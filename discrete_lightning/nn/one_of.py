@@ -82,7 +82,7 @@ class OneOf(nn.Module):
         weights = draw.sample[self.row]
         if not single_path:
             outputs = self.run_all(*inputs)
-            return sum(weight.to(y.dtype) * y for weight, y in zip(weights, outputs, strict=True))  # type: ignore[return-value]
+            return sum(weight.to(y.dtype) * y for weight, y in zip(weights, outputs, strict=True))
         if self.choice.mixes:
             raise ValueError(
                 f"{self.choice.sampler.estimator} gives mixtures, and single_path=True runs one module: take an estimator of "
@@ -127,6 +127,8 @@ def _names(modules: Iterable[nn.Module]) -> list[str]:
 def derive(module: nn.Module) -> nn.Module:
     """The discrete network with its weights: a copy in which every OneOf is the module it decided for, and no logits are left.
 
+    A module with a method `prune()` is asked, after its OneOfs were replaced, to drop what is no longer used.
+
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Linear(4, 4), OneOf([torch.nn.Identity(), torch.nn.Tanh()]))
         >>> derive(network)
@@ -153,4 +155,6 @@ def _replace(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
             del result._modules[name]
         else:
             result._modules[name] = _replace(child, known)
+    if callable(prune := getattr(result, "prune", None)):
+        prune()
     return result

@@ -1,6 +1,7 @@
 """The truth about a small space: all 125 cells of three edges and five operations, each trained alone on Fashion-MNIST.
 
-python recipes/nas/table.py --data FOLDER        about 20 minutes on one thread; writes recipes/nas/table.csv, resumes it
+python -m benchmarks.architecture_table --data FOLDER    about 20 minutes on one thread; writes (or resumes)
+                                                          benchmarks/results/architecture_table.csv
 
 Fixed budget: 3,200 images, 4 epochs, batch 64, SGD; three seeds. Validation on 2,000 further training images, test on the
 10,000 test images. Every architecture of one seed sees the same batches.
@@ -21,7 +22,7 @@ from discrete_lightning.nn import NASBench201
 from discrete_lightning.schedules import Cosine
 
 SPACE = NASBench201(channels=8, cells=1, nodes=3, stages=2, stem_stride=2)
-TABLE = Path(__file__).with_name("table.csv")
+TABLE = Path(__file__).parent / "results" / "architecture_table.csv"
 IMAGES, VALIDATION, EPOCHS, BATCH, SEEDS = 3200, 2000, 4, 64, 3
 COLUMNS = ["architecture", "seed", "validation", "test", "parameters", "flops", "seconds"]
 Split = tuple[Tensor, Tensor]
