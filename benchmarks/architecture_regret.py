@@ -1,4 +1,4 @@
-"""How good are the methods? Each searches the space of architecture_table; what it finds is looked up there. Beside them, random search.
+"""How good are the methods? Each searches the space of the table; what it finds is looked up there, beside random search.
 
 python -m benchmarks.architecture_regret --data FOLDER    about 20 minutes on one thread; writes
                                                            benchmarks/results/architecture_regret.csv
@@ -22,7 +22,6 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
 from benchmarks.architecture_table import BATCH, COLUMNS, EPOCHS, IMAGES, SPACE, TABLE, VALIDATION, splits, train
-
 from discrete_lightning.data import FashionMNIST, SearchSplit
 from discrete_lightning.data.images import Split
 from discrete_lightning.estimators import Estimator, GumbelRao, LeaveOneOut, ReinMax

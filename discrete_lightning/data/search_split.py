@@ -70,7 +70,7 @@ class SearchSplit(LightningDataModule):
         half = _Half(self.data.dataset("train"), indices)
         rank = 0 if trainer is None else trainer.global_rank
         sampler = _ResumedSampler(self, half, ranks, rank, seed=2 * self.seed + number)
-        return DataLoader(
+        return _ResumedLoader(
             half, self.batch_size, sampler=sampler, drop_last=True, num_workers=self.data.num_workers, collate_fn=as_is
         )
 
@@ -94,6 +94,16 @@ class _Half(Subset[Batch]):
         return self.dataset.__getitems__([self.indices[index] for index in indices])  # type: ignore[attr-defined]
 
 
+class _ResumedLoader(DataLoader[Batch]):
+    """Tells Lightning that it goes on where a checkpoint was made; the place is the loop's own counter."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        pass
+
+
 class _ResumedSampler(DistributedSampler[Any]):
     """DistributedSampler, whose order is a function of seed and epoch, from the batch on that Lightning's loop is at."""
 
@@ -104,5 +114,6 @@ class _ResumedSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         trainer = self.owner.trainer
         # evaluated when the first batch is asked for: by then the loop has been restored
-        done = 0 if trainer is None else trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        training = trainer is not None and trainer.training
+        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready if training else 0
         yield from list(super().__iter__())[done * self.owner.batch_size :]

@@ -330,15 +330,19 @@ class ArchitectureSearch(LightningModule):
     # Evaluation: of what would be deployed.
 
     def on_train_epoch_end(self) -> None:
-        probabilities = torch.softmax(self.choice.logits.detach().float(), -1)
+        logits = self.choice.logits.detach().float()
         largest = math.log(max(2, len(self.choice.options)))
-        self.log("search/choice_entropy", entropy(self.choice.logits.detach()).mean() / largest, prog_bar=True)
-        self.log("search/confidence", probabilities.amax(-1).mean())
-        self.log("search/skip_share", self.skip_share())
+        values: dict[str, Tensor | float] = {
+            "search/choice_entropy": entropy(logits).mean() / largest,
+            "search/confidence": torch.softmax(logits, -1).amax(-1).mean(),
+            "search/skip_share": self.skip_share(),
+        }
         if self.target is not None:
-            self.log("search/cost", self.choice.cost(self.choice.decide()), prog_bar=True)
-            self.log("search/expected_cost", self.choice.expected_cost().detach())
-            self.log("search/multiplier", self.multiplier())
+            values["search/cost"] = self.choice.cost(self.choice.decide())
+            values["search/expected_cost"] = self.choice.expected_cost().detach()
+            values["search/multiplier"] = self.multiplier()
+        # equal on all ranks
+        self.log_dict(values, prog_bar=True, rank_zero_only=True)
 
     def skip_share(self) -> float:
         """Share of skip connections among the decided operations that are not `none`."""

@@ -71,7 +71,7 @@ class Choice(Float32State):
         if not options or count < 1:
             raise ValueError(f"a choice needs one option or more and count >= 1, got {len(options)} options, {count}")
         if len(set(options)) < len(options):
-            raise ValueError(f"the options of a choice need different names, got {', '.join(options)}")
+            raise ValueError(f"a choice needs options of different names, got {', '.join(options)}")
         self.options, self.count = tuple(options), count
         self.logits = nn.Parameter(torch.zeros(count, len(options)))
         self.sampler = RelaxedCategorical(estimator, temperature)

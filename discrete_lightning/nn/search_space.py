@@ -116,7 +116,11 @@ class SearchSpace(ABC):
 
     def describe(self) -> dict[str, Any]:
         """As a config names it: {class_path, init_args}."""
-        return {"class_path": type(self).__name__, "init_args": asdict(self)}  # type: ignore[call-overload]
+        sizes = asdict(self)  # type: ignore[call-overload]
+        return {
+            "class_path": type(self).__name__,
+            "init_args": {key: list(value) if isinstance(value, tuple) else value for key, value in sizes.items()},
+        }
 
     def read(self, saved: Mapping[str, Any]) -> list[str]:
         """The architecture in what `architecture.json` holds.
