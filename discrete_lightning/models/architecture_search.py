@@ -120,7 +120,11 @@ class ArchitectureSearch(LightningModule):
 
     def architecture(self) -> list[str]:
         """The architecture as it would be derived now."""
-        return self.choice.decided()
+        return self.space.used(self.choice.decided())
+
+    def cost(self) -> float:
+        """Of that architecture, in the units of the target."""
+        return self.choice.cost(self.choice.indices(self.architecture()))
 
     def derive(self) -> nn.Module:
         """The discrete network, with the weights of the search."""
@@ -338,7 +342,7 @@ class ArchitectureSearch(LightningModule):
             "search/skip_share": self.skip_share(),
         }
         if self.target is not None:
-            values["search/cost"] = self.choice.cost(self.choice.decide())
+            values["search/cost"] = self.cost()
             values["search/expected_cost"] = self.choice.expected_cost().detach()
             values["search/multiplier"] = self.multiplier()
         # equal on all ranks
@@ -379,8 +383,7 @@ class ArchitectureSearch(LightningModule):
             _, correct = self._correct(images, labels)
         self.log("test/accuracy_with_search_weights", correct.mean(), batch_size=len(images), sync_dist=True)
         if self.target is not None:
-            cost = self.choice.cost(self.choice.decide())
-            self.log(f"architecture/{self.target.measure}", cost, batch_size=len(images))
+            self.log(f"architecture/{self.target.measure}", self.cost(), batch_size=len(images))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         images, labels = batch
@@ -391,14 +394,13 @@ class ArchitectureSearch(LightningModule):
 
     def architecture_record(self) -> dict[str, Any]:
         """What architecture.json holds."""
-        choice = self.choice
         record: dict[str, Any] = {"space": self.space.describe(), "architecture": self.architecture()}
         record["method"] = str(self.method)
         if self.target is not None:
             record["cost"] = {
                 "measure": self.target.measure,
                 "target": self.target.target,
-                "cost": choice.cost(choice.decide()),
+                "cost": self.cost(),
             }
         return record
 

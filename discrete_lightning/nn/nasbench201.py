@@ -124,11 +124,14 @@ class NASBench201(SearchSpace):
     def choices(self) -> int:
         return self.nodes * (self.nodes - 1) // 2
 
+    def used(self, architecture: Sequence[str]) -> list[str]:
+        kept = connected(self.nodes, [name != "none" for name in architecture])
+        return [name if keep else "none" for name, keep in zip(architecture, kept, strict=True)]
+
     def edges(self, architecture: Sequence[str]) -> list[Edge]:
-        used = connected(self.nodes, [name != "none" for name in architecture])
         names = ["input", *(f"node {i}" for i in range(1, self.nodes - 1)), "output"]
-        shown = zip(edge_list(self.nodes), architecture, used, strict=True)
-        return [Edge(names[source], names[target], name, "cell") for (source, target), name, keep in shown if keep]
+        shown = zip(edge_list(self.nodes), self.used(architecture), strict=True)
+        return [Edge(names[source], names[target], name, "cell") for (source, target), name in shown if name != "none"]
 
     def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         stem = nn.Conv2d(image_channels, self.channels, 3, self.stem_stride, 1, bias=False)

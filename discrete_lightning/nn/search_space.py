@@ -60,6 +60,10 @@ class SearchSpace(ABC):
     def choices(self) -> int:
         """Number of choices."""
 
+    def used(self, architecture: Sequence[str]) -> list[str]:
+        """The same network with `none` where an operation computes nothing that reaches the output."""
+        return list(architecture)
+
     @abstractmethod
     def edges(self, architecture: Sequence[str]) -> list[Edge]:
         """What the architecture's picture shows."""
