@@ -3,18 +3,22 @@
 DARTS is known to collapse to skip connections (Zela et al. 2020, https://arxiv.org/abs/1909.09656).
 """
 
+import math
 import warnings
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from discrete_lightning.functional import entropy as entropy_of
+from discrete_lightning.nn import Choice
+
 
 class SearchMonitor(Callback):
-    """Warns, once for each reason, of a search that goes wrong, by what ArchitectureSearch logs.
+    """Warns, once for each reason, of a search that goes wrong. Works on any LightningModule that holds a OneOf.
 
     Args:
-        skip_share: of skip connections among the decided operations, above which it warns (`search/skip_share`).
-        entropy: of the choice at the end of the search, in units of its maximum, above which it warns that nothing was decided
-            (`search/choice_entropy`).
+        skip_share: of skip connections among the decided options that are not `none`, above which it warns.
+        entropy: mean of the choices at the end of the search, in units of its maximum, above which it warns that nothing was
+            decided.
         gap: error of the derived network minus error of the searched one in validation, above which it warns
             (`val/relaxation_gap`).
         patience: share of the epochs before which skip share and gap are not looked at.
@@ -35,8 +39,11 @@ class SearchMonitor(Callback):
         done = trainer.current_epoch + 1
         if not trainer.is_global_zero or done < self.patience * last:
             return
-        values = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        skips, gap = values.get("search/skip_share", 0.0), values.get("val/relaxation_gap", 0.0)
+        # from the choices themselves: a module logs its own figures after its callbacks
+        found = [each for each in pl_module.modules() if isinstance(each, Choice)]
+        names = [name for each in found for name in each.decided() if name != "none"]
+        skips = sum(name.startswith("skip") for name in names) / max(1, len(names))
+        gap = float(trainer.callback_metrics.get("val/relaxation_gap", 0.0))
         if skips > self.skip_share:
             self._warn(
                 "skip_share",
@@ -50,7 +57,8 @@ class SearchMonitor(Callback):
                 f"the derived network is {gap:.1%} of the validation images worse than the one that is searched (epoch "
                 f"{done}): anneal the temperature lower, search longer, or take a single-path method",
             )
-        entropy = values.get("search/choice_entropy", 0.0)
+        undecided = [_relative_entropy(each) for each in found]
+        entropy = sum(undecided) / max(1, len(undecided))
         if done == last and entropy > self.entropy:
             self._warn(
                 "entropy",
@@ -62,3 +70,7 @@ class SearchMonitor(Callback):
         if reason not in self._warned:
             self._warned.add(reason)
             warnings.warn(text, stacklevel=2)
+
+
+def _relative_entropy(choice: Choice) -> float:
+    return float(entropy_of(choice.logits.detach().float()).mean()) / math.log(max(2, len(choice.options)))
