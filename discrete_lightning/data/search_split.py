@@ -114,6 +114,7 @@ class _ResumedSampler(DistributedSampler[Any]):
     def __iter__(self) -> Iterator[Any]:
         trainer = self.owner.trainer
         # evaluated when the first batch is asked for: by then the loop has been restored
-        training = trainer is not None and trainer.training
-        done = trainer.fit_loop.epoch_loop.batch_progress.current.ready if training else 0
+        done = 0
+        if trainer is not None and trainer.training:
+            done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         yield from list(super().__iter__())[done * self.owner.batch_size :]

@@ -169,7 +169,10 @@ class ArchitectureSearch(LightningModule):
                 "plain batches: wrap the data module in discrete_lightning.data.SearchSplit"
             )
         architecture = architecture_parameters(self.network)
-        if self.method.second_order:
+        gradients: Sequence[Tensor] = ()
+        if self._delayed():
+            architecture = []
+        elif self.method.second_order:
             gradients = self._unrolled(weights_batch, architecture_batch, architecture)
         else:
             weights = weight_parameters(self.network)
@@ -221,6 +224,10 @@ class ArchitectureSearch(LightningModule):
 
     def _step(self, micro_batches: int) -> None:
         weights, architecture = weight_parameters(self.network), architecture_parameters(self.network)
+        if self._delayed():
+            for each in architecture:
+                each.grad = None
+            architecture = []
         # All ranks drew the same, so the same parameters have gradients on all.
         ran = [each for each in weights if each.grad is not None]
         alone = self.method.second_order  # reduced where it was made
@@ -240,8 +247,11 @@ class ArchitectureSearch(LightningModule):
             wrapped.zero_grad(set_to_none=True)
         self._move_multiplier()
 
+    def _delayed(self) -> bool:
+        return progress(self.trainer, self.accumulate) < self.settings.architecture_delay
+
     def _move_multiplier(self) -> None:
-        if self.target is None:
+        if self.target is None or self._delayed():
             return
         likely = self.choice.cost(self.choice.scores().argmax(-1).tolist())
         excess = likely / self.target.target - 1.0

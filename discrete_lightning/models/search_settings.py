@@ -40,6 +40,8 @@ class SearchOptimizers:
         clip: largest norm of the weights' gradient.
         architecture_learning_rate: of the choices.
         architecture_weight_decay: of the choices.
+        architecture_delay: share of the search, in [0, 1), in which the weights learn alone: options with weights are judged
+            once they have learned something.
     """
 
     learning_rate: float = 0.025
@@ -48,7 +50,10 @@ class SearchOptimizers:
     clip: float = 5.0
     architecture_learning_rate: float = 3e-4
     architecture_weight_decay: float = 1e-3
+    architecture_delay: float = 0.0
 
     def __post_init__(self) -> None:
         if not (self.learning_rate > 0 and self.architecture_learning_rate > 0 and self.clip > 0):
             raise ValueError(f"{self}: learning rates and clip must be positive")
+        if not 0 <= self.architecture_delay < 1:
+            raise ValueError(f"{self}: architecture_delay is a share in [0, 1)")
