@@ -79,10 +79,9 @@ def random_search(validation: np.ndarray, test: np.ndarray, trainings: int, draw
 
 
 def search(
-    method: SearchMethod | Estimator, seed: int, folder: str | None, epochs: int, rate: float
+    method: SearchMethod | Estimator, seed: int, folder: str | None, epochs: int, settings: SearchOptimizers
 ) -> ArchitectureSearch:
     seed_everything(seed, verbose=False)
-    settings = SearchOptimizers(learning_rate=0.05, architecture_learning_rate=rate)
     model = ArchitectureSearch(method, SPACE, optimizers=settings)
     data = SearchSplit(Images(folder=folder, validation=VALIDATION), batch_size=BATCH, seed=seed)
     trainer = Trainer(
@@ -100,6 +99,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--architecture-learning-rate", type=float, default=0.01)
+    parser.add_argument("--architecture-delay", type=float, default=0.0)
     parser.add_argument("--result", type=Path, default=RESULT)
     arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
@@ -114,6 +114,11 @@ def main() -> None:
     )
     for count in (1, 3, 5, 10, 20, 50):
         print(f"random search, {count:3} trainings: regret {best - random_search(validation, test, count)[0]:.2f}")
+    settings = SearchOptimizers(
+        learning_rate=0.05,
+        architecture_learning_rate=arguments.architecture_learning_rate,
+        architecture_delay=arguments.architecture_delay,
+    )
     for name in arguments.methods:
         rows = []
         for seed in range(arguments.seeds):
@@ -123,7 +128,7 @@ def main() -> None:
                 network, data["train"], seed, epochs=1
             )  # one epoch of the median architecture: what a training costs now
             training = EPOCHS * (time.perf_counter() - start)
-            model = search(METHODS[name], seed, arguments.data, arguments.epochs, arguments.architecture_learning_rate)
+            model = search(METHODS[name], seed, arguments.data, arguments.epochs, settings)
             found = "|".join(model.architecture())
             index = names.index(found)
             rows.append(

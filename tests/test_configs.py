@@ -13,9 +13,10 @@ from discrete_lightning.cli import main
 from discrete_lightning.cli.catalog import config_root, describe
 from tests.small_mnist import CONFIGS, few_batches, write_small_mnist
 
-
 # three batches are too few for a search to decide, and it says so
-_SHORT = pytest.mark.filterwarnings("ignore:the choices are still undecided", "ignore:.* skip connections", "ignore:the derived network is")
+_SHORT = pytest.mark.filterwarnings(
+    "ignore:the choices are still undecided", "ignore:.* skip connections", "ignore:the derived network is"
+)
 
 
 @pytest.fixture(scope="module")
