@@ -57,7 +57,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int)
             1,
             ["a cost of 1,000 was asked for", "cheapest", "raise the target"],
         ),
-        ("nas/target", "--trainer.precision=16-mixed", 1, ["16-mixed", "bf16-mixed"]),
+        ("nas/target", "--trainer.precision=16-true", 1, ["16-true", "bf16-mixed"]),
     ],
 )
 def test_one_error_and_nothing_left(
