@@ -26,42 +26,36 @@ def draw(edges: Sequence[Edge], path: Path) -> None:
     from matplotlib.figure import Figure
 
     cells = list(dict.fromkeys(edge.cell for edge in edges)) or ["no connection"]
-    figure = Figure(figsize=(9, 3.6 * len(cells)), layout="constrained")
+    longest = max((len(_nodes([e for e in edges if e.cell == cell])) for cell in cells), default=2)
+    figure = Figure(figsize=(9, 9 * 0.5 * len(cells)), layout="constrained")
     FigureCanvasAgg(figure)
     for axes, cell in zip(figure.subplots(len(cells), squeeze=False)[:, 0], cells, strict=True):
         own = [edge for edge in edges if edge.cell == cell]
-        nodes = _nodes(own)
-        place = {name: float(i) for i, name in enumerate(nodes)}
+        place = {name: float(i) for i, name in enumerate(_nodes(own))}
         axes.set_title(cell, loc="left")
         axes.axis("off")
+        axes.set_aspect("equal")  # arcs bend in the picture's units: so labels meet them
         for name, x in place.items():
             box = {"boxstyle": "round", "facecolor": "#e8eef7", "edgecolor": "#44546a"}
-            axes.text(x, 0, name, ha="center", va="center", bbox=box, zorder=3)
+            axes.text(x, 0, name, ha="center", va="center", fontsize=9, bbox=box, zorder=3)
         colors = {name: f"C{i}" for i, name in enumerate(dict.fromkeys(edge.operation for edge in own))}
-        reach = 0.5
+        reach = 0.3
         for number, edge in enumerate(own):
             start, end = place[edge.source], place[edge.target]
-            # longer edges above, alternating sides, so that no two labels meet
-            side = 1 if number % 2 else -1
-            height = side * (0.28 * (end - start) if end - start > 1 or _crowded(own, edge) else 0.0)
-            reach = max(reach, abs(height) + 0.25)
-            bend = -4 / 3 * height / max(end - start, 1e-9)
-            arrow = {"arrowstyle": "-|>", "color": colors[edge.operation], "shrinkA": 22, "shrinkB": 24}
+            straight = end - start == 1 and sum(other[:2] == edge[:2] for other in own) == 1
+            bend = 0.0 if straight else (-0.45 if number % 2 else 0.45)  # alternating sides, so that few labels meet
+            apex = -0.5 * bend * (end - start)
+            reach = max(reach, abs(apex) + 0.2)
+            arrow = {"arrowstyle": "-|>", "color": colors[edge.operation], "shrinkA": 18, "shrinkB": 20, "lw": 1.6}
             axes.annotate(
-                "", (end, 0), (start, 0), arrowprops={**arrow, "connectionstyle": f"arc3,rad={bend:.3f}", "lw": 1.6}
+                "", (end, 0), (start, 0), arrowprops={**arrow, "connectionstyle": f"arc3,rad={bend:.3f}"}, zorder=1
             )
             label = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
             middle = (start + end) / 2
-            axes.text(
-                middle, height * 2 / 3, edge.operation, ha="center", va="center", fontsize=8, bbox=label, zorder=4
-            )
-        axes.set_xlim(-0.4, max(len(nodes) - 1, 1) + 0.4)
+            axes.text(middle, apex, edge.operation, ha="center", va="center", fontsize=8, bbox=label, zorder=4)
+        axes.set_xlim(-0.4, max(longest - 1, 1) + 0.4)
         axes.set_ylim(-reach, reach)
-    figure.savefig(path, dpi=120)
-
-
-def _crowded(edges: Sequence[Edge], edge: Edge) -> bool:
-    return sum(other[:2] == edge[:2] for other in edges) > 1
+    figure.savefig(path, dpi=120, bbox_inches="tight")
 
 
 def _nodes(edges: Sequence[Edge]) -> list[str]:
