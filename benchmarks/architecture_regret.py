@@ -41,7 +41,7 @@ METHODS: dict[str, SearchMethod | Estimator] = {
     "GDAS": GDAS(),
     "LeaveOneOut(4)": LeaveOneOut(samples=4),
     "ReinMax": ReinMax(),
-    "GumbelRao": Sampled(GumbelRao(samples=10), 1.0, 0.3),
+    "GumbelRao": Sampled(GumbelRao(samples=10), 10.0, 0.1),
     "SNAS": SNAS(),
     "DARTS": DARTS(),
     "SecondOrderDARTS": SecondOrderDARTS(),
