@@ -103,6 +103,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder with fashion-mnist/ (default: see discrete_lightning.data.MNIST)")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--architecture-learning-rate", type=float, default=0.01)
     parser.add_argument("--architecture-delay", type=float, default=0.0)
@@ -133,7 +134,7 @@ def main() -> None:
     )
     for name in arguments.methods:
         rows = []
-        for seed in range(arguments.seeds):
+        for seed in range(arguments.first_seed, arguments.seeds):
             start = time.perf_counter()
             network = SPACE.build(names[order[len(order) // 2]].split("|"), 1, 10)
             train(
