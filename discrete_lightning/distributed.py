@@ -4,6 +4,8 @@ A module is often built before the process group exists (the usual case in a Lig
 constructor would silently leave every rank on its own.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -97,3 +99,20 @@ def rank_generator(device: torch.device) -> torch.Generator | None:
     seed = int(torch.randint(2**62, (), device="cpu"))
     mixed = (seed ^ (rank() * 0x9E3779B97F4A7C15)) & (2**63 - 1)  # Weyl constant: nearby ranks differ in all bits
     return torch.Generator(device=device).manual_seed(mixed)
+
+
+@torch.no_grad()
+def mean_of_all(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The means over ranks of several tensors of one dtype and device, in one all-reduce; themselves when alone.
+
+    All ranks must give tensors of the same shapes.
+
+    Example:
+        >>> mean_of_all([torch.tensor([1.0])])
+        [tensor([1.])]
+    """
+    if world_size() == 1 or not tensors:
+        return list(tensors)
+    flat = all_reduce_sum(torch.cat([each.flatten() for each in tensors])) / world_size()
+    parts = flat.split([each.numel() for each in tensors])
+    return [part.view_as(each) for part, each in zip(parts, tensors, strict=True)]

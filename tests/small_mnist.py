@@ -43,6 +43,6 @@ def few_batches(config: str, data: Path, runs: Path) -> list[str]:
     ]
     if "bound_samples" in parsed["model"]["init_args"]:
         options.append("--model.bound_samples=10")
-    if parsed["data"]["class_path"] != "Digits":
+    if parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
         options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]
     return options

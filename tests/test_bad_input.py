@@ -43,6 +43,21 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int)
         ("vq/mnist_ema", "--model.estimator=GumbelSoftmax", 1, ["VectorQuantizer", "no layer that samples"]),
         ("vq/mnist_ema", "--model.quantizer.init_args.decay=1.5", 1, ["decay must be in [0, 1)", "1.5"]),
         ("vq/quickstart", "--model.quantizer.init_args.num_codes=1", 1, ["num_codes >= 2", "1"]),
+        ("nas/quickstart", "--model.method=GDSA", 2, ["GDSA", "GDAS"]),
+        (
+            "nas/quickstart",
+            "--model.space.init_args.operations=[]",
+            1,
+            ["NASBench201", "operations are some of none, skip"],
+        ),
+        ("nas/quickstart", "--model.space.init_args.nodes=1", 1, ["nodes must be at least 2", "1"]),
+        (
+            "nas/target",
+            "--model.cost.target=1000",
+            1,
+            ["a cost of 1,000 was asked for", "cheapest", "raise the target"],
+        ),
+        ("nas/target", "--trainer.precision=16-true", 1, ["16-true", "bf16-mixed"]),
     ],
 )
 def test_one_error_and_nothing_left(

@@ -6,5 +6,6 @@ from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.idx import read_idx
 from discrete_lightning.data.images import ImageDataModule
 from discrete_lightning.data.mnist import MNIST, FashionMNIST
+from discrete_lightning.data.search_split import SearchSplit
 
-__all__ = ["MNIST", "DataError", "Digits", "FashionMNIST", "ImageDataModule", "ImageDataset", "read_idx"]
+__all__ = ["MNIST", "DataError", "Digits", "FashionMNIST", "ImageDataModule", "ImageDataset", "SearchSplit", "read_idx"]

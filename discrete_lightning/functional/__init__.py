@@ -42,6 +42,7 @@ from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.rotation_trick import rotate
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
+from discrete_lightning.functional.unrolled_gradient import unrolled_gradient
 
 __all__ = [
     "FiniteScalar",
@@ -94,4 +95,5 @@ __all__ = [
     "softmax_draw",
     "straight_through",
     "straight_through_one_hot",
+    "unrolled_gradient",
 ]

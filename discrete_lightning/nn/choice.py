@@ -1,0 +1,317 @@
+"""Choices that a network makes about itself: logits, one draw for all who use them, equal on all ranks.
+
+    logits (count, K) -> estimator -> sample (count, K) -> OneOf: which module runs, or how much of each
+
+The noise of a draw is a pure function of a seed and of the number of the draw, both kept in checkpoints: a resumed run
+draws what it would have drawn, and all ranks draw the same.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.distributed import broadcast_, world_size
+from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
+from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.nn._float32 import Float32State
+from discrete_lightning.nn.relaxed import RelaxedCategorical
+from discrete_lightning.nn.scalar import Temperature
+
+_SEEDS = 2**62
+
+
+class Draw(NamedTuple):
+    """A sample (count, K), and the index of the largest entry of each row, where Python can read it."""
+
+    sample: Tensor
+    indices: list[int]
+
+
+class Choice(Float32State):
+    """`count` categorical choices among the same `options`, shared by every OneOf that is given a row of it.
+
+    In training a draw of the estimator; in eval() `decide()`: the most likely options within the cost limit, if there is one.
+    Logits start at zero: all options are equally likely.
+
+    Args:
+        options: names of the K >= 1 options, all different.
+        count: number of choices >= 1.
+        estimator: how the gradient passes the choice; StraightThroughGumbel by default.
+        temperature: a Temperature, or a number for a new one.
+
+    Raises:
+        ValueError: if there is nothing to choose from, or two options have one name.
+
+    Example:
+        >>> choice = Choice(["skip", "conv"], count=3).eval()
+        >>> with torch.no_grad():
+        ...     choice.logits[0, 1] = 2.0
+        >>> choice.decided()
+        ['conv', 'skip', 'skip']
+    """
+
+    seed: Tensor
+    draws: Tensor
+    costs: Tensor
+    fixed_cost: Tensor
+    limit: Tensor
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        count: int = 1,
+        estimator: Estimator | None = None,
+        temperature: Temperature | float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not options or count < 1:
+            raise ValueError(f"a choice needs one option or more and count >= 1, got {len(options)} options, {count}")
+        if len(set(options)) < len(options):
+            raise ValueError(f"a choice needs options of different names, got {', '.join(options)}")
+        self.options, self.count = tuple(options), count
+        self.logits = nn.Parameter(torch.zeros(count, len(options)))
+        self.sampler = RelaxedCategorical(estimator, temperature)
+        self.register_buffer("seed", torch.randint(_SEEDS, ()))
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("costs", torch.zeros(count, len(options)))
+        self.register_buffer("fixed_cost", torch.zeros(()))
+        self.register_buffer("limit", torch.tensor(math.inf))
+        self._held: Draw | None = None
+        self._agreed = False
+
+    def extra_repr(self) -> str:
+        return f"options={self.options}, count={self.count}"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples are mixtures rather than one-hot."""
+        return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
+
+    def current(self) -> Draw:
+        """The draw that is held by `one_draw`, `held` or `expected_loss`; a new one in training, the decision in eval()."""
+        if self._held is not None:
+            return self._held
+        if self.sampler.training:
+            return self.draw()
+        return self._as_draw(self.decide())
+
+    def forward(self) -> Tensor:
+        """The current sample, (count, K), float32."""
+        return self.current().sample
+
+    def draw(self, gradient: bool = True) -> Draw:
+        """A new draw.
+
+        Args:
+            gradient: whether it carries one to the logits. Without, estimators that need the loss's value serve, too.
+        """
+        estimator, generator = self.sampler.estimator, self.next_generator()
+        if gradient:
+            sample = estimator(self.logits, self.sampler.temperature(), generator)
+        elif estimator.pathwise:
+            with torch.no_grad():
+                sample = estimator(self.logits, self.sampler.temperature(), generator)
+        else:
+            sample = categorical_one_hot(self.logits, generator=generator)
+        return Draw(sample, sample.detach().argmax(-1).tolist())
+
+    def next_generator(self) -> torch.Generator:
+        """The source of the next draw's noise; the same on all ranks."""
+        if world_size() > 1 and not self._agreed:  # asked at the first draw: modules are built before the group
+            broadcast_(self.seed)
+            broadcast_(self.draws)
+            self._agreed = True
+        number = int(self.draws)
+        self.draws += 1
+        mixed = (int(self.seed) ^ (number * 0x9E3779B97F4A7C15)) & (
+            2**63 - 1
+        )  # Weyl: nearby numbers differ in all bits
+        return torch.Generator(device=self.logits.device).manual_seed(mixed)
+
+    def scores(self) -> Tensor:
+        """Log-probabilities (count, K), float32, of which `decide` takes the best; -inf where an option may not be taken."""
+        return torch.log_softmax(self.logits.detach().float(), -1)
+
+    @torch.no_grad()
+    def decide(self) -> list[int]:
+        """The most likely option of each choice; with a cost limit, the likeliest found within it.
+
+        Over the limit, the option that costs least log-probability for each unit saved is exchanged until the limit holds;
+        then whatever fits again is taken back.
+
+        Raises:
+            ValueError: if nothing is within the limit.
+        """
+        scores, costs = self.scores().double().cpu(), self.costs.double().cpu()
+        best = scores.argmax(-1)
+        room = float(self.limit) - float(self.fixed_cost)
+        rows = torch.arange(self.count)
+        if float(costs[rows, best].sum()) <= room:
+            return best.tolist()
+        self.check_limit(scores)
+        chosen = best.clone()
+        while float(costs[rows, chosen].sum()) > room:
+            lost = scores[rows, chosen].unsqueeze(1) - scores
+            saved = costs[rows, chosen].unsqueeze(1) - costs
+            price = torch.where(saved > 0, lost.clamp_min(0) / saved, math.inf)
+            row, option = divmod(int(price.argmin()), len(self.options))
+            chosen[row] = option
+        for row in (scores[rows, best] - scores[rows, chosen]).argsort(descending=True).tolist():
+            others = float(costs[rows, chosen].sum() - costs[row, chosen[row]])
+            fits = torch.where(others + costs[row] <= room, scores[row], -math.inf)
+            chosen[row] = fits.argmax()
+        return chosen.tolist()
+
+    def check_limit(self, scores: Tensor | None = None) -> None:
+        """Raises ValueError if no decision is within the cost limit."""
+        scores = (self.scores() if scores is None else scores).cpu()
+        costs = self.costs.double().cpu()
+        least = float(torch.where(scores > -math.inf, costs, math.inf).amin(-1).sum()) + float(self.fixed_cost)
+        if least > float(self.limit):
+            raise ValueError(
+                f"a cost of {float(self.limit):,.6g} was asked for, and the cheapest of all choices costs {least:,.6g}: "
+                "raise the target, make the network narrower, or offer cheaper options"
+            )
+
+    def decided(self) -> list[str]:
+        """Names of the decided options."""
+        return [self.options[index] for index in self.decide()]
+
+    def indices(self, names: Sequence[str]) -> list[int]:
+        """Indices of these options, one for each choice.
+
+        Raises:
+            ValueError: if their number is another one, or a name is unknown.
+        """
+        unknown = [name for name in names if name not in self.options]
+        if len(names) != self.count or unknown:
+            raise ValueError(
+                f"an architecture of this space is {self.count} of {', '.join(self.options)}; got {len(names)}: "
+                f"{', '.join(map(str, names))}" + (f" ({', '.join(map(str, unknown))} unknown)" if unknown else "")
+            )
+        return [self.options.index(name) for name in names]
+
+    def cost(self, indices: Sequence[int]) -> float:
+        """The cost of a decision: `fixed_cost` and that of each option, in the units of `costs`."""
+        return float(self.fixed_cost) + float(self.costs[range(self.count), list(indices)].double().sum())
+
+    def expected_cost(self) -> Tensor:
+        """The mean cost over softmax(logits), exact since the cost is linear in the sample; with gradient."""
+        return self.fixed_cost + (torch.softmax(self.logits.float(), -1) * self.costs).sum()
+
+    def _as_draw(self, indices: Sequence[int]) -> Draw:
+        chosen = torch.tensor(list(indices), device=self.logits.device)
+        return Draw(nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype), list(indices))
+
+
+def choices(module: nn.Module) -> list[Choice]:
+    """The choices in a module, a shared one once.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = [each for each in module.modules() if isinstance(each, Choice)]
+    if not found:
+        raise ValueError(f"{type(module).__name__} holds no choice: put a OneOf([...]) where it shall choose")
+    return found
+
+
+@contextmanager
+def _hold(draws: dict[Choice, Draw]) -> Iterator[None]:
+    before = {choice: choice._held for choice in draws}
+    try:
+        for choice, draw in draws.items():
+            choice._held = draw
+        yield
+    finally:
+        for choice, draw_before in before.items():
+            choice._held = draw_before
+
+
+@contextmanager
+def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
+    """Inside, every choice in `module` has one draw that all its users share (GDAS: one for all cells).
+
+    Args:
+        module: holds choices.
+        gradient: whether the draws carry a gradient to the logits. Without, only weights learn.
+
+    Example:
+        >>> choice = Choice(["a", "b"])
+        >>> with one_draw(choice):
+        ...     bool((choice() == choice()).all())
+        True
+    """
+    with _hold({choice: choice.draw(gradient) for choice in choices(module)}):
+        yield
+
+
+@contextmanager
+def held(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
+    """Inside, the choices in `module` are these: for each Choice the index of each row's option."""
+    with _hold({each: each._as_draw(chosen) for each, chosen in zip(choices(module), indices, strict=True)}):
+        yield
+
+
+def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
+    """E[loss()] over the choices in `module`, such that its backward pass is their estimator's gradient.
+
+    Works with every estimator: those that need the loss's value call `loss` once for each sample they draw.
+
+    Args:
+        module: holds choices, all of one estimator.
+        loss: a scalar of whatever the network does with its choices.
+
+    Returns:
+        A scalar; its gradient reaches the weights, too.
+
+    Example:
+        >>> from discrete_lightning.estimators import LeaveOneOut
+        >>> choice = Choice(["a", "b"], estimator=LeaveOneOut(samples=500))
+        >>> expected_loss(choice, lambda: choice()[0, 1] ** 2).backward()
+        >>> bool((choice.logits.grad - torch.tensor([[-0.25, 0.25]])).abs().max() < 0.03)
+        True
+    """
+    found = choices(module)
+    estimators = {choice.sampler.estimator for choice in found}
+    if len(estimators) > 1:
+        raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: use_estimator")
+    widest = max(len(choice.options) for choice in found)
+    pad = [widest - len(choice.options) for choice in found]
+    logits = torch.cat(
+        [nn.functional.pad(each.logits, (0, more), value=-math.inf) for each, more in zip(found, pad, strict=True)]
+    )
+
+    def of_samples(samples: Tensor) -> Tensor:
+        flat = samples.flatten(0, -3)
+        return torch.stack([of_sample(sample) for sample in flat]).view(samples.shape[:-2])
+
+    def of_sample(sample: Tensor) -> Tensor:
+        rows = sample.split([choice.count for choice in found])
+        draws = {}
+        for choice, part in zip(found, rows, strict=True):
+            own = part[:, : len(choice.options)]
+            draws[choice] = Draw(own, own.detach().argmax(-1).tolist())
+        with _hold(draws):
+            return loss()
+
+    first = found[0]
+    value = first.sampler.estimator.expectation(
+        of_samples, logits.unsqueeze(0), first.sampler.temperature(), first.next_generator()
+    )
+    return value.squeeze(0)
+
+
+def architecture_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The logits of all choices in a module (and learnable temperatures)."""
+    return list(dict.fromkeys(parameter for each in choices(module) for parameter in each.parameters()))
+
+
+def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """All other parameters."""
+    chosen = {id(parameter) for parameter in architecture_parameters(module)}
+    return [parameter for parameter in module.parameters() if id(parameter) not in chosen]
