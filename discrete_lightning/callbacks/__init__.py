@@ -3,15 +3,22 @@
 from discrete_lightning.callbacks.annealing import ScalarAnnealing, TemperatureAnnealing, WeightAnnealing
 from discrete_lightning.callbacks.code_writer import CodeWriter
 from discrete_lightning.callbacks.codebook_monitor import CodebookMonitor
+from discrete_lightning.callbacks.design_trajectory import DesignTrajectory
+from discrete_lightning.callbacks.design_writer import DesignCallback, DesignWriter
 from discrete_lightning.callbacks.gradient_probe import GradientProbe
 from discrete_lightning.callbacks.reconstructions import Reconstructions
+from discrete_lightning.callbacks.sequence_logo import SequenceLogo
 
 __all__ = [
     "CodeWriter",
     "CodebookMonitor",
+    "DesignCallback",
+    "DesignTrajectory",
+    "DesignWriter",
     "GradientProbe",
     "Reconstructions",
     "ScalarAnnealing",
+    "SequenceLogo",
     "TemperatureAnnealing",
     "WeightAnnealing",
 ]
