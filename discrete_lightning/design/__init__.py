@@ -2,6 +2,7 @@
 
 from discrete_lightning.design.designs import Design, check, select
 from discrete_lightning.design.evaluator import Evaluator
+from discrete_lightning.design.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.goals import Goal, Maximize, Minimize, Target
 from discrete_lightning.design.gradient_search import GradientSearch
 from discrete_lightning.design.polish import Polish, Polisher
@@ -10,6 +11,7 @@ from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.repair import repair
 from discrete_lightning.design.search import Progress, Search
 from discrete_lightning.design.start import Edit, FromNothing, Start
+from discrete_lightning.design.surrogate_search import SurrogateSearch
 
 __all__ = [
     "Design",
@@ -17,8 +19,10 @@ __all__ = [
     "Edit",
     "Evaluator",
     "FromNothing",
+    "GaussianProcess",
     "Goal",
     "GradientSearch",
+    "Hyperparameters",
     "Maximize",
     "Minimize",
     "Polish",
@@ -27,6 +31,7 @@ __all__ = [
     "Progress",
     "Search",
     "Start",
+    "SurrogateSearch",
     "Target",
     "check",
     "repair",
