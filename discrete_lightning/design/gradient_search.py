@@ -14,7 +14,7 @@ from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.repair import repair
 from discrete_lightning.design.search import Optimize, Search
 from discrete_lightning.estimators import Estimator, StraightThrough
-from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.functional import categorical_one_hot, straight_through
 from discrete_lightning.nn import RelaxedCategorical, SequenceLogits, Temperature
 
 
@@ -100,7 +100,8 @@ class GradientSearch(Search):
         def losses(samples: Tensor) -> Tensor:
             scores = problem.evaluator(samples)
             self._offer(samples.detach(), scores.detach())
-            total = problem.goal.loss(scores.clamp(-1e6, 1e6))
+            # an infeasible sequence's infinite score still has a gradient, which leads out
+            total = problem.goal.loss(straight_through(scores.detach().clamp(-1e6, 1e6), scores))
             if problem.template is not None and problem.start.edit_weight:
                 kept = (samples * problem.one_hot(problem.template)).sum((-2, -1))
                 total = total + problem.start.edit_weight * (problem.length - kept)
@@ -141,10 +142,11 @@ class GradientSearch(Search):
             self._chosen = self.pool.best(self.polish.sequences)
             if not len(self._chosen):
                 raise ValueError(
-                    f"no sequence that keeps all of {', '.join(map(str, problem.constraints))} and has a finite score was found "
-                    f"in {problem.evaluator.count} evaluations: loosen a constraint, or search for longer"
+                    f"no sequence that keeps all constraints and has a finite score was found in {problem.evaluator.count} "
+                    f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "
+                    "loosen a constraint"
                 )
-            self._polisher = Polisher(self.polish, problem, self.pool.tokens[self._chosen])
+            self._polisher = Polisher(self.polish, problem, self.pool.tokens[self._chosen], self.generator(-2))
             self._keep_polished()
 
     def _score_again(self) -> None:
