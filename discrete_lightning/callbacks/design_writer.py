@@ -1,6 +1,7 @@
 """Writes designed sequences: a FASTA file to order from, and a CSV file of what is known of each."""
 
 import csv
+from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -50,7 +51,7 @@ class DesignWriter(DesignCallback):
     """Writes `designs.fasta` and `designs.csv` to the run's folder, never over existing files.
 
     Columns: name, sequence, score, total, edits, one `passed` or `failed` for each constraint, oracle_calls (evaluations up to
-    the moment of finding) and further scores (a judge's, single oracles'). In the FASTA the same stands in the header.
+    the moment of finding) and further scores (a judge's, single oracles'). Of several oracles also `pareto.csv`.
 
     Args:
         name: of the two files, without suffix; also of the sequences, numbered.
@@ -63,18 +64,25 @@ class DesignWriter(DesignCallback):
         found: list[Design] = pl_module.designs()  # type: ignore[operator]
         folder = output_folder(trainer)
         rows = [self._row(number, design) for number, design in enumerate(found, 1)]
-        path = fresh_path(folder, f"{self.name}.csv")
-        with path.open("x", newline="", encoding="utf-8") as file:
-            columns = list(rows[0]) if rows else ["name", "sequence", "score", "total", "edits", "oracle_calls"]
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        path = self._table(folder, self.name, rows)
+        front: list[Design] = pl_module.pareto_front() if hasattr(pl_module, "pareto_front") else []  # type: ignore[operator]
+        if front:
+            self._table(folder, "pareto", [self._row(number, design) for number, design in enumerate(front, 1)])
         with fresh_path(folder, f"{self.name}.fasta").open("x", encoding="utf-8") as file:
             for row, design in zip(rows, found, strict=True):
                 file.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
                 file.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
         best = f", the best {found[0].sequence[:40]} with score {found[0].score:.6g}" if found else ""
         print(f"{len(found)} designs{best}: {path}")
+
+    def _table(self, folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
+        path = fresh_path(folder, f"{name}.csv")
+        with path.open("x", newline="", encoding="utf-8") as file:
+            columns = list(dict.fromkeys(key for row in rows for key in row)) or ["name", "sequence", "score"]
+            writer = csv.DictWriter(file, columns)
+            writer.writeheader()
+            writer.writerows(rows)
+        return path
 
     def _row(self, number: int, design: Design) -> dict[str, Any]:
         return {
@@ -84,6 +92,6 @@ class DesignWriter(DesignCallback):
             "total": f"{design.total:.6g}",
             "edits": design.edits,
             **{name: "passed" if kept else "failed" for name, kept in design.checks.items()},
-            "oracle_calls": design.calls,
+            **({} if design.calls is None else {"oracle_calls": design.calls}),
             **{name: f"{value:.6g}" for name, value in design.more.items()},
         }

@@ -1,11 +1,13 @@
 """What a search hands out: sequences that keep every constraint, with what was measured of them."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.design.archive import Archive
+from discrete_lightning.design.pareto import ParetoFront
 from discrete_lightning.design.problem import DesignProblem
 
 
@@ -17,7 +19,7 @@ class Design:
         sequence: its letters.
         score, total: of the oracle, and of the objective.
         edits: letters that differ from the template (0 when designed from nothing).
-        calls: oracle evaluations up to the moment of finding.
+        calls: oracle evaluations up to the moment of finding; None where it was not noted (on a Pareto front).
         checks: constraint -> whether it is kept, checked anew from the letters.
         more: further columns: scores of single oracles, of a judge, on the Pareto front or not.
     """
@@ -26,7 +28,7 @@ class Design:
     score: float
     total: float
     edits: int
-    calls: int
+    calls: int | None
     checks: dict[str, bool]
     more: dict[str, float] = field(default_factory=dict)
 
@@ -63,6 +65,21 @@ def select(problem: DesignProblem, archive: Archive, count: int, distance: int =
         if len(chosen) == count:
             break
     return chosen
+
+
+def on_front(problem: DesignProblem, front: ParetoFront) -> list[Design]:
+    """The designs of a Pareto front, with each oracle's score, by the first one's."""
+    oracle: Any = problem.evaluator.oracle
+    found = []
+    for tokens, values in zip(front.tokens, oracle.better(front.values), strict=True):  # twice the sign: as they were
+        sequence = problem.alphabet.decode(tokens)
+        checks = check(problem, sequence)
+        if all(checks.values()):
+            score = oracle.combine(values.unsqueeze(0))
+            total = float(problem.total(score, tokens.unsqueeze(0)))
+            scores = dict(zip(oracle.names, values.tolist(), strict=True))
+            found.append(Design(sequence, float(score), total, int(problem.edits(tokens)), None, checks, scores))
+    return sorted(found, key=lambda design: -design.more[oracle.names[0]])
 
 
 def check(problem: DesignProblem, sequence: str) -> dict[str, bool]:

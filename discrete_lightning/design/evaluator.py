@@ -22,6 +22,8 @@ class Evaluator(Float32State):
 
     Attributes:
         evaluations: sequences scored so far, over all ranks.
+        components: scores (N, oracles) of each oracle in the last evaluation, of an oracle that has `components` and `combine`
+            (WeightedSum); None for others.
     """
 
     evaluations: Tensor
@@ -33,7 +35,7 @@ class Evaluator(Float32State):
         self.oracle, self.batch = oracle.requires_grad_(False), batch
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
         self.differentiable = True  # until the oracle shows that it is not
-        self._names: tuple[str, str] | None = None
+        self.components: Tensor | None = None
 
     @property
     def count(self) -> int:
@@ -61,12 +63,16 @@ class Evaluator(Float32State):
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
         own = rows.tensor_split(world_size())[rank()]
         scores, gradients = [], []
+        self._parts: list[Tensor] = []
         for part in own.split(self.batch):
             score, slope = self._call(part, gradient)
             scores.append(score)
             gradients.append(slope)
         score = torch.cat(scores) if scores else rows.new_zeros(0, dtype=torch.float32)
         score = all_gather_rows(score)
+        if hasattr(self.oracle, "components"):
+            empty = rows.new_zeros(0, len(self.oracle.names))  # type: ignore[arg-type]
+            self.components = all_gather_rows(torch.cat(self._parts) if self._parts else empty)
         self.evaluations += len(rows)
         self._check(score, rows)
         if not gradient:
@@ -81,15 +87,22 @@ class Evaluator(Float32State):
             return rows.new_zeros(0, dtype=torch.float32), rows.float() if gradient else None
         if not gradient:
             with torch.no_grad():
-                return self._shaped(self.oracle(rows.to(dtype).mT), len(rows)).float(), None
+                return self._shaped(self._score(rows.to(dtype).mT), len(rows)).float(), None
         with torch.enable_grad():
             leaf = rows.to(dtype).requires_grad_()
-            score = self._shaped(self.oracle(leaf.mT), len(rows))
+            score = self._shaped(self._score(leaf.mT), len(rows))
             if not score.requires_grad:
                 self.differentiable = False
                 return score.float(), torch.zeros_like(rows, dtype=torch.float32)
             (slope,) = torch.autograd.grad(score.float().sum(), leaf)
         return score.detach().float(), slope.float()
+
+    def _score(self, x: Tensor) -> Any:
+        if not hasattr(self.oracle, "components"):
+            return self.oracle(x)
+        parts = self.oracle.components(x)  # type: ignore[operator]
+        self._parts.append(parts.detach().float())
+        return self.oracle.combine(parts)  # type: ignore[operator]
 
     def _shaped(self, scores: Any, count: int) -> Tensor:
         name = type(self.oracle).__name__

@@ -117,11 +117,9 @@ class GradientSearch(Search):
         hard = self.problem.one_hot(tokens)
         if not torch.equal(hard, samples.float()):  # a relaxed sample's score is not that of any sequence
             scores = self.problem.evaluator.score(hard)
-        if tokens.ndim == 2:
-            self.offer(tokens, scores)
-        else:
-            for part, score in zip(tokens, scores, strict=True):
-                self.offer(part, score)
+        self.remember(tokens.flatten(0, -2), scores.flatten())
+        for part, score in zip(tokens.view(-1, *tokens.shape[-2:]), scores.view(-1, tokens.shape[-2]), strict=True):
+            self.pool.offer(self.problem, part, score)
 
     @torch.no_grad()
     def _begin_polish(self) -> None:
@@ -137,8 +135,7 @@ class GradientSearch(Search):
                 if problem.template is not None and len(missing) == self.chains:
                     draw[0] = problem.template
                 tokens, kept = repair(problem, draw, generator)
-                if kept.any():
-                    self.offer(tokens[kept], problem.score(tokens[kept]), missing[kept])
+                self._score_into(missing[kept], tokens[kept])
             self._chosen = self.pool.best(self.polish.sequences)
             if not len(self._chosen):
                 raise ValueError(
@@ -155,7 +152,13 @@ class GradientSearch(Search):
         tokens = self.pool.tokens[found]
         self.pool.totals.fill_(torch.inf)
         self.archive.clear()
-        self.offer(tokens, self.problem.score(tokens), found)
+        self._score_into(found, tokens)
+
+    def _score_into(self, chains: Tensor, tokens: Tensor) -> None:
+        if len(chains):
+            scores = self.problem.score(tokens)
+            self.remember(tokens, scores)
+            self.pool.offer(self.problem, tokens, scores, chains)
 
     def _polish_round(self) -> None:
         assert self._polisher is not None
@@ -166,4 +169,4 @@ class GradientSearch(Search):
     def _keep_polished(self) -> None:
         assert self._polisher is not None
         self.pool.offer(self.problem, self._polisher.tokens, self._polisher.scores, self._chosen)
-        self.archive.offer(self.problem, *self._polisher.evaluated)
+        self.remember(*self._polisher.evaluated)

@@ -1,6 +1,5 @@
 """What every search is: steps over many chains, each of which keeps the best exact sequence it has seen."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,7 +7,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.archive import Archive
-from discrete_lightning.design.designs import Design, select
+from discrete_lightning.design.designs import Design, on_front, select
+from discrete_lightning.design.pareto import ParetoFront
 from discrete_lightning.design.pool import Pool
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.nn import Float32State
@@ -48,6 +48,7 @@ class Search(Float32State):
         problem: what is searched, from `begin` on.
         pool: the best of each chain.
         archive: the best different sequences of all.
+        front: the Pareto front of all, where the oracle is a WeightedSum; else None.
         taken: steps taken.
         trajectory: a `Progress` after each step.
     """
@@ -75,6 +76,9 @@ class Search(Float32State):
         self.problem = problem
         self.pool = Pool(self.chains, problem.length)
         self.archive = Archive(_ARCHIVED, problem.length)
+        oracle = problem.evaluator.oracle
+        names = getattr(oracle, "names", None) if hasattr(oracle, "components") else None
+        self.front = None if names is None else ParetoFront(problem.length, len(names))
         self.prepare()
         return self
 
@@ -104,10 +108,9 @@ class Search(Float32State):
         self.trajectory.append(self.progress())
         return self.trajectory[-1]
 
-    def run(self, seconds: float | None = None) -> None:
-        """Runs the search to its end, or for about so many seconds, without Lightning."""
+    def run(self, until: Callable[[Progress], bool] | None = None) -> None:
+        """Runs the search without Lightning, to its end or until a condition of its progress holds."""
         optimizer = self.optimizer()
-        limit = None if seconds is None else time.monotonic() + seconds
 
         def optimize(loss: Tensor) -> None:
             assert optimizer is not None
@@ -115,8 +118,10 @@ class Search(Float32State):
             loss.backward()
             optimizer.step()
 
-        while not self.done and (limit is None or time.monotonic() < limit):
-            self.advance(optimize)
+        while not self.done:
+            now = self.advance(optimize)
+            if until is not None and until(now):
+                break
 
     def progress(self) -> Progress:
         """Where the search stands."""
@@ -138,10 +143,18 @@ class Search(Float32State):
         """
         return select(self.problem, self.archive, count, distance)
 
-    def offer(self, tokens: Tensor, scores: Tensor, chains: Tensor | None = None) -> None:
-        """Remembers what is good among exactly scored sequences (N, length), one a chain; see `Pool.offer`."""
-        self.pool.offer(self.problem, tokens, scores, chains)
+    def pareto_front(self) -> list[Design]:
+        """The designs on the Pareto front, by the first oracle's score; empty where there is a single oracle."""
+        return [] if self.front is None else on_front(self.problem, self.front)
+
+    def remember(self, tokens: Tensor, scores: Tensor) -> None:
+        """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,)."""
         self.archive.offer(self.problem, tokens, scores)
+        components = self.problem.evaluator.components
+        if self.front is not None and components is not None:
+            better: Callable[[Tensor], Tensor] = self.problem.evaluator.oracle.better  # type: ignore[assignment]
+            kept = self.problem.feasible(tokens)
+            self.front.offer(tokens[kept], better(components)[kept])
 
     def generator(self, step: int) -> torch.Generator:
         """The source of noise of a step: the same on every rank."""

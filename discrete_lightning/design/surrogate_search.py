@@ -92,8 +92,9 @@ class SurrogateSearch(Search):
         self.known[known : known + len(tokens)] = tokens
         self.values[known : known + len(tokens)] = self.problem.total(scores, tokens)
         self.count += len(tokens)
+        self.remember(tokens, scores)
         for part, score in zip(tokens.split(self.chains), scores.split(self.chains), strict=True):
-            self.offer(part, score)
+            self.pool.offer(self.problem, part, score)
         self.taken += 1
 
     def _begin(self, generator: torch.Generator) -> Tensor:

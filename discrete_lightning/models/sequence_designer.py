@@ -127,7 +127,20 @@ class SequenceDesigner(LightningModule):
     def designs(self, count: int | None = None) -> list[Design]:
         """The best designs so far, best first, judged if there is a judge. Every one keeps all constraints."""
         found = self.search.designs(self.count if count is None else count, self.distance)
-        return self._judged(found)
+        return self._judged(self._with_components(found))
+
+    def pareto_front(self) -> list[Design]:
+        """Of several oracles (WeightedSum): the designs that none beats on one oracle without losing on another."""
+        return self._judged(self.search.pareto_front())
+
+    def _with_components(self, found: list[Design]) -> list[Design]:
+        """Notes each single oracle's score, where it is known from the front."""
+        scores = {design.sequence: design.more for design in self.search.pareto_front()}
+        if self.search.front is not None:
+            for design in found:
+                design.more["pareto"] = float(design.sequence in scores)
+                design.more.update(scores.get(design.sequence, {}))
+        return found
 
     @torch.no_grad()
     def _judged(self, found: list[Design]) -> list[Design]:
