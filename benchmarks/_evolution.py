@@ -35,7 +35,7 @@ class Counted:
 def ageing(
     score: Counted, length: int, letters: int, rng: np.random.Generator, population: int = 100, sample: int = 10
 ) -> None:
-    """Regularised evolution (Real et al. 2019, https://arxiv.org/abs/1802.01548): mutate the best of a sample, drop the oldest."""
+    """Regularised evolution (Real et al. 2019, https://arxiv.org/abs/1802.01548): mutate a sample's best, drop the oldest."""
     living: deque[tuple[Tokens, float]] = deque()
     while len(living) < population and not score.done:
         tokens = rng.integers(0, letters, length)
@@ -53,7 +53,7 @@ def ageing(
 def genetic(
     score: Counted, first: list[Tokens], letters: int, rng: np.random.Generator, parents: int = 50, children: int = 50
 ) -> None:
-    """(50 + 50): tournaments of two, uniform crossover, each letter mutated with chance 1 / length, the best 50 of both live."""
+    """(50 + 50): tournaments of two, uniform crossover, letters mutated with chance 1 / length, the best 50 of both live."""
     living = [(tokens, score(tokens)) for tokens in first]
     while not score.done:
         born: list[tuple[Tokens, float]] = []

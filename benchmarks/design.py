@@ -52,7 +52,7 @@ def ours(recorder: Recorder, template: Tensor, seed: int, calls: int) -> None:
 
 
 def greedy(recorder: Recorder, template: Tensor, proposals: int) -> None:
-    """The best by a first-order prediction of all single edits is evaluated, the best of these is taken, until none is better."""
+    """The single edits that the gradient predicts to be best are evaluated, the best of them is taken, until none is better."""
     tokens, total = template.clone(), float("inf")
     while True:
         x = nn.functional.one_hot(tokens, 4).T[None].float().requires_grad_()
@@ -162,9 +162,12 @@ def curves(name: str, oracle: nn.Module, length: int, target: float, starts: int
         print(f"{line}  {seconds[method] / starts:6.1f} s  totals {[round(total, 2) for total in totals]}")
     print(f"{'':22s} ledidi's returned batch: best total {sum(returned) / starts:.3f}")
     ratios = [
-        ours_[-1][0] / theirs[-1][0] for ours_, theirs in zip(found["discrete_lightning"], found["ledidi 2.2.0"], strict=True)
+        ours_[-1][0] / theirs[-1][0]
+        for ours_, theirs in zip(found["discrete_lightning"], found["ledidi 2.2.0"], strict=True)
     ]
-    print(f"{'':22s} our evaluations / ledidi's: mean {sum(ratios) / starts:.2f}, largest {max(ratios):.2f}", flush=True)
+    print(
+        f"{'':22s} our evaluations / ledidi's: mean {sum(ratios) / starts:.2f}, largest {max(ratios):.2f}", flush=True
+    )
     return found
 
 

@@ -2,8 +2,8 @@
 
 python -m benchmarks.ehrlich [--seeds 10] [--no-genetic]
 
-GradientSearch is a WHITE-BOX search: it sees the gradient of a smooth extension, which shows where a motif lacks which letter. The
-genetic algorithm beside it is a black-box search that sees values alone: the two columns are no contest, and are printed together
+GradientSearch is a WHITE-BOX search: it sees the gradient of a smooth extension, which shows where a motif lacks which letter.
+The genetic algorithm beside it is a black-box search that sees values alone: this is no contest, and they are printed together
 only to say how hard the functions are. Bars (white-box): 64/2/4 and 128/4/4 at least 8 of 10, 32/4/4 at least 6 of 10.
 """
 

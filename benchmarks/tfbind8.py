@@ -66,7 +66,9 @@ def main() -> None:
     table = TFBind8().table.flatten().numpy()
     needed = [calls_to_optimum(white_box(seed), float(table.max())) for seed in seeds]
     found = [calls for calls in needed if calls is not None and calls <= 2000]
-    print(f"white-box (GradientSearch, exact gradients): optimum in {len(found)} of {len(needed)} seeds, calls {needed}")
+    print(
+        f"white-box (GradientSearch, exact gradients): optimum in {len(found)} of {len(needed)} seeds, calls {needed}"
+    )
     print(f"\nblack-box, mean regret over {len(seeds)} seeds (best score {table.max():.5f}) after {CALLS} calls")
     rows: dict[str, np.ndarray] = {}
     start = time.perf_counter()
@@ -81,7 +83,10 @@ def main() -> None:
         print(f"{name:26s} {means}   optimum in {int((values[:, -1] < 1e-6).sum())} of {len(values)}")
     rivals = np.stack([values.mean(0) for name, values in rows.items() if name != "SurrogateSearch"]).min(0)
     ours = rows["SurrogateSearch"].mean(0)
-    print("SurrogateSearch / best rival at each: " + "  ".join(f"{a / max(b, 1e-12):.2f}" for a, b in zip(ours, rivals, strict=True)))
+    print(
+        "SurrogateSearch / best rival at each: "
+        + "  ".join(f"{a / max(b, 1e-12):.2f}" for a, b in zip(ours, rivals, strict=True))
+    )
     print(f"SurrogateSearch took {seconds:.0f} s a seed on one thread")
 
 

@@ -11,7 +11,7 @@ from discrete_lightning.design import Design
 
 
 class DesignCallback(Callback):
-    """Base of what writes designs: once when fitting or predicting ends, and also when it is cut short, so that nothing is lost.
+    """Base of what writes designs: when fitting or predicting ends, and also when it is cut short, so that nothing is lost.
 
     Works on any LightningModule with a method `designs() -> list[Design]`.
 

@@ -51,7 +51,7 @@ class Constraint:
         """Raises ValueError if the rule makes no sense for sequences of this length and alphabet."""
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor | None:
-        """Letters that the rule allows by position alone, bool (length, letters), or None where it does not speak of positions."""
+        """Letters that the rule allows by position alone, bool (length, letters), or None where it says nothing of them."""
         return None
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:

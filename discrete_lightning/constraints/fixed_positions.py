@@ -44,7 +44,9 @@ class FixedPositions(Constraint):
         for start, text in self.letters.items():
             for position, letter in enumerate(text, start):
                 if seen.setdefault(position, letter) != letter:
-                    raise ValueError(f"FixedPositions: position {position} is fixed to {seen[position]!r} and to {letter!r}")
+                    raise ValueError(
+                        f"FixedPositions: position {position} is fixed to {seen[position]!r} and to {letter!r}"
+                    )
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor:
         return self._single().allowed(length, alphabet)
@@ -64,10 +66,10 @@ def keep(template: str, editable: list[tuple[int, int]]) -> FixedPositions:
     for start, end in editable:
         free[start:end] = True
     fixed: dict[int, str] = {}
-    start = None
+    began: int | None = None
     for position, is_free in enumerate([*free.tolist(), True]):
-        if is_free and start is not None:
-            fixed[start], start = template[start:position], None
-        elif not is_free and start is None:
-            start = position
+        if is_free and began is not None:
+            fixed[began], began = template[began:position], None
+        elif not is_free and began is None:
+            began = position
     return FixedPositions(fixed)

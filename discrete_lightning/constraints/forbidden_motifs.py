@@ -41,7 +41,7 @@ class ForbiddenMotifs(Constraint):
         list(self.patterns(alphabet))
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
-        found = {}
+        found: dict[Pattern, None] = {}
         for motif in self.motifs:
             pattern = tuple("".join(sorted(alphabet.choices(letter))) for letter in motif)
             found[pattern] = None

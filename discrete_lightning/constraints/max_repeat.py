@@ -33,11 +33,15 @@ class MaxRepeat(Constraint):
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         length, width = probabilities.shape[-2], self.longest + 1
-        total = probabilities.sum((-2, -1)) * 0
-        for distance in range(1, length - width + 1):
-            same = (probabilities[..., distance:, :] * probabilities[..., :-distance, :]).sum(-1)
-            total = total + same.unfold(-1, width, 1).prod(-1).sum(-1)
-        return total
+        if length <= width:
+            return probabilities.sum((-2, -1)) * 0
+        same = probabilities @ probabilities.mT
+        # read with rows one longer, row i of the flat matrix begins at its diagonal: m(i, d) stands in row i, column d
+        flat = torch.nn.functional.pad(same.flatten(-2), (0, length))
+        places = torch.arange(length, device=same.device)
+        inside = (places + places.unsqueeze(1) < length) & (places > 0)
+        agree = flat.view(*same.shape[:-2], length, length + 1)[..., :-1] * inside
+        return _run_products(agree, width).sum((-2, -1))
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         width = self.longest + 1
@@ -49,6 +53,21 @@ class MaxRepeat(Constraint):
         factors = torch.tensor([_wrapped(base**i) for i in range(width)], device=tokens.device)
         hashed = (words * factors).sum(-1).sort(-1).values
         return (hashed[..., 1:] != hashed[..., :-1]).all(-1)
+
+
+def _run_products(rows: Tensor, count: int) -> Tensor:
+    """Products of `count` consecutive rows (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
+    result, done = None, 0
+    run, length = rows, 1  # products of `length` rows
+    while count:
+        if count & 1:
+            result = run if result is None else result[..., : run.shape[-2] - done, :] * run[..., done:, :]
+            done += length
+        count >>= 1
+        if count:
+            run, length = run[..., :-length, :] * run[..., length:, :], 2 * length
+    assert result is not None
+    return result
 
 
 def _wrapped(number: int) -> int:

@@ -12,9 +12,7 @@ from discrete_lightning.constraints.base import Constraint, windows_of
 # NCBI translation table 1, codons in the order TTT, TTC, TTA, TTG, TCT ...
 _AMINO_ACIDS: Final = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
 _ORDER: Final = "TCAG"
-_CODE: Final = {
-    _ORDER[i // 16] + _ORDER[i // 4 % 4] + _ORDER[i % 4]: amino for i, amino in enumerate(_AMINO_ACIDS)
-}
+_CODE: Final = {_ORDER[i // 16] + _ORDER[i // 4 % 4] + _ORDER[i % 4]: amino for i, amino in enumerate(_AMINO_ACIDS)}
 
 
 def translate(sequence: str) -> str:

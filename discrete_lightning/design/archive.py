@@ -53,7 +53,8 @@ class Archive(Float32State):
         scores, totals = torch.cat([self.scores, scores[good].float()]), torch.cat([self.totals, totals[good]])
         calls = torch.cat([self.calls, calls])
         order = totals.argsort(stable=True)
-        kept, seen = [], set()
+        kept: list[int] = []
+        seen: set[bytes] = set()
         rows = tokens[order].cpu().numpy()
         for place, index in enumerate(order.tolist()):
             if len(kept) == len(self.tokens):

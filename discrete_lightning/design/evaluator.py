@@ -107,7 +107,9 @@ class Evaluator(Float32State):
     def _shaped(self, scores: Any, count: int) -> Tensor:
         name = type(self.oracle).__name__
         if not isinstance(scores, Tensor):
-            raise ValueError(f"the oracle {name} must return a tensor of one score a sequence, got {type(scores).__name__}")
+            raise ValueError(
+                f"the oracle {name} must return a tensor of one score a sequence, got {type(scores).__name__}"
+            )
         if scores.shape == (count, 1):
             scores = scores.squeeze(1)
         if scores.shape != (count,):

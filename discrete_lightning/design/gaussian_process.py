@@ -38,7 +38,9 @@ def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
             powers = torch.tensor([letters**i for i in range(width)], device=tokens.device)
             words = (tokens.unfold(1, width, 1) * powers).sum(-1)
             words = (words + width * 1_000_003) * 2_654_435_761 % 4_294_967_291 % _BUCKETS
-            counts.scatter_add_(1, words, torch.full(words.shape, float(width), dtype=torch.float64, device=words.device))
+            counts.scatter_add_(
+                1, words, torch.full(words.shape, float(width), dtype=torch.float64, device=words.device)
+            )
     return one_hot, counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 

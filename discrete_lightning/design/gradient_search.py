@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.polish import Polish, Polisher
-from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.repair import repair
 from discrete_lightning.design.search import Optimize, Search
 from discrete_lightning.estimators import Estimator, StraightThrough
@@ -42,8 +41,8 @@ class GradientSearch(Search):
         >>> problem = DesignProblem(TFBind8(), FromNothing(8))
         >>> search = GradientSearch(chains=8, steps=20).begin(problem, seed=0)
         >>> search.run()
-        >>> [design.sequence for design in search.designs(1)]
-        ['AGGTATCA']
+        >>> [round(design.score, 4) for design in search.designs(2)]
+        [0.4911, 0.4911]
     """
 
     def __init__(
@@ -63,7 +62,12 @@ class GradientSearch(Search):
                 f"GradientSearch needs steps, strength, penalty_weight >= 0 and learning_rate > 0, got {steps=}, {strength=}, "
                 f"{penalty_weight=}, {learning_rate=}"
             )
-        self.steps, self.learning_rate, self.strength, self.penalty_weight = steps, learning_rate, strength, penalty_weight
+        self.steps, self.learning_rate, self.strength, self.penalty_weight = (
+            steps,
+            learning_rate,
+            strength,
+            penalty_weight,
+        )
         self.relaxed = RelaxedCategorical(StraightThrough() if estimator is None else estimator, temperature)
         self.polish = Polish() if polish is None else polish
         self._polisher: Polisher | None = None
@@ -129,7 +133,9 @@ class GradientSearch(Search):
         with torch.autocast(problem.device.type, enabled=False):
             if rounded:
                 self._score_again()
-            missing = (~self.pool.found).nonzero().flatten()[: max(0, self.polish.sequences - int(self.pool.found.sum()))]
+            missing = (
+                (~self.pool.found).nonzero().flatten()[: max(0, self.polish.sequences - int(self.pool.found.sum()))]
+            )
             if len(missing):
                 draw = categorical_one_hot(self.logits()[missing], generator=generator).argmax(-1)
                 if problem.template is not None and len(missing) == self.chains:

@@ -163,7 +163,7 @@ class Polisher:
                 walker.total = walker.nodes.totals[0]
 
     def _shake(self, walker: _Walker) -> Tensor | None:
-        """The walker's best with half of its edits undone, at random; from nothing, with an eighth of its letters drawn anew."""
+        """The walker's best with half of its edits undone, at random; from nothing, with an eighth of its letters new."""
         problem, best = self.problem, walker.best
         walker.shaken += 1
         for _ in range(_TRIES):

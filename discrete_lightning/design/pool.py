@@ -57,7 +57,8 @@ class Pool(Float32State):
 
     def best(self, count: int) -> Tensor:
         """The best chains, int64 (at most count,), the same sequence once."""
-        seen, chosen = set(), []
+        seen: set[bytes] = set()
+        chosen: list[int] = []
         rows = self.tokens.cpu().numpy()
         for chain in self.totals.argsort(stable=True).tolist():
             if len(chosen) == count or not self.totals[chain].isfinite():

@@ -33,7 +33,7 @@ class DesignProblem(nn.Module):
         >>> from discrete_lightning.oracles import TFBind8
         >>> problem = DesignProblem(TFBind8(), FromNothing(8))
         >>> [round(float(score), 4) for score in problem.score(DNA.encode_all(["AGGTATCA", "AAAAAAAA"]))]
-        [0.4911, -0.2217]
+        [0.4911, 0.03]
         >>> problem.evaluator.count
         2
     """

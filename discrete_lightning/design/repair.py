@@ -54,7 +54,9 @@ def _one_edit(problem: DesignProblem, tokens: Tensor, generator: torch.Generator
     change = slope - slope.gather(-1, tokens.unsqueeze(-1))
     noise = torch.rand(change.shape, generator=generator, device=tokens.device)
     # ties are common (integer counts of motifs): broken at random, so that repeated tries differ
-    change = (change + 1e-3 * noise).masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
+    change = (
+        (change + 1e-3 * noise).masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
+    )
     proposals = min(_PROPOSALS, length * (letters - 1))
     values, best = change.flatten(1).topk(proposals, largest=False)
     candidates = tokens.unsqueeze(1).repeat(1, proposals, 1)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -65,7 +66,7 @@ class Search(Float32State):
         self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
         self.trajectory: list[Progress] = []
 
-    def begin(self, problem: DesignProblem, seed: int | None = None) -> "Search":
+    def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
         """Sets the problem and makes the first state.
 
         Args:

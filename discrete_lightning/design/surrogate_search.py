@@ -76,7 +76,7 @@ class SurrogateSearch(Search):
         return int(self.count) >= self.calls or self._exhausted
 
     @torch.no_grad()
-    def step(self, optimize: Optimize) -> None:  # noqa: ARG002
+    def step(self, optimize: Optimize) -> None:
         generator = self.generator(int(self.taken))
         known = int(self.count)
         if not self._seen:  # a resumed search has forgotten what only its buffers hold

@@ -28,7 +28,9 @@ class SequenceLogits(Float32State):
     def __init__(self, chains: int, length: int, letters: int, allowed: Tensor | None = None) -> None:
         super().__init__()
         if chains < 1 or length < 1 or letters < 2:
-            raise ValueError(f"SequenceLogits needs chains, length >= 1 and letters >= 2, got {chains}, {length}, {letters}")
+            raise ValueError(
+                f"SequenceLogits needs chains, length >= 1 and letters >= 2, got {chains}, {length}, {letters}"
+            )
         mask = torch.ones(length, letters, dtype=torch.bool) if allowed is None else allowed.clone()
         if not mask.any(-1).all():
             raise ValueError(f"no letter is allowed at positions {(~mask.any(-1)).nonzero().flatten().tolist()}")

@@ -9,8 +9,9 @@ from discrete_lightning.alphabet import DNA, Alphabet, alphabet
 
 
 class BlackBox(nn.Module):
-    """Scores sequences with a Python function of strings. It has no gradient: search with SurrogateSearch, or with GradientSearch
-    and the estimator LeaveOneOut.
+    """Scores sequences with a Python function of strings. It has no gradient.
+
+    Search it with SurrogateSearch, or with GradientSearch and the estimator LeaveOneOut.
 
     Args:
         function: a list of sequences to as many numbers.

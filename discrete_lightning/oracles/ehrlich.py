@@ -2,8 +2,8 @@
 
     f(x) = prod_i r(max_l q(sum_j 1[x_(l + s_ij) = m_ij] / k))    if no transition x_t -> x_(t+1) is banned, else infeasible
 
-c motifs m_i of k letters with spacings s_i, a Markov chain whose banned transitions make sequences infeasible, quantisation q to
-multiples of 1/quantization, response r(h) = h (1 + epistasis h (h - 1)). The optimum is 1.
+c motifs m_i of k letters with spacings s_i, a Markov chain whose banned transitions make sequences infeasible, quantisation q
+to multiples of 1/quantization, response r(h) = h (1 + epistasis h (h - 1)). The optimum is 1.
 """
 
 import math
@@ -19,8 +19,8 @@ class Ehrlich(Float32State):
     """A closed-form landscape that is hard as real ones are: epistasis, infeasible regions, rare improvements.
 
     One-hot input gives the exact value. The gradient is that of a smooth extension, scaled by 1/f so that it never vanishes:
-    log of the product of motif presences, each a soft maximum over places of the mean of the motif's letters, minus the expected
-    number of banned transitions. A search that uses it is a white-box search: say so beside black-box methods.
+    log of the product of motif presences, each a soft maximum over places of the mean of the motif's letters, minus the
+    expected number of banned transitions. A search that uses it is a white-box search: say so beside black-box methods.
 
     Args:
         letters: size of the alphabet (holo: num_states).
@@ -113,7 +113,9 @@ class Ehrlich(Float32State):
             ValueError: if the shape is another one.
         """
         if x.ndim != 3 or x.shape[1:] != (self.letters, self.length):
-            raise ValueError(f"this Ehrlich function takes (batch, {self.letters}, {self.length}), got {tuple(x.shape)}")
+            raise ValueError(
+                f"this Ehrlich function takes (batch, {self.letters}, {self.length}), got {tuple(x.shape)}"
+            )
         x = x.float()
         presence, banned = self.presence(x), self.banned(x)
         size = self.motif_letters.shape[1]
@@ -138,11 +140,11 @@ class _WithGradientOf(torch.autograd.Function):
     """The first argument's value with the second one's gradient, also where the value is infinite."""
 
     @staticmethod
-    def forward(ctx: object, value: Tensor, surrogate: Tensor) -> Tensor:  # noqa: ARG004
+    def forward(ctx: object, value: Tensor, surrogate: Tensor) -> Tensor:
         return value.clone()
 
     @staticmethod
-    def backward(ctx: object, *grad_outputs: Tensor) -> tuple[None, Tensor]:  # noqa: ARG004
+    def backward(ctx: object, *grad_outputs: Tensor) -> tuple[None, Tensor]:
         return None, grad_outputs[0]
 
 

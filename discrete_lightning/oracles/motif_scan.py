@@ -81,13 +81,13 @@ class MotifScan(Float32State):
 
 
 def read_jaspar(text: str, name: str = "the file") -> Tensor:
-    """Counts (4, width), rows A, C, G, T, of the first matrix of a text in JASPAR's format.
+    r"""Counts (4, width), rows A, C, G, T, of the first matrix of a text in JASPAR's format.
 
     Raises:
         ValueError: if it holds none.
 
     Example:
-        >>> read_jaspar(">MA1 X\\nA [1 2]\\nC [3 4]\\nG [5 6]\\nT [7 8]").tolist()
+        >>> read_jaspar(">MA1 X\nA [1 2]\nC [3 4]\nG [5 6]\nT [7 8]").tolist()
         [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
     """
     rows: dict[str, list[float]] = {}
@@ -99,7 +99,9 @@ def read_jaspar(text: str, name: str = "the file") -> Tensor:
             try:
                 rows[letter.strip()] = [float(number) for number in numbers.rstrip("] \t").split()]
             except ValueError:
-                raise ValueError(f"{name} is no JASPAR matrix: a row holds something else than numbers: {line!r}") from None
+                raise ValueError(
+                    f"{name} is no JASPAR matrix: a row holds something else than numbers: {line!r}"
+                ) from None
     widths = {len(row) for row in rows.values()}
     if set(rows) != set(_ROWS) or len(widths) != 1 or 0 in widths:
         found = ", ".join(f"{letter}: {len(row)} numbers" for letter, row in rows.items()) or "none"
@@ -121,4 +123,6 @@ def _text(motif: str) -> str:
         return shipped[motif]
     if Path(motif).is_file():
         return Path(motif).read_text(encoding="utf-8")
-    raise ValueError(f"MotifScan: {motif!r} is neither a file nor a shipped motif; these are {', '.join(sorted(shipped))}")
+    raise ValueError(
+        f"MotifScan: {motif!r} is neither a file nor a shipped motif; these are {', '.join(sorted(shipped))}"
+    )

@@ -33,7 +33,9 @@ class SequenceCNN(nn.Module):
     ) -> None:
         super().__init__()
         if width % 2 == 0 or min(letters, channels, width) < 1 or layers < 0:
-            raise ValueError(f"SequenceCNN needs an odd width and positive sizes, got {letters=}, {channels=}, {layers=}, {width=}")
+            raise ValueError(
+                f"SequenceCNN needs an odd width and positive sizes, got {letters=}, {channels=}, {layers=}, {width=}"
+            )
         if (pool == "flatten") != (length is not None) or pool not in ("mean", "flatten"):
             raise ValueError(f"SequenceCNN: pool is 'mean', or 'flatten' together with length; got {pool=}, {length=}")
         self.first = nn.Conv1d(letters, channels, width, padding=width // 2)

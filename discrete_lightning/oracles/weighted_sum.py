@@ -30,9 +30,13 @@ class WeightedSum(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, oracles: Sequence[nn.Module], weights: Sequence[float], names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, oracles: Sequence[nn.Module], weights: Sequence[float], names: Sequence[str] | None = None
+    ) -> None:
         super().__init__()
-        labels = [f"{type(oracle).__name__}_{i}" for i, oracle in enumerate(oracles, 1)] if names is None else list(names)
+        labels = (
+            [f"{type(oracle).__name__}_{i}" for i, oracle in enumerate(oracles, 1)] if names is None else list(names)
+        )
         if not len(oracles) == len(weights) == len(set(labels)) or not oracles:
             raise ValueError(
                 f"WeightedSum needs as many weights, and different names, as oracles: got {len(oracles)} oracles, "

@@ -1,6 +1,7 @@
 """Ehrlich functions against a naive reading of the definition, and against pytorch-holo where it is installed."""
 
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ def near_solutions(oracle: Ehrlich, count: int, seed: int) -> Tensor:
 
 
 def naive(oracle: Ehrlich, tokens: list[int], quantization: int) -> float:
-    if any(oracle.transitions[a, b] == 0 for a, b in zip(tokens, tokens[1:], strict=False)):
+    if any(oracle.transitions[a, b] == 0 for a, b in pairwise(tokens)):
         return -math.inf
     value = 1.0
     for motif, offsets in zip(oracle.motif_letters.tolist(), oracle.offsets.tolist(), strict=True):
