@@ -61,7 +61,9 @@ def select(problem: DesignProblem, archive: Archive, count: int, distance: int =
             continue
         kept.append(tokens)
         score, total, calls = float(archive.scores[row]), float(archive.totals[row]), int(archive.calls[row])
-        chosen.append(Design(sequence, score, total, int(problem.edits(tokens)), calls, checks))
+        names = getattr(problem.evaluator.oracle, "names", ()) if archive.components.shape[1] else ()
+        more = dict(zip(names, archive.components[row].tolist(), strict=True))
+        chosen.append(Design(sequence, score, total, int(problem.edits(tokens)), calls, checks, more))
         if len(chosen) == count:
             break
     return chosen

@@ -34,7 +34,6 @@ class Evaluator(Float32State):
             raise ValueError(f"the oracle's batch must be at least 1, got {batch}")
         self.oracle, self.batch = oracle.requires_grad_(False), batch
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
-        self.differentiable = True  # until the oracle shows that it is not
         self.components: Tensor | None = None
 
     @property
@@ -62,47 +61,40 @@ class Evaluator(Float32State):
         self.oracle.eval()  # a trainer calls train() on everything it holds
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
         own = rows.tensor_split(world_size())[rank()]
-        scores, gradients = [], []
-        self._parts: list[Tensor] = []
-        for part in own.split(self.batch):
-            score, slope = self._call(part, gradient)
-            scores.append(score)
-            gradients.append(slope)
-        score = torch.cat(scores) if scores else rows.new_zeros(0, dtype=torch.float32)
-        score = all_gather_rows(score)
-        if hasattr(self.oracle, "components"):
-            empty = rows.new_zeros(0, len(self.oracle.names))  # type: ignore[arg-type]
-            self.components = all_gather_rows(torch.cat(self._parts) if self._parts else empty)
+        parts = [self._call(part, gradient) for part in own.split(self.batch)] if len(own) else []
+        # scores, scores of single oracles and gradients side by side: one exchange between the ranks
+        several = len(getattr(self.oracle, "names", ())) if hasattr(self.oracle, "components") else 0
+        width = 1 + several + (rows[0].numel() if gradient else 0)
+        packed = all_gather_rows(torch.cat(parts) if parts else rows.new_zeros(0, width, dtype=torch.float32))
         self.evaluations += len(rows)
+        score = packed[:, 0].contiguous()
         self._check(score, rows)
-        if not gradient:
-            return score.view(sequences.shape[:-2]), None
-        slope = torch.cat(gradients) if gradients else own.float()  # type: ignore[arg-type]
-        return score.view(sequences.shape[:-2]), all_gather_rows(slope).view(sequences.shape)
+        self.components = packed[:, 1 : 1 + several] if several else None
+        slope = packed[:, 1 + several :].reshape(sequences.shape) if gradient else None
+        return score.view(sequences.shape[:-2]), slope
 
-    def _call(self, rows: Tensor, gradient: bool) -> tuple[Tensor, Tensor | None]:
+    def _call(self, rows: Tensor, gradient: bool) -> Tensor:
+        """Scores, scores of single oracles, and gradients if asked for, side by side: float32 (len(rows), ...)."""
         dtypes = [parameter.dtype for parameter in self.oracle.parameters() if parameter.is_floating_point()]
         dtype = dtypes[0] if dtypes else torch.float32
-        if not len(rows):
-            return rows.new_zeros(0, dtype=torch.float32), rows.float() if gradient else None
-        if not gradient:
-            with torch.no_grad():
-                return self._shaped(self._score(rows.to(dtype).mT), len(rows)).float(), None
-        with torch.enable_grad():
-            leaf = rows.to(dtype).requires_grad_()
-            score = self._shaped(self._score(leaf.mT), len(rows))
-            if not score.requires_grad:
-                self.differentiable = False
-                return score.float(), torch.zeros_like(rows, dtype=torch.float32)
-            (slope,) = torch.autograd.grad(score.float().sum(), leaf)
-        return score.detach().float(), slope.float()
-
-    def _score(self, x: Tensor) -> Any:
-        if not hasattr(self.oracle, "components"):
-            return self.oracle(x)
-        parts = self.oracle.components(x)  # type: ignore[operator]
-        self._parts.append(parts.detach().float())
-        return self.oracle.combine(parts)  # type: ignore[operator]
+        with torch.set_grad_enabled(gradient):
+            leaf = rows.to(dtype).requires_grad_(gradient)
+            parts = None
+            if hasattr(self.oracle, "components"):
+                parts = self.oracle.components(leaf.mT)  # type: ignore[operator]
+            score = self._shaped(
+                self.oracle(leaf.mT) if parts is None else self.oracle.combine(parts),  # type: ignore[operator]
+                len(rows),
+            )
+            columns = [score.detach().float().unsqueeze(1)]
+            if parts is not None:
+                columns.append(parts.detach().float())
+            if gradient:
+                slope = torch.zeros_like(leaf)
+                if score.requires_grad:
+                    (slope,) = torch.autograd.grad(score.float().sum(), leaf)
+                columns.append(slope.float().flatten(1))
+        return torch.cat(columns, 1)
 
     def _shaped(self, scores: Any, count: int) -> Tensor:
         name = type(self.oracle).__name__

@@ -76,9 +76,9 @@ class Search(Float32State):
         self.seed.fill_(int(torch.randint(2**62, ())) if seed is None else seed)
         self.problem = problem
         self.pool = Pool(self.chains, problem.length)
-        self.archive = Archive(_ARCHIVED, problem.length)
         oracle = problem.evaluator.oracle
         names = getattr(oracle, "names", None) if hasattr(oracle, "components") else None
+        self.archive = Archive(_ARCHIVED, problem.length, len(names or ()))
         self.front = None if names is None else ParetoFront(problem.length, len(names))
         self.prepare()
         return self
@@ -150,8 +150,8 @@ class Search(Float32State):
 
     def remember(self, tokens: Tensor, scores: Tensor) -> None:
         """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,)."""
-        self.archive.offer(self.problem, tokens, scores)
         components = self.problem.evaluator.components
+        self.archive.offer(self.problem, tokens, scores, components)
         if self.front is not None and components is not None:
             better: Callable[[Tensor], Tensor] = self.problem.evaluator.oracle.better  # type: ignore[assignment]
             kept = self.problem.feasible(tokens)

@@ -5,6 +5,8 @@ largest upper confidence bound (Srinivas et al. 2010, https://arxiv.org/abs/0912
 a sequence twice.
 """
 
+from dataclasses import astuple
+
 import torch
 from torch import Tensor
 
@@ -42,6 +44,7 @@ class SurrogateSearch(Search):
     known: Tensor
     values: Tensor
     count: Tensor
+    fitted: Tensor
 
     def __init__(
         self,
@@ -63,13 +66,13 @@ class SurrogateSearch(Search):
         self.parents, self.caution, self.memory = parents, caution, memory
         self._seen: set[bytes] = set()
         self._exhausted = False
-        self._hyperparameters: Hyperparameters | None = None
-        self._fitted_at = 0
 
     def prepare(self) -> None:
         self.register_buffer("known", torch.zeros(self.calls, self.problem.length, dtype=torch.int64))
         self.register_buffer("values", torch.zeros(self.calls))  # losses
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        # hyper-parameters of the surrogate, and how many sequences were known when they were chosen
+        self.register_buffer("fitted", torch.zeros(4, dtype=torch.float64))
 
     @property
     def done(self) -> bool:
@@ -125,11 +128,12 @@ class SurrogateSearch(Search):
         index = order[finite[order]]
         recent = finite.nonzero().flatten().flip(0)
         index = torch.cat([index[: self.memory // 2], recent[: self.memory // 2]]).unique()
-        due = len(known) >= _REFIT * self._fitted_at  # the grid of hyper-parameters costs as much as many steps
-        chosen = None if due else self._hyperparameters
+        *hyperparameters, at = self.fitted.tolist()
+        due = len(known) >= _REFIT * at  # the grid of hyper-parameters costs as much as many steps
+        chosen = None if due else Hyperparameters(*hyperparameters)
         process = GaussianProcess(known[index], -losses[index], len(self.problem.alphabet), chosen)
         if due:
-            self._hyperparameters, self._fitted_at = process.hyperparameters, len(known)
+            self.fitted.copy_(torch.tensor([*astuple(process.hyperparameters), len(known)]))
         return pool[process.choose(pool, count, self.caution)]
 
     def _descendants(self, parents: Tensor, generator: torch.Generator) -> Tensor:

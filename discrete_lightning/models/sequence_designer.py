@@ -79,6 +79,10 @@ class SequenceDesigner(LightningModule):
         self.search = (GradientSearch() if search is None else search).begin(problem)
         self.judge = None if judge is None else judge.requires_grad_(False)
         self._prepared = False
+        if (
+            self.search.optimizer() is None
+        ):  # DistributedDataParallel refuses a module in which nothing needs a gradient
+            self.anchor = nn.Parameter(torch.zeros(()))
 
     @property
     def problem(self) -> DesignProblem:
@@ -86,8 +90,8 @@ class SequenceDesigner(LightningModule):
         return self.search.problem
 
     def setup(self, stage: str) -> None:
-        """Prepares the oracle and the judge, once."""
-        if not self._prepared:
+        """Prepares the oracle and the judge, once; weights of a checkpoint are loaded instead."""
+        if stage == "fit" and not self._prepared:
             for each in (self.problem.evaluator.oracle, self.judge):
                 if callable(prepare := getattr(each, "prepare", None)):
                     prepare()
@@ -95,6 +99,7 @@ class SequenceDesigner(LightningModule):
 
     def on_fit_start(self) -> None:
         """Makes the search's state equal on all ranks, whatever their seeds."""
+        self.train()  # an oracle comes in eval() and is called in eval(); in between, Lightning would warn of it
         for tensor in (*self.search.parameters(recurse=True), *self.search.buffers(recurse=True)):
             broadcast_(tensor.data)
 
@@ -107,11 +112,12 @@ class SequenceDesigner(LightningModule):
     def predict_dataloader(self) -> DataLoader[int]:
         return DataLoader(_Steps(1), batch_size=None)
 
-    def configure_optimizers(self) -> torch.optim.Optimizer | None:
-        return self.search.optimizer()
+    def configure_optimizers(self) -> list[torch.optim.Optimizer]:
+        optimizer = self.search.optimizer()
+        return [] if optimizer is None else [optimizer]
 
     def training_step(self, batch: int, batch_idx: int) -> None:
-        optimizer: Any = self.optimizers() if self.search.optimizer() is not None else None
+        optimizer: Any = self.optimizers()
 
         def optimize(loss: Tensor) -> None:
             optimizer.zero_grad()
@@ -128,20 +134,11 @@ class SequenceDesigner(LightningModule):
     def designs(self, count: int | None = None) -> list[Design]:
         """The best designs so far, best first, judged if there is a judge. Every one keeps all constraints."""
         found = self.search.designs(self.count if count is None else count, self.distance)
-        return self._judged(self._with_components(found))
+        return self._judged(found)
 
     def pareto_front(self) -> list[Design]:
         """Of several oracles (WeightedSum): the designs that none beats on one oracle without losing on another."""
         return self._judged(self.search.pareto_front())
-
-    def _with_components(self, found: list[Design]) -> list[Design]:
-        """Notes each single oracle's score, where it is known from the front."""
-        scores = {design.sequence: design.more for design in self.search.pareto_front()}
-        if self.search.front is not None:
-            for design in found:
-                design.more["pareto"] = float(design.sequence in scores)
-                design.more.update(scores.get(design.sequence, {}))
-        return found
 
     @torch.no_grad()
     def _judged(self, found: list[Design]) -> list[Design]:

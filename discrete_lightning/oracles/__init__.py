@@ -3,7 +3,7 @@
 from discrete_lightning.oracles.black_box import BlackBox
 from discrete_lightning.oracles.ehrlich import Ehrlich
 from discrete_lightning.oracles.ensemble import Ensemble
-from discrete_lightning.oracles.gb1 import GB1
+from discrete_lightning.oracles.gb1 import GB1, GB1Surrogate
 from discrete_lightning.oracles.motif_scan import MotifScan, read_jaspar
 from discrete_lightning.oracles.one_output import OneOutput
 from discrete_lightning.oracles.sequence_cnn import SequenceCNN
@@ -15,6 +15,7 @@ __all__ = [
     "BlackBox",
     "Ehrlich",
     "Ensemble",
+    "GB1Surrogate",
     "MotifScan",
     "OneOutput",
     "SequenceCNN",
