@@ -62,6 +62,9 @@ class DesignWriter(DesignCallback):
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found: list[Design] = pl_module.designs()  # type: ignore[operator]
+        if not found:
+            print("no designs were found, and none are written")
+            return
         folder = output_folder(trainer)
         rows = [self._row(number, design) for number, design in enumerate(found, 1)]
         path = self._table(folder, self.name, rows)
@@ -72,13 +75,13 @@ class DesignWriter(DesignCallback):
             for row, design in zip(rows, found, strict=True):
                 file.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
                 file.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
-        best = f", the best {found[0].sequence[:40]} with score {found[0].score:.6g}" if found else ""
-        print(f"{len(found)} designs{best}: {path}")
+        best = found[0].sequence if len(found[0].sequence) <= 40 else f"{found[0].sequence[:37]}..."
+        print(f"{len(found)} designs, the best {best} with score {found[0].score:.6g}: {path}")
 
     def _table(self, folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
         path = fresh_path(folder, f"{name}.csv")
         with path.open("x", newline="", encoding="utf-8") as file:
-            columns = list(dict.fromkeys(key for row in rows for key in row)) or ["name", "sequence", "score"]
+            columns = list(dict.fromkeys(key for row in rows for key in row))
             writer = csv.DictWriter(file, columns)
             writer.writeheader()
             writer.writerows(rows)

@@ -54,8 +54,8 @@ class DesignProblem(nn.Module):
         self.alphabet, self.start = alphabet(letters), start
         self.goal = Maximize() if goal is None else goal
         self.constraints = tuple(constraints)
-        check_satisfiable(self.constraints, start.length, self.alphabet)
         text = start.template(self.alphabet)
+        check_satisfiable(self.constraints, start.length, self.alphabet)
         template = None if text is None else self.alphabet.encode(text)
         self.register_buffer("template", template, persistent=False)
         allowed = allowed_letters(self.constraints, start.length, self.alphabet)

@@ -160,6 +160,7 @@ def test_resumes_as_if_never_stopped(make: Any, tmp_path: Path) -> None:
     first = trainer(tmp_path, callbacks=[StopAfter(6)])
     first.fit(half)
     first.save_checkpoint(tmp_path / "half.ckpt")
+    assert first.global_step == 6
     trainer(tmp_path).fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert rest.designs() == whole.designs()
     assert rest.problem.evaluator.count == whole.problem.evaluator.count
