@@ -48,9 +48,8 @@ def greedy(oracle: nn.Module, seed: int) -> Tensor:
 def report(name: str, tokens: Tensor) -> None:
     measured = GB1()(nn.functional.one_hot(tokens, 20).mT.float())
     known = measured[measured.isfinite()]
-    print(
-        f"{name:44s} mean {known.mean():6.3f}  best {known.max():6.3f}  ({len(tokens) - len(known)} of {len(tokens)} not measured)"
-    )
+    unknown = f"({len(tokens) - len(known)} of {len(tokens)} not measured)"
+    print(f"{name:44s} mean {known.mean():6.3f}  best {known.max():6.3f}  {unknown}", flush=True)
 
 
 def main() -> None:

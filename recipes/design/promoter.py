@@ -2,7 +2,7 @@
 
 python recipes/design/promoter.py         seconds; writes designs.fasta, designs.csv and trajectory.png to ./runs/promoter
 
-An oracle is any nn.Module of one-hot (batch, letters, length) to (batch,), a rule a class with a penalty: zero where it is kept.
+An oracle is any nn.Module of one-hot (batch, letters, length) to (batch,), a rule a class with a penalty, 0 where it is kept.
 """
 
 from dataclasses import dataclass
