@@ -11,7 +11,7 @@ from discrete_lightning.design.pool import Pool
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.repair import repair
 from discrete_lightning.design.search import Progress, Search
-from discrete_lightning.design.start import Edit, FromNothing, Start
+from discrete_lightning.design.start import Edit, FromNothing, FromSequences, Start
 from discrete_lightning.design.surrogate_search import SurrogateSearch
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Edit",
     "Evaluator",
     "FromNothing",
+    "FromSequences",
     "GaussianProcess",
     "Goal",
     "GradientSearch",

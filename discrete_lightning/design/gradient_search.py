@@ -27,8 +27,8 @@ class GradientSearch(Search):
         estimator: how the gradient passes the choice of letters; StraightThrough() by default.
         temperature: of the estimator.
         learning_rate: of Adam, in logits a step.
-        strength: of the beginning: how many nats the template's letters are ahead of the others, or the standard deviation of
-            random logits.
+        strength: of the beginning: how many nats the letters of a given sequence are ahead of the others, or the standard
+            deviation of random logits.
         penalty_weight: of the constraints' penalties, in units of the total.
         polish: how the best sequences are polished at the end.
 
@@ -75,10 +75,15 @@ class GradientSearch(Search):
     def prepare(self) -> None:
         problem = self.problem
         self.logits = SequenceLogits(self.chains, problem.length, len(problem.alphabet), problem.allowed)
-        if problem.template is None:
+        if problem.beginnings is None:
             self.logits.randomize_(self.strength, self.generator(-1))
         else:
-            self.logits.favour_(problem.template, self.strength)
+            self.logits.favour_(self._beginnings(torch.arange(self.chains)), self.strength)
+
+    def _beginnings(self, chains: Tensor) -> Tensor:
+        """Where these chains begin, (n, length)."""
+        assert self.problem.beginnings is not None
+        return self.problem.beginnings[chains % len(self.problem.beginnings)]
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.logits.parameters(), lr=self.learning_rate)
@@ -138,8 +143,8 @@ class GradientSearch(Search):
             )
             if len(missing):
                 draw = categorical_one_hot(self.logits()[missing], generator=generator).argmax(-1)
-                if problem.template is not None and len(missing) == self.chains:
-                    draw[0] = problem.template
+                if problem.beginnings is not None and not self.steps:
+                    draw = self._beginnings(missing)
                 tokens, kept = repair(problem, draw, generator)
                 self._score_into(missing[kept], tokens[kept])
             self._chosen = self.pool.best(self.polish.sequences)

@@ -18,7 +18,7 @@ class DesignProblem(nn.Module):
 
     Args:
         oracle: module of one-hot sequences (batch, letters, length) to scores (batch,).
-        start: FromNothing(length) or Edit(sequence).
+        start: FromNothing(length), FromSequences(list) or Edit(sequence).
         letters: "DNA", "RNA", "protein", an Alphabet, or its letters in the oracle's order.
         goal: Maximize(), Minimize() or Target(value).
         constraints: rules that every design keeps.
@@ -39,6 +39,7 @@ class DesignProblem(nn.Module):
     """
 
     template: Tensor | None
+    beginnings: Tensor | None  # where chains start, int64 (n, length)
     allowed: Tensor
 
     def __init__(
@@ -55,9 +56,12 @@ class DesignProblem(nn.Module):
         self.goal = Maximize() if goal is None else goal
         self.constraints = tuple(constraints)
         text = start.template(self.alphabet)
+        beginnings = start.beginnings(self.alphabet)
         check_satisfiable(self.constraints, start.length, self.alphabet)
         template = None if text is None else self.alphabet.encode(text)
         self.register_buffer("template", template, persistent=False)
+        tokens = self.alphabet.encode_all(beginnings) if beginnings else None
+        self.register_buffer("beginnings", tokens, persistent=False)
         allowed = allowed_letters(self.constraints, start.length, self.alphabet)
         self.register_buffer("allowed", allowed, persistent=False)
         self.evaluator = Evaluator(oracle, batch)

@@ -1,4 +1,4 @@
-"""Where a design starts: from nothing, or from a sequence that should change as little as possible."""
+"""Where a design starts: from nothing, from known sequences, or from one that should change as little as possible."""
 
 from dataclasses import dataclass
 
@@ -14,6 +14,11 @@ class Start:
     def template(self, alphabet: Alphabet) -> str | None:
         """The sequence to edit, checked against the alphabet, or None."""
         return None
+
+    def beginnings(self, alphabet: Alphabet) -> tuple[str, ...]:
+        """Sequences that chains begin at, in turn; empty for random ones."""
+        template = self.template(alphabet)
+        return () if template is None else (template,)
 
 
 @dataclass(frozen=True)
@@ -61,3 +66,38 @@ class Edit(Start):
     def template(self, alphabet: Alphabet) -> str:
         alphabet.encode(self.sequence)
         return self.sequence
+
+
+@dataclass(frozen=True)
+class FromSequences(Start):
+    """From known sequences, such as the best measured so far: chains begin there, in turn, and may go anywhere.
+
+    Args:
+        sequences: one or more, of one length.
+
+    Raises:
+        ValueError: there is none, or their lengths differ.
+
+    Example:
+        >>> FromSequences(["ACGT", "AAAA"]).length
+        4
+    """
+
+    sequences: tuple[str, ...]
+
+    def __init__(self, sequences: list[str] | tuple[str, ...]) -> None:
+        lengths = {len(sequence) for sequence in sequences}
+        if isinstance(sequences, str) or len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                f"FromSequences needs a list of sequences of one length, got {len(sequences)} of lengths {sorted(lengths)}"
+            )
+        object.__setattr__(self, "sequences", tuple(sequences))
+
+    @property
+    def length(self) -> int:  # type: ignore[override]
+        """Of each sequence."""
+        return len(self.sequences[0])
+
+    def beginnings(self, alphabet: Alphabet) -> tuple[str, ...]:
+        alphabet.encode_all(self.sequences)
+        return self.sequences

@@ -23,7 +23,7 @@ class SurrogateSearch(Search):
     Args:
         calls: oracle evaluations in all.
         batch: evaluations a step; the surrogate is refitted in between.
-        first: sequences of the first step: random, or mutants of the template.
+        first: sequences of the first step: random, or the given ones and their mutants.
         candidates: among how many the surrogate chooses.
         parents: how many of the best sequences candidates descend from.
         caution: standard deviations in the upper confidence bound; more explores more.
@@ -102,12 +102,16 @@ class SurrogateSearch(Search):
 
     def _begin(self, generator: torch.Generator) -> Tensor:
         problem = self.problem
-        if problem.template is None:
+        if problem.beginnings is None:
             weights = problem.allowed.float().expand(4 * self.first, -1, -1).flatten(0, 1)
             tokens = torch.multinomial(weights, 1, generator=generator).view(-1, problem.length)
         else:
-            tokens = problem.template.repeat(4 * self.first, 1)
-            tokens[1:] = self._mutate(tokens[1:], generator)
+            given = self._fresh(problem.beginnings, generator)
+            many = problem.beginnings[torch.arange(4 * self.first, device=problem.device) % len(problem.beginnings)]
+            mutants = self._fresh(self._mutate(many, generator), generator)
+            new = (mutants.unsqueeze(1) != given).any(-1).all(-1)
+            tokens = torch.cat([given, mutants[new]])
+            return tokens[: self.first]
         return self._fresh(tokens, generator)[: self.first]
 
     def _choose(self, generator: torch.Generator, count: int) -> Tensor:

@@ -35,7 +35,7 @@ class SequenceDesigner(LightningModule):
     Args:
         oracle: any module of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). Told to `prepare()`
             before the search if it has such a method.
-        start: FromNothing(length) or Edit(sequence).
+        start: FromNothing(length), FromSequences(list) or Edit(sequence).
         alphabet: "DNA", "RNA", "protein", or the letters in the oracle's order.
         goal: Maximize(), Minimize() or Target(value).
         constraints: rules that every design keeps.

@@ -17,6 +17,7 @@ from discrete_lightning.design import (
     DesignProblem,
     Edit,
     FromNothing,
+    FromSequences,
     GradientSearch,
     Minimize,
     Polish,
@@ -201,6 +202,17 @@ def test_a_seed_repeats_the_search(make: object) -> None:
     assert runs[0] == runs[1] != runs[2]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: GradientSearch(4, 0, polish=Polish(4, 1)), lambda: SurrogateSearch(40, first=10)]
+)
+def test_known_sequences_are_where_it_begins(make: object) -> None:
+    known = ["AGGTATCA", "GATATCAC", "TTTTTTTT"]
+    search: Search = make()  # type: ignore[operator]
+    search.begin(DesignProblem(TFBind8(), FromSequences(known)), seed=0)
+    search.step(lambda loss: None)
+    assert {design.sequence for design in search.designs(40)} >= set(known)
+
+
 def test_designs_differ_by_the_distance_asked_for() -> None:
     search = GradientSearch(chains=16, steps=10, learning_rate=1.0).begin(DesignProblem(TFBind8(), FromNothing(8)), 0)
     search.run()
@@ -241,6 +253,10 @@ def test_non_dominated_against_its_definition() -> None:
         lambda: SurrogateSearch(calls=0),
         lambda: SurrogateSearch(caution=-1.0),
         lambda: FromNothing(0),
+        lambda: FromSequences(["ACGT", "ACG"]),
+        lambda: FromSequences([]),
+        lambda: FromSequences("ACGT"),  # type: ignore[arg-type]
+        lambda: DesignProblem(TFBind8(), FromSequences(["ACGTACGX"])),
         lambda: Edit(""),
         lambda: Edit("ACGT", -1.0),
         lambda: DesignProblem(TFBind8(), Edit("ACGX")),
