@@ -1,5 +1,7 @@
 """The best different sequences of a whole search: what designs are chosen from."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -29,6 +31,8 @@ class Archive(Float32State):
         self.register_buffer("scores", torch.full((capacity,), torch.nan))
         self.register_buffer("totals", torch.full((capacity,), torch.inf))
         self.register_buffer("calls", torch.zeros(capacity, dtype=torch.int64))
+        self._order: list[bytes | None] = []
+        self._names: set[bytes | None] = set()
         self.register_buffer("components", torch.zeros(capacity, oracles))
 
     def __len__(self) -> int:
@@ -37,6 +41,7 @@ class Archive(Float32State):
     def clear(self) -> None:
         """Forgets everything."""
         self.totals.fill_(torch.inf)
+        self._order = []
 
     def offer(self, problem: DesignProblem, tokens: Tensor, scores: Tensor, components: Tensor | None = None) -> None:
         """Takes in what is among the best and keeps all constraints.
@@ -52,26 +57,39 @@ class Archive(Float32State):
         if not len(good):
             return
         good = good[problem.feasible(tokens[good])]
+        known = self._known()
+        fresh = {key: i for i, key in zip(good.tolist(), _keys(tokens[good]), strict=True) if key not in known}
+        if not fresh:
+            return
+        good = torch.tensor(list(fresh.values()), device=tokens.device)
+        totals = torch.cat([self.totals, totals[good]])
+        order = totals.argsort(stable=True)[: len(self.totals)]
         calls = problem.evaluator.evaluations.expand(len(good))
-        parts = self.components[:0] if components is None else components[good]
-        components = torch.cat([self.components, parts.float()])
-        tokens = torch.cat([self.tokens, tokens[good]])
-        scores, totals = torch.cat([self.scores, scores[good].float()]), torch.cat([self.totals, totals[good]])
-        calls = torch.cat([self.calls, calls])
-        order = totals.argsort(stable=True)
-        kept: list[int] = []
-        seen: set[bytes] = set()
-        rows = tokens[order].cpu().numpy()
-        for place, index in enumerate(order.tolist()):
-            if len(kept) == len(self.tokens):
-                break
-            if (key := rows[place].tobytes()) not in seen or not totals[index].isfinite():
-                seen.add(key)
-                kept.append(index)
-        kept_index = torch.tensor(kept, device=tokens.device)
-        self.tokens.copy_(tokens[kept_index])
-        self.scores.copy_(scores[kept_index])
-        self.totals.copy_(totals[kept_index])
-        self.calls.copy_(calls[kept_index])
-        if components.shape[1]:
-            self.components.copy_(components[kept_index])
+        self.tokens.copy_(torch.cat([self.tokens, tokens[good]])[order])
+        self.scores.copy_(torch.cat([self.scores, scores[good].float()])[order])
+        self.calls.copy_(torch.cat([self.calls, calls])[order])
+        if components is not None and self.components.shape[1]:
+            self.components.copy_(torch.cat([self.components, components[good].float()])[order])
+        self.totals.copy_(totals[order])
+        known |= fresh.keys()
+        # what fell off the end, and what was never taken
+        lost = order.new_ones(len(totals), dtype=torch.bool).index_fill_(0, order, False).nonzero().flatten()
+        names = [*self._order, *fresh]
+        known -= {names[index] for index in lost.tolist()}
+        self._order = [names[index] for index in order.tolist()]
+
+    def _known(self) -> set[bytes | None]:
+        """The sequences in the archive; `_order` has them row by row, None where a row is empty."""
+        if not self._order:
+            filled = len(self)
+            self._order = [*_keys(self.tokens[:filled]), *[None] * (len(self.tokens) - filled)]
+            self._names = set(self._order)
+        return self._names
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._order = []
+
+
+def _keys(tokens: Tensor) -> list[bytes]:
+    return [row.tobytes() for row in tokens.cpu().numpy()]
