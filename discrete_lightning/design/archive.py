@@ -71,11 +71,11 @@ class Archive(Float32State):
         if components is not None and self.components.shape[1]:
             self.components.copy_(torch.cat([self.components, components[good].float()])[order])
         self.totals.copy_(totals[order])
-        known |= fresh.keys()
+        known.update(fresh)
         # what fell off the end, and what was never taken
         lost = order.new_ones(len(totals), dtype=torch.bool).index_fill_(0, order, False).nonzero().flatten()
         names = [*self._order, *fresh]
-        known -= {names[index] for index in lost.tolist()}
+        known.difference_update(names[index] for index in lost.tolist())
         self._order = [names[index] for index in order.tolist()]
 
     def _known(self) -> set[bytes | None]:
