@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.alphabet import DNA
 from discrete_lightning.design import DesignProblem, Edit, GradientSearch, Polish, Target
+from discrete_lightning.estimators import ReinMax
 from discrete_lightning.oracles import MotifScan, SequenceCNN
 
 WEIGHT = 0.1
@@ -42,9 +43,10 @@ class Recorder(nn.Module):
 
 
 def ours(recorder: Recorder, template: Tensor, seed: int, calls: int) -> None:
-    polish = Polish(proposals=8, patience=4, beam=8, sequences=1, shakes=10_000, calls=calls)
+    polish = Polish(proposals=8, patience=4, beam=8, sequences=4, shakes=10_000, calls=calls // 2)
     problem = DesignProblem(recorder, Edit(DNA.decode(template), WEIGHT), goal=Target(recorder.target))
-    search = GradientSearch(chains=1, steps=0, polish=polish).begin(problem, seed)
+    search = GradientSearch(8, calls // 16, ReinMax(), learning_rate=0.3, strength=6.0, polish=polish)
+    search.begin(problem, seed)
     search.run()
     best = search.designs(1)[0]
     assert problem.evaluator.count == recorder.curve[-1][0], "evaluations were not counted exactly"
@@ -134,7 +136,9 @@ def train_cnn(count: int = 2500, epochs: int = 12) -> SequenceCNN:
     return model.eval().requires_grad_(False)
 
 
-def curves(name: str, oracle: nn.Module, length: int, target: float, starts: int, calls: int) -> dict[str, list[Curve]]:
+def curves(
+    name: str, oracle: nn.Module, length: int, target: float, starts: int, calls: int, only: str
+) -> dict[str, list[Curve]]:
     generator = torch.Generator().manual_seed(0)
     found: dict[str, list[Curve]] = {}
     returned: list[float] = []
@@ -148,18 +152,21 @@ def curves(name: str, oracle: nn.Module, length: int, target: float, starts: int
     for seed in range(starts):
         template = torch.randint(4, (length,), generator=generator)
         for method, run in methods.items():
+            if only not in method:
+                continue
             recorder = Recorder(oracle, template, target)
             before = time.perf_counter()
             run(recorder, template, seed)
             seconds[method] = seconds.get(method, 0.0) + time.perf_counter() - before
             found.setdefault(method, []).append(recorder.curve)
-    unedited = sum(curve[0][1] for curve in found["greedy, 8 proposals"]) / starts
-    print(f"\n{name}: mean total of {starts} starts (unedited {unedited:.2f}), mean oracle evaluations")
+    print(f"\n{name}: mean total of {starts} starts, mean oracle evaluations")
     for method, runs in found.items():
         totals = [curve[-1][1] for curve in runs]
         evaluations = [curve[-1][0] for curve in runs]
         line = f"{method:22s} total {sum(totals) / starts:7.3f}  evaluations {sum(evaluations) / starts:8.0f}"
         print(f"{line}  {seconds[method] / starts:6.1f} s  totals {[round(total, 2) for total in totals]}")
+    if only:
+        return found
     print(f"{'':22s} ledidi's returned batch: best total {sum(returned) / starts:.3f}")
     ratios = [
         ours_[-1][0] / theirs[-1][0]
@@ -194,14 +201,17 @@ def draw(results: dict[str, dict[str, list[Curve]]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5)
-    parser.add_argument("--calls", type=int, default=700, help="our oracle evaluations a start, at most")
+    parser.add_argument(
+        "--calls", type=int, nargs=2, default=[1600, 2400], help="our evaluations a start, of each oracle"
+    )
+    parser.add_argument("--only", default="", help="of the methods, those whose name holds this")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    starts, calls = arguments.starts, arguments.calls
+    starts, calls, only = arguments.starts, arguments.calls, arguments.only
     gata, cnn = "GATA2 scan, 2,114 bp, target 14", "dilated CNN, 500 bp, target 3.5"
-    results = {gata: curves(gata, MotifScan("GATA2"), 2114, 14.0, starts, calls)}
-    results[cnn] = curves(cnn, train_cnn(), 500, 3.5, starts, calls)
+    results = {gata: curves(gata, MotifScan("GATA2"), 2114, 14.0, starts, calls[0], only)}
+    results[cnn] = curves(cnn, train_cnn(), 500, 3.5, starts, calls[1], only)
     arguments.out.mkdir(parents=True, exist_ok=True)
     draw(results, arguments.out / "design.png")
 

@@ -30,7 +30,7 @@ class GradientSearch(Search):
         strength: of the beginning: how many nats the letters of a given sequence are ahead of the others, or the standard
             deviation of random logits.
         penalty_weight: of the constraints' penalties, in units of the total.
-        polish: how the best sequences are polished at the end.
+        polish: how the best sequences, and the one that is edited, are polished at the end.
 
     Raises:
         ValueError: if a number is out of range.
@@ -154,8 +154,20 @@ class GradientSearch(Search):
                     f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "
                     "loosen a constraint"
                 )
-            self._polisher = Polisher(self.polish, problem, self.pool.tokens[self._chosen], self.generator(-2))
+            tokens = self.pool.tokens[self._chosen]
+            if problem.template is not None and self.polish.sequences > 1 and len(self._chosen) < self.chains:
+                tokens = self._with_template(tokens, generator)
+            self._polisher = Polisher(self.polish, problem, tokens, self.generator(-2))
             self._keep_polished()
+
+    def _with_template(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
+        """Lets one more sequence be polished, from the template on: the chains may all have left the way of fewest edits."""
+        template, kept = repair(self.problem, self.problem.beginnings.clone(), generator)  # type: ignore[union-attr]
+        if not kept.all():
+            return tokens
+        worst = self.pool.totals.index_fill(0, self._chosen, -torch.inf).argmax().unsqueeze(0)
+        self._chosen = torch.cat([self._chosen, worst])
+        return torch.cat([tokens, template])
 
     def _score_again(self) -> None:
         """Scores of a search in low precision are rounded: what the designs are ranked by must not be."""
