@@ -149,7 +149,7 @@ class StopAfter(Callback):
             trainer.should_stop = True
 
 
-@pytest.mark.parametrize("make", [search, lambda: SurrogateSearch(calls=200, first=20)])
+@pytest.mark.parametrize("make", [search, lambda: SurrogateSearch(calls=100, batch=10, first=20)])
 def test_resumes_as_if_never_stopped(make: Any, tmp_path: Path) -> None:
     def designer() -> SequenceDesigner:
         torch.manual_seed(3)
