@@ -79,3 +79,18 @@ def tokens_to_letters(letters: str, alphabet: Alphabet) -> list[int]:
 def windows_of(probabilities: Tensor, width: int) -> Tensor:
     """(..., length - width + 1, width, letters): every window of a sequence."""
     return probabilities.unfold(-2, width, 1).transpose(-1, -2)
+
+
+def run_products(rows: Tensor, count: int) -> Tensor:
+    """Products of `count` consecutive rows (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
+    result, done = None, 0
+    run, length = rows, 1  # products of `length` rows
+    while count:
+        if count & 1:
+            result = run if result is None else result[..., : run.shape[-2] - done, :] * run[..., done:, :]
+            done += length
+        count >>= 1
+        if count:
+            run, length = run[..., :-length, :] * run[..., length:, :], 2 * length
+    assert result is not None
+    return result

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
-from discrete_lightning.constraints.base import Constraint, Pattern, windows_of
+from discrete_lightning.constraints.base import Constraint, Pattern
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,10 @@ class ForbiddenMotifs(Constraint):
         total = probabilities.sum((-2, -1)) * 0
         for mask in self._masks[alphabet]:
             if len(mask) <= probabilities.shape[-2]:
-                windows = windows_of(probabilities, len(mask))
-                total = total + (windows * mask.to(probabilities.device)).sum(-1).prod(-1).sum(-1)
+                fits = probabilities @ mask.to(probabilities).T  # of each letter to each place of the motif
+                places = probabilities.shape[-2] - len(mask) + 1
+                chance = fits[..., :places, 0]
+                for i in range(1, len(mask)):
+                    chance = chance * fits[..., i : i + places, i]
+                total = total + chance.sum(-1)
         return total

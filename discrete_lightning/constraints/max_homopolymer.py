@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
-from discrete_lightning.constraints.base import Constraint, Pattern, tokens_to_letters, windows_of
+from discrete_lightning.constraints.base import Constraint, Pattern, run_products, tokens_to_letters
 
 
 @dataclass(frozen=True)
@@ -39,5 +39,5 @@ class MaxHomopolymer(Constraint):
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         if probabilities.shape[-2] <= self.longest:
             return probabilities.sum((-2, -1)) * 0
-        runs = windows_of(probabilities, self.longest + 1).prod(-2)
+        runs = run_products(probabilities, self.longest + 1)
         return runs[..., tokens_to_letters(self.letters or alphabet.letters, alphabet)].sum((-2, -1))

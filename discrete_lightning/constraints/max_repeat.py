@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
-from discrete_lightning.constraints.base import Constraint
+from discrete_lightning.constraints.base import Constraint, run_products
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MaxRepeat(Constraint):
         places = torch.arange(length, device=same.device)
         inside = (places + places.unsqueeze(1) < length) & (places > 0)
         agree = flat.view(*same.shape[:-2], length, length + 1)[..., :-1] * inside
-        return _run_products(agree, width).sum((-2, -1))
+        return run_products(agree, width).sum((-2, -1))
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         width = self.longest + 1
@@ -53,21 +53,6 @@ class MaxRepeat(Constraint):
         factors = torch.tensor([_wrapped(base**i) for i in range(width)], device=tokens.device)
         hashed = (words * factors).sum(-1).sort(-1).values
         return (hashed[..., 1:] != hashed[..., :-1]).all(-1)
-
-
-def _run_products(rows: Tensor, count: int) -> Tensor:
-    """Products of `count` consecutive rows (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
-    result, done = None, 0
-    run, length = rows, 1  # products of `length` rows
-    while count:
-        if count & 1:
-            result = run if result is None else result[..., : run.shape[-2] - done, :] * run[..., done:, :]
-            done += length
-        count >>= 1
-        if count:
-            run, length = run[..., :-length, :] * run[..., length:, :], 2 * length
-    assert result is not None
-    return result
 
 
 def _wrapped(number: int) -> int:
