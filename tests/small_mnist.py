@@ -30,6 +30,17 @@ def write_small_mnist(root: Path) -> Path:
 def few_batches(config: str, data: Path, runs: Path) -> list[str]:
     """Arguments after `fit -c CONFIG`: the config as it stands, on little data, for a few batches."""
     parsed = yaml.safe_load((config_root() / f"{config}.yaml").read_text())
+    if "data" not in parsed:  # a design: its data are the steps of its search
+        options = [
+            f"--run_root={runs}",
+            "--trainer.max_epochs=1",
+            "--trainer.limit_train_batches=3",
+            "--wandb.enabled=false",
+        ]
+        small = parsed["model"]["init_args"]["oracle"]
+        if isinstance(small, dict) and small["class_path"].endswith("GB1Surrogate"):
+            options += [f"--model.oracle.init_args.{name}" for name in ("training=50", "epochs=1", "members=2")]
+        return options
     options = [
         f"--run_root={runs}",
         "--trainer.max_epochs=1",

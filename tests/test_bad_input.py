@@ -75,6 +75,47 @@ def test_one_error_and_nothing_left(
     assert not [path for path in runs.rglob("*") if path.is_file()]
 
 
+CONSTRAINTS = "--model.constraints"
+
+
+@pytest.mark.parametrize(
+    ("config", "option", "code", "words"),
+    [
+        ("design/edit", "--model.start.init_args.sequence=ACGTXACG", 1, ["'X'", "position 4", "'ACGT'"]),
+        ("design/edit", "--model.start.init_args.edit_weight=-1", 1, ["edit_weight", "-1"]),
+        ("design/edit", "--model.alphabet=RNA", 1, ["'T'", "'ACGU'"]),
+        ("design/quickstart", "--model.alphabet=A", 1, ["two or more"]),
+        ("design/quickstart", "--model.start.init_args.length=0", 1, ["length must be at least 1", "0"]),
+        ("design/quickstart", "--model.start.init_args.length=9", 1, ["TFBind8 scores 4 letters at 8 positions", "9"]),
+        ("design/quickstart", "--model.search.init_args.chains=0", 1, ["chains must be at least 1", "0"]),
+        ("design/quickstart", "--model.search.init_args.polish.proposals=0", 1, ["proposals must be at least 1"]),
+        ("design/quickstart", "--model.search.init_args.stepz=3", 2, ["stepz", "steps"]),
+        ("design/quickstart", "--model.designs=0", 1, ["designs >= 1", "0"]),
+        ("design/two_oracles", "--model.oracle.init_args.weights=[1.0]", 1, ["2 oracles", "[1.0]"]),
+        (
+            "design/quickstart",
+            CONSTRAINTS + "=[{class_path: FixedPositions, init_args: {letters: {6: ACG}}}]",
+            1,
+            ["FixedPositions", "'ACG' at position 6", "length 8"],
+        ),
+        (
+            "design/quickstart",
+            CONSTRAINTS + "=[{class_path: FixedPositions, init_args: {letters: {1: AAAA}}}, "
+            "{class_path: MaxRepeat, init_args: {longest: 7}}, {class_path: MaxHomopolymer, init_args: {longest: 3}}]",
+            1,
+            ["no sequence of length 8 keeps these together", "FixedPositions", "MaxHomopolymer"],
+        ),
+    ],
+)
+def test_designs_refused(
+    config: str, option: str, code: int, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(["fit", "-c", config, *few_batches(config, tmp_path, tmp_path / "runs"), option], capsys, code)
+    assert all(word in line for word in words), line
+    assert "MaxRepeat" not in line  # what is innocent is not named
+    assert not list(tmp_path.rglob("designs*"))
+
+
 @pytest.mark.parametrize("damage", ["truncated", "no gzip", "another magic number"])
 def test_damaged_idx_file(damage: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root, runs = write_small_mnist(tmp_path / "data"), tmp_path / "runs"

@@ -24,10 +24,18 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_small_mnist(tmp_path_factory.mktemp("data"))
 
 
+def is_design(config: str) -> bool:
+    return config.startswith("design/")
+
+
 def only_run(root: Path) -> Path:
     folders = [path.parent for path in root.rglob("config.yaml")]
     assert len(folders) == 1, folders
     return folders[0]
+
+
+def test_the_configs_of_sequence_design_are_there() -> None:
+    assert {"design/quickstart", "design/edit", "design/two_oracles", "design/black_box", "design/gb1"} <= set(CONFIGS)
 
 
 def test_the_configs_of_the_foundation_are_there() -> None:
@@ -47,8 +55,12 @@ def test_runs_as_it_stands(config: str, data: Path, tmp_path: Path) -> None:
     run = only_run(tmp_path)
     assert (run / "metrics.csv").stat().st_size
     assert (run / "checkpoints" / "last.ckpt").exists()
-    for name in ("architecture.json", "retrain.yaml") if config.startswith("nas/") else ("reconstructions.png",):
-        assert (run / name).exists()
+    written: tuple[str, ...] = ("reconstructions.png",)
+    if is_design(config):
+        written = ("designs.csv", "designs.fasta", "logo.png", "trajectory.png")
+    elif config.startswith("nas/"):
+        written = ("architecture.json", "retrain.yaml")
+    assert all((run / name).stat().st_size for name in written)
 
 
 @_SHORT
@@ -58,6 +70,10 @@ def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
     assert main(["fit", "-c", config, *options]) == 0
     state = torch.load(only_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     dtypes = {key: value.dtype for key, value in state.items() if value.is_floating_point()}
+    if is_design(config):
+        own = {dtype for key, dtype in dtypes.items() if ".oracle." not in key and key != "anchor"}
+        assert own <= {torch.float32, torch.float64}, dtypes
+        return
     first = next(key for key in dtypes if key.startswith(("encoder.0.", "network.body.")) and key.endswith(".weight"))
     assert dtypes[first] == torch.bfloat16
     statistics = ("codes", "counts", "sums") if config == "vq/mnist_ema" else ()

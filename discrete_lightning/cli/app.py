@@ -26,7 +26,9 @@ from discrete_lightning.cli.typos import explain_parsing
 from discrete_lightning.schedules import Schedule
 
 # Whose classes configs can name in short: jsonargparse resolves such names among the subclasses that are imported.
-_NAMED = ("models", "data", "callbacks", "estimators", "nn", "losses", "metrics", "oracles", "schedules")
+_NAMED = (
+    "models", "data", "callbacks", "estimators", "nn", "losses", "metrics", "oracles", "constraints", "design", "schedules",
+)  # fmt: skip
 Links = dict[str, Any]
 # Arguments of the Trainer's methods that are ours to give: the rest is `--ckpt_path`.
 _GIVEN = {

@@ -7,6 +7,7 @@ from discrete_lightning.models.categorical_vae import CategoricalVAE
 from discrete_lightning.models.discrete_vae import DiscreteVAE
 from discrete_lightning.models.search_method import DARTS, GDAS, SNAS, Sampled, SearchMethod, SecondOrderDARTS
 from discrete_lightning.models.search_settings import CostTarget, SearchOptimizers
+from discrete_lightning.models.sequence_designer import SequenceDesigner
 from discrete_lightning.models.vq_autoencoder import Reconstruction, VQAutoencoder
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "SearchMethod",
     "SearchOptimizers",
     "SecondOrderDARTS",
+    "SequenceDesigner",
     "VQAutoencoder",
 ]

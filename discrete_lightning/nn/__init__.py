@@ -1,5 +1,6 @@
 """Modules with state. They know nothing of Lightning and work in plain PyTorch."""
 
+from discrete_lightning.nn._float32 import Float32State
 from discrete_lightning.nn.choice import (
     Choice,
     Draw,
@@ -29,6 +30,7 @@ from discrete_lightning.nn.relaxed_subset import RelaxedSubset
 from discrete_lightning.nn.residual_quantizer import ResidualQuantizer
 from discrete_lightning.nn.scalar import Scalar, Temperature, Weight
 from discrete_lightning.nn.search_space import Edge, SearchNetwork, SearchSpace
+from discrete_lightning.nn.sequence_logits import SequenceLogits
 from discrete_lightning.nn.vector_quantizer import VectorQuantizer
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "Draw",
     "Edge",
     "FiniteScalarQuantizer",
+    "Float32State",
     "GumbelQuantizer",
     "LargeGumbelQuantizer",
     "LayerChain",
@@ -58,6 +61,7 @@ __all__ = [
     "Scalar",
     "SearchNetwork",
     "SearchSpace",
+    "SequenceLogits",
     "Temperature",
     "VectorQuantizer",
     "Weight",

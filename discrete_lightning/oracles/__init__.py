@@ -1,5 +1,25 @@
-"""What a designed sequence is scored by. Oracles are modules that take one-hot or relaxed sequences (..., length, letters)."""
+"""What a designed sequence is scored by: modules that take one-hot or relaxed sequences (batch, letters, length)."""
 
+from discrete_lightning.oracles.black_box import BlackBox
+from discrete_lightning.oracles.ehrlich import Ehrlich
+from discrete_lightning.oracles.ensemble import Ensemble
+from discrete_lightning.oracles.gb1 import GB1, GB1Surrogate
+from discrete_lightning.oracles.motif_scan import MotifScan, read_jaspar
+from discrete_lightning.oracles.one_output import OneOutput
+from discrete_lightning.oracles.sequence_cnn import SequenceCNN
 from discrete_lightning.oracles.tfbind8 import TFBind8
+from discrete_lightning.oracles.weighted_sum import WeightedSum
 
-__all__ = ["TFBind8"]
+__all__ = [
+    "GB1",
+    "BlackBox",
+    "Ehrlich",
+    "Ensemble",
+    "GB1Surrogate",
+    "MotifScan",
+    "OneOutput",
+    "SequenceCNN",
+    "TFBind8",
+    "WeightedSum",
+    "read_jaspar",
+]

@@ -1,7 +1,7 @@
 """TFBind8: measured binding of the transcription factor SIX6 to every DNA 8-mer (Barrera et al. 2016,
 https://doi.org/10.1126/science.aad2257), with its multilinear extension for gradients.
 
-    f(x) = sum over all 8-mers s of score(s) * prod_i x[i, s_i]:  the expected score of independent letters of probabilities x
+    f(x) = sum over all 8-mers s of score(s) * prod_i x[s_i, i]:  the expected score of independent letters of probabilities x
 """
 
 from functools import cache
@@ -10,7 +10,10 @@ from typing import Final
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from discrete_lightning.functional._precision import without_autocast
+from discrete_lightning.nn import Float32State
 
 LETTERS: Final = "ACGT"
 LENGTH: Final = 8
@@ -24,8 +27,8 @@ def _table() -> Tensor:
     return torch.from_numpy(scores).view([4] * LENGTH)
 
 
-class TFBind8(nn.Module):
-    """Score of DNA 8-mers, given one-hot or as probabilities: float32, best 0.491 (AGGTATCA).
+class TFBind8(Float32State):
+    """Score of DNA 8-mers (..., 4, 8), one-hot or probabilities: float32, best 0.49105 (AGGTATCA and its reverse complement).
 
     One-hot input gives the measured score exactly; relaxed input the multilinear extension, whose value at softmax(logits) is
     the exact expectation over independent letters, and whose gradient is the exact gradient of that expectation.
@@ -33,7 +36,7 @@ class TFBind8(nn.Module):
     Example:
         >>> oracle = TFBind8()
         >>> best = torch.tensor([oracle.best // 4**i % 4 for i in reversed(range(8))])
-        >>> round(float(oracle(torch.nn.functional.one_hot(best, 4).float())), 5)
+        >>> round(float(oracle(torch.nn.functional.one_hot(best, 4).T.float())), 5)
         0.49105
     """
 
@@ -48,15 +51,16 @@ class TFBind8(nn.Module):
         """Index of the best 8-mer, read in base 4 with A, C, G, T = 0 ... 3, the first letter most significant."""
         return int(self.table.argmax())
 
+    @without_autocast
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (...) of sequences (..., 8, 4).
+        """Scores (...) of sequences (..., 4, 8).
 
         Raises:
-            ValueError: if the last two dimensions are not 8 positions and 4 letters.
+            ValueError: if the last two dimensions are not 4 letters and 8 positions.
         """
-        if x.shape[-2:] != (LENGTH, len(LETTERS)):
-            raise ValueError(f"TFBind8 scores 8 positions of 4 letters (..., 8, 4), got shape {tuple(x.shape)}")
-        flat = x.reshape(-1, LENGTH, 4).to(self.table.dtype)
+        if x.shape[-2:] != (len(LETTERS), LENGTH):
+            raise ValueError(f"TFBind8 scores 4 letters at 8 positions (..., 4, 8), got shape {tuple(x.shape)}")
+        flat = x.mT.reshape(-1, LENGTH, 4).to(self.table.dtype)
         return torch.cat([self._contract(part) for part in flat.split(_ROWS)]).view(x.shape[:-2])
 
     def _contract(self, x: Tensor) -> Tensor:

@@ -1,0 +1,133 @@
+"""Gaussian process over sequences of one length (Rasmussen and Williams 2006, http://gaussianprocess.org/gpml, algorithm 2.1).
+
+    k(x, y) = a rho^Hamming(x, y) + (1 - a) cosine(words(x), words(y))
+
+The first part knows positions: independent sites give its additive part, products of sites the epistasis; rho near 1 is nearly
+additive, rho near 0 knows only what it has seen. The second is the spectrum kernel (Leslie et al. 2002,
+https://doi.org/10.1142/9789812799623_0053): counts of short words wherever they stand, so that a motif found at one place is
+known at all. rho, a and the noise are those of the largest marginal likelihood on a grid.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+_GRID = [(rho, share) for rho in (0.3, 0.5, 0.7, 0.85, 0.95) for share in (1.0, 0.6, 0.3)]
+_NOISE = (1e-3, 1e-2, 1e-1)
+_WORDS = (2, 3, 4, 5)
+_BUCKETS = 4096  # words are hashed into so many counts: all those of up to 5 letters of DNA have their own, nearly
+
+
+@dataclass(frozen=True)
+class Hyperparameters:
+    """Of the kernel, and the variance of the noise, in units of the scores' variance."""
+
+    rho: float = 0.7
+    share: float = 0.6
+    noise: float = 1e-2
+
+
+def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
+    """What the two parts of the kernel look at, of sequences (n, length): one-hot letters, and normalised counts of words."""
+    one_hot = torch.nn.functional.one_hot(tokens, letters).flatten(1).double()
+    counts = torch.zeros(len(tokens), _BUCKETS, dtype=torch.float64, device=tokens.device)
+    for width in _WORDS:
+        if width <= tokens.shape[1]:
+            powers = torch.tensor([letters**i for i in range(width)], device=tokens.device)
+            words = (tokens.unfold(1, width, 1) * powers).sum(-1)
+            words = (words + width * 1_000_003) * 2_654_435_761 % 4_294_967_291 % _BUCKETS
+            counts.scatter_add_(
+                1, words, torch.full(words.shape, float(width), dtype=torch.float64, device=words.device)
+            )
+    return one_hot, counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
+
+
+class GaussianProcess:
+    """Posterior of scores given the scores of some sequences.
+
+    Args:
+        tokens: int64 (n, length).
+        scores: (n,), finite; standardised inside.
+        letters: of the alphabet.
+        hyperparameters: of the kernel; the likeliest on a grid if None.
+
+    Example:
+        >>> tokens = torch.tensor([[0, 0], [0, 1], [1, 0]])
+        >>> mean, deviation = GaussianProcess(tokens, torch.tensor([0.0, 1.0, 1.0]), letters=2).predict(tokens)
+        >>> bool((mean - torch.tensor([0.0, 1.0, 1.0])).abs().max() < 0.1)
+        True
+    """
+
+    def __init__(
+        self, tokens: Tensor, scores: Tensor, letters: int, hyperparameters: Hyperparameters | None = None
+    ) -> None:
+        self.letters, self.length = letters, tokens.shape[1]
+        self.one_hot, self.words = features(tokens, letters)
+        y = scores.double()
+        self.center, self.scale = y.mean(), y.std(correction=0).clamp_min(1e-12)
+        y = (y - self.center) / self.scale
+        self.hyperparameters = self._likeliest(y) if hyperparameters is None else hyperparameters
+        identity = torch.eye(len(y), dtype=y.dtype, device=y.device)
+        self.factor = torch.linalg.cholesky(
+            self._kernel(self.one_hot, self.words) + self.hyperparameters.noise * identity
+        )
+        self.weights = torch.cholesky_solve(y.unsqueeze(1), self.factor).squeeze(1)
+
+    def _likeliest(self, y: Tensor) -> Hyperparameters:
+        distance = self.length - self.one_hot @ self.one_hot.T
+        words = self.words @ self.words.T
+        best, chosen = -math.inf, Hyperparameters()
+        for rho, share in _GRID:
+            # one decomposition serves every noise
+            values, vectors = torch.linalg.eigh(share * rho**distance + (1 - share) * words)
+            projected = (vectors.T @ y).square()
+            for noise in _NOISE:
+                spectrum = values.clamp_min(0) + noise
+                likelihood = float(-0.5 * (projected / spectrum).sum() - 0.5 * spectrum.log().sum())
+                if likelihood > best:
+                    best, chosen = likelihood, Hyperparameters(rho, share, noise)
+        return chosen
+
+    def _kernel(self, one_hot: Tensor, words: Tensor) -> Tensor:
+        known = self.hyperparameters
+        near = known.rho ** (self.length - one_hot @ self.one_hot.T)
+        return known.share * near + (1 - known.share) * (words @ self.words.T)
+
+    def predict(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation (m,) of the scores of sequences (m, length)."""
+        cross = self._kernel(*features(tokens, self.letters))
+        root = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
+        variance = (1 - root.square().sum(0)).clamp_min(1e-12)
+        return cross @ self.weights * self.scale + self.center, variance.sqrt() * self.scale
+
+    def choose(self, tokens: Tensor, count: int, caution: float) -> Tensor:
+        """Chooses `count` of m sequences by mean + caution * deviation, one after another, each as if the earlier were known.
+
+        Desautels et al. 2014 (https://jmlr.org/papers/v15/desautels14a.html): the deviation shrinks near what was chosen, the
+        mean stays, so that the choices spread.
+
+        Returns:
+            indices (count,).
+        """
+        one_hot, words = features(tokens, self.letters)
+        known = self.hyperparameters
+        cross = self._kernel(one_hot, words)
+        mean = cross @ self.weights
+        root = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
+        variance = 1 - root.square().sum(0)
+        columns: list[Tensor] = []
+        chosen: list[int] = []
+        for _ in range(min(count, len(tokens))):
+            value = mean + caution * variance.clamp_min(0).sqrt()
+            value[chosen] = -torch.inf
+            pick = int(value.argmax())
+            chosen.append(pick)
+            covariance = known.share * known.rho ** (self.length - one_hot @ one_hot[pick])
+            covariance += (1 - known.share) * (words @ words[pick]) - root.T @ root[:, pick]
+            for column in columns:
+                covariance -= column * column[pick]
+            columns.append(covariance / (variance[pick].clamp_min(0) + known.noise).sqrt())
+            variance = variance - columns[-1].square()
+        return torch.tensor(chosen, device=tokens.device)

@@ -1,0 +1,163 @@
+"""What every search is: steps over many chains, each of which keeps the best exact sequence it has seen."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.design.archive import Archive
+from discrete_lightning.design.designs import Design, on_front, select
+from discrete_lightning.design.pareto import ParetoFront
+from discrete_lightning.design.pool import Pool
+from discrete_lightning.design.problem import DesignProblem
+from discrete_lightning.nn import Float32State
+
+_ARCHIVED = 512
+Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One moment of a search.
+
+    Attributes:
+        step, calls: steps taken and oracle evaluations so far.
+        best_total, best_score: of the best design so far; NaN before there is one.
+        mean_score: mean of the chains' best scores.
+        sequence: the best design's, empty before there is one.
+    """
+
+    step: int
+    calls: int
+    best_total: float
+    best_score: float
+    mean_score: float
+    sequence: str
+
+
+class Search(Float32State):
+    """Base of the searches: a module whose state is in its parameters and buffers.
+
+    Noise of step i comes from a generator seeded by (seed, i): every rank, which holds the same state, draws the same.
+
+    Args:
+        chains: sequences searched at once.
+
+    Attributes:
+        problem: what is searched, from `begin` on.
+        pool: the best of each chain.
+        archive: the best different sequences of all.
+        front: the Pareto front of all, where the oracle is a WeightedSum; else None.
+        taken: steps taken.
+        trajectory: a `Progress` after each step.
+    """
+
+    taken: Tensor
+    seed: Tensor
+
+    def __init__(self, chains: int) -> None:
+        super().__init__()
+        if chains < 1:
+            raise ValueError(f"{type(self).__name__}: chains must be at least 1, got {chains}")
+        self.chains = chains
+        self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.trajectory: list[Progress] = []
+
+    def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
+        """Sets the problem and makes the first state.
+
+        Args:
+            problem: what to search.
+            seed: of all noise; drawn from the default generator if None.
+        """
+        self.seed.fill_(int(torch.randint(2**62, ())) if seed is None else seed)
+        self.problem = problem
+        self.pool = Pool(self.chains, problem.length)
+        oracle = problem.evaluator.oracle
+        names = getattr(oracle, "names", None) if hasattr(oracle, "components") else None
+        self.archive = Archive(_ARCHIVED, problem.length, len(names or ()))
+        self.front = None if names is None else ParetoFront(problem.length, len(names))
+        self.prepare()
+        return self
+
+    def prepare(self) -> None:
+        """Makes what the search needs for its problem."""
+
+    def optimizer(self) -> torch.optim.Optimizer | None:
+        """What moves the parameters; None for searches without."""
+        return None
+
+    @property
+    def done(self) -> bool:
+        """Whether the search has come to its end."""
+        raise NotImplementedError
+
+    def step(self, optimize: Optimize) -> None:
+        """One step of all chains; adds 1 to `taken`.
+
+        Args:
+            optimize: given a loss, takes a gradient step on it.
+        """
+        raise NotImplementedError
+
+    def advance(self, optimize: Optimize) -> Progress:
+        """One step, and what there is after it."""
+        self.step(optimize)
+        self.trajectory.append(self.progress())
+        return self.trajectory[-1]
+
+    def run(self, until: Callable[[Progress], bool] | None = None) -> None:
+        """Runs the search without Lightning, to its end or until a condition of its progress holds."""
+        optimizer = self.optimizer()
+
+        def optimize(loss: Tensor) -> None:
+            assert optimizer is not None
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+
+        while not self.done:
+            now = self.advance(optimize)
+            if until is not None and until(now):
+                break
+
+    def progress(self) -> Progress:
+        """Where the search stands."""
+        found, pool = self.pool.found, self.pool
+        calls = self.problem.evaluator.count
+        if not found.any():
+            return Progress(int(self.taken), calls, torch.nan, torch.nan, torch.nan, "")
+        best = pool.totals.argmin()
+        mean = float(pool.scores[found].mean())
+        sequence = self.problem.alphabet.decode(pool.tokens[best])
+        return Progress(int(self.taken), calls, float(pool.totals[best]), float(pool.scores[best]), mean, sequence)
+
+    def designs(self, count: int, distance: int = 1) -> list[Design]:
+        """The best designs found, best first; every one keeps all constraints.
+
+        Args:
+            count: at most so many.
+            distance: least number of letters in which any two of them differ.
+        """
+        return select(self.problem, self.archive, count, distance)
+
+    def pareto_front(self) -> list[Design]:
+        """The designs on the Pareto front, by the first oracle's score; empty where there is a single oracle."""
+        return [] if self.front is None else on_front(self.problem, self.front)
+
+    def remember(self, tokens: Tensor, scores: Tensor) -> None:
+        """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,)."""
+        components = self.problem.evaluator.components
+        self.archive.offer(self.problem, tokens, scores, components)
+        if self.front is not None and components is not None:
+            better: Callable[[Tensor], Tensor] = self.problem.evaluator.oracle.better  # type: ignore[assignment]
+            kept = self.problem.feasible(tokens)
+            self.front.offer(tokens[kept], better(components)[kept])
+
+    def generator(self, step: int) -> torch.Generator:
+        """The source of noise of a step: the same on every rank."""
+        mixed = (int(self.seed) ^ ((step + 2) * 0x9E3779B97F4A7C15)) & (2**63 - 1)  # Weyl constant: all bits differ
+        return torch.Generator(device=self.problem.device).manual_seed(mixed)

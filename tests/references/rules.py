@@ -1,0 +1,67 @@
+"""Each constraint as one would check it by hand, on strings."""
+
+import re
+from collections.abc import Callable
+
+from discrete_lightning.constraints import (
+    AllowedLetters,
+    Constraint,
+    FixedPositions,
+    ForbiddenMotifs,
+    GCContent,
+    MaxHomopolymer,
+    MaxRepeat,
+    SynonymousCodons,
+)
+
+CODES = {
+    "A": "A", "C": "C", "G": "G", "T": "T", "R": "[AG]", "Y": "[CT]", "S": "[CG]", "W": "[AT]", "K": "[GT]", "M": "[AC]",
+    "B": "[CGT]", "D": "[AGT]", "H": "[ACT]", "V": "[ACG]", "N": "[ACGT]",
+}  # fmt: skip
+CODONS = {
+    "M": "ATG", "W": "TGG", "K": "AA[AG]", "S": "TC.|AG[TC]", "L": "CT.|TT[AG]", "R": "CG.|AG[AG]", "*": "TA[AG]|TGA",
+    "X": "...", "G": "GG.", "I": "AT[ACT]",
+}  # fmt: skip
+
+
+def _reverse(sequence: str) -> str:
+    return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
+
+
+def _allowed(rule: AllowedLetters, s: str) -> bool:
+    return all(any(re.fullmatch(CODES[code], s[i]) for code in codes) for i, codes in rule.letters.items())
+
+
+def _motifs(rule: ForbiddenMotifs, s: str) -> bool:
+    strands = [s, _reverse(s)] if rule.both_strands else [s]
+    return not any(re.search("".join(CODES[x] for x in motif), strand) for motif in rule.motifs for strand in strands)
+
+
+def _gc(rule: GCContent, s: str) -> bool:
+    width = rule.window or len(s)
+    shares = [sum(x in "GC" for x in s[i : i + width]) / width for i in range(len(s) - width + 1)]
+    return all(rule.low - 1e-9 <= share <= rule.high + 1e-9 for share in shares)
+
+
+def _repeat(rule: MaxRepeat, s: str) -> bool:
+    words = [s[i : i + rule.longest + 1] for i in range(len(s) - rule.longest)]
+    return len(words) == len(set(words))
+
+
+def _codons(rule: SynonymousCodons, s: str) -> bool:
+    return all(re.fullmatch(CODONS[a], s[rule.start + 3 * i :][:3]) for i, a in enumerate(rule.protein))
+
+
+_CHECKS: dict[type, Callable[..., bool]] = {
+    FixedPositions: lambda rule, s: all(s.startswith(text, start) for start, text in rule.letters.items()),
+    AllowedLetters: _allowed,
+    ForbiddenMotifs: _motifs,
+    GCContent: _gc,
+    MaxHomopolymer: lambda rule, s: not any(x * (rule.longest + 1) in s for x in rule.letters or "ACGT"),
+    MaxRepeat: _repeat,
+    SynonymousCodons: _codons,
+}
+
+
+def keeps(rule: Constraint, sequence: str) -> bool:
+    return _CHECKS[type(rule)](rule, sequence)
