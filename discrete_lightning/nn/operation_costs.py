@@ -67,7 +67,6 @@ def latency(module: nn.Module, *inputs: Any, rounds: int = 5, seconds: float = 0
 
 
 _PASSES = 4
-_PASSES = 4
 _MEASURES: dict[str, Callable[..., float]] = {"parameters": parameters, "flops": flops, "latency": latency}
 
 
