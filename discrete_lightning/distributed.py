@@ -10,6 +10,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from discrete_lightning.functional._random import numbered_seed
+
 
 def world_size() -> int:
     """Number of processes in the default group; 1 when there is none.
@@ -97,8 +99,7 @@ def rank_generator(device: torch.device) -> torch.Generator | None:
     if world_size() == 1:
         return None
     seed = int(torch.randint(2**62, (), device="cpu"))
-    mixed = (seed ^ (rank() * 0x9E3779B97F4A7C15)) & (2**63 - 1)  # Weyl constant: nearby ranks differ in all bits
-    return torch.Generator(device=device).manual_seed(mixed)
+    return torch.Generator(device=device).manual_seed(numbered_seed(seed, rank()))
 
 
 @torch.no_grad()

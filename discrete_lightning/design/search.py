@@ -12,6 +12,7 @@ from discrete_lightning.design.designs import Design, on_front, select
 from discrete_lightning.design.pareto import ParetoFront
 from discrete_lightning.design.pool import Pool
 from discrete_lightning.design.problem import DesignProblem
+from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.nn import Float32State
 
 _ARCHIVED = 512
@@ -159,5 +160,4 @@ class Search(Float32State):
 
     def generator(self, step: int) -> torch.Generator:
         """The source of noise of a step: the same on every rank."""
-        mixed = (int(self.seed) ^ ((step + 2) * 0x9E3779B97F4A7C15)) & (2**63 - 1)  # Weyl constant: all bits differ
-        return torch.Generator(device=self.problem.device).manual_seed(mixed)
+        return torch.Generator(device=self.problem.device).manual_seed(numbered_seed(int(self.seed), step + 2))

@@ -73,7 +73,7 @@ class VQAutoencoder(LightningModule):
             )
         separate = len(self.quantizer.index_shape)
         self.bonus = EntropyBonus(choice_entropy, marginal_entropy, separate)
-        self.diversity = CodeDiversity(diversity, separate)
+        self.diversity = CodeDiversity(diversity, separate) if diversity else None  # a softmax over all logits a step
         self.learning_rate = learning_rate
         self.encoder = ConvolutionalEncoder(channels, hidden, self.quantizer.dim)
         self.decoder = ConvolutionalDecoder(channels, hidden, self.quantizer.dim)
@@ -124,7 +124,8 @@ class VQAutoencoder(LightningModule):
         loss = self.reconstruction_error(output.images, images).mean() + output.quantized.loss
         if output.quantized.logits is not None:
             loss = loss + self.bonus(output.quantized.logits, self._learned_temperature())
-            loss = loss + self.diversity(output.quantized.logits)
+            if self.diversity is not None:
+                loss = loss + self.diversity(output.quantized.logits)
         return loss
 
     def _learned_temperature(self) -> Tensor | float:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import broadcast_, world_size
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
 from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.nn._float32 import Float32State
 from discrete_lightning.nn.relaxed import RelaxedCategorical
 from discrete_lightning.nn.scalar import Temperature
@@ -127,10 +128,7 @@ class Choice(Float32State):
             self._agreed = True
         number = int(self.draws)
         self.draws += 1
-        mixed = (int(self.seed) ^ (number * 0x9E3779B97F4A7C15)) & (
-            2**63 - 1
-        )  # Weyl: nearby numbers differ in all bits
-        return torch.Generator(device=self.logits.device).manual_seed(mixed)
+        return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
 
     def scores(self) -> Tensor:
         """Log-probabilities (count, K), float32, of which `decide` takes the best; -inf where an option may not be taken."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from discrete_lightning.functional import (
@@ -18,8 +19,8 @@ from discrete_lightning.nn.codebook import Codebook, Quantized
 class FiniteScalarQuantizer(Codebook):
     """Rounds each channel to a few levels: a codebook of prod(levels) codes with nothing to learn, and nothing to collapse.
 
-    The paper's choices: 256 codes [8, 6, 5], 1,024 codes [8, 5, 5, 5], 4,096 codes [7, 5, 5, 5, 5], 65,536 codes
-    [8, 8, 8, 5, 5, 5] (of 64,000).
+    The paper's choices for about 2^8, 2^10, 2^12 and 2^16 codes (table 1): [8, 6, 5], [8, 5, 5, 5], [7, 5, 5, 5, 5] and
+    [8, 8, 8, 5, 5, 5].
 
     Args:
         levels: the number of levels of each channel, integers > 1; `dim` is their number.
@@ -28,7 +29,6 @@ class FiniteScalarQuantizer(Codebook):
         ValueError: if `levels` are not integers > 1; in forward, if vectors are not finite or of another dimension.
 
     Example:
-        >>> import torch
         >>> quantizer = FiniteScalarQuantizer([8, 5, 5, 5])
         >>> quantizer.num_codes, quantizer(torch.randn(2, 7, 7, 4)).indices.shape
         (1000, torch.Size([2, 7, 7]))
@@ -49,7 +49,7 @@ class FiniteScalarQuantizer(Codebook):
         self._check_input(vectors)
         check_finite(vectors, "FiniteScalarQuantizer")
         values, indices = finite_scalar(vectors, self.levels)
-        return Quantized(values, indices, values.new_zeros((), dtype=values.dtype).float())
+        return Quantized(values, indices, torch.zeros((), dtype=torch.float32, device=vectors.device))
 
     def decode(self, indices: Tensor) -> Tensor:
         return finite_scalar_decode(indices, self.levels)

@@ -5,16 +5,17 @@ Ramesh et al. 2021, https://arxiv.org/abs/2102.12092).
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import check_finite, float32
-from discrete_lightning.nn.codebook import Codebook, Quantized
+from discrete_lightning.nn.codebook import Quantized
 from discrete_lightning.nn.relaxed import RelaxedCategorical
+from discrete_lightning.nn.sampled_codebook import SampledCodebook
 from discrete_lightning.nn.scalar import Temperature
 
 
-class GumbelQuantizer(Codebook):
+class GumbelQuantizer(SampledCodebook):
     """Vectors to logits over the codes, a sample by any estimator, and the codes it picks (or mixes).
 
     In eval() the most likely code, looked up in the table.
@@ -33,7 +34,6 @@ class GumbelQuantizer(Codebook):
     """
 
     has_logits = True
-    remedy = "raise marginal_entropy, start at a higher temperature or anneal it slower"
 
     def __init__(
         self,
@@ -43,14 +43,7 @@ class GumbelQuantizer(Codebook):
         temperature: Temperature | float = 1.0,
     ) -> None:
         super().__init__(num_codes, dim)
-        self.to_logits = nn.Linear(dim, num_codes)
         self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
-        self.codes = nn.Parameter(torch.randn(num_codes, dim) / dim**0.5)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        self.to_logits.reset_parameters()
-        self.codes.normal_(std=self.dim**-0.5)
 
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
@@ -63,6 +56,3 @@ class GumbelQuantizer(Codebook):
         sample = self.sample(float32(logits))  # in 16 bits the entries of a relaxed sample tie
         quantized = (sample.to(vectors.dtype) @ self.codes.to(vectors.dtype)).to(vectors.dtype)
         return Quantized(quantized, sample.detach().argmax(-1), loss, logits)
-
-    def decode(self, indices: Tensor) -> Tensor:
-        return nn.functional.embedding(indices, self.codes)

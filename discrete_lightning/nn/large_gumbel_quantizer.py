@@ -1,15 +1,16 @@
 """A sampled codebook of many codes in bounded memory: see functional/gumbel_lookup."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.distributed import mean_over_ranks, rank_generator
 from discrete_lightning.functional import check_finite, gumbel_lookup, largest_logit
-from discrete_lightning.nn.codebook import Codebook, Quantized
+from discrete_lightning.nn.codebook import Quantized
+from discrete_lightning.nn.sampled_codebook import SampledCodebook
 from discrete_lightning.nn.scalar import Temperature, Weight
 
 
-class LargeGumbelQuantizer(Codebook):
+class LargeGumbelQuantizer(SampledCodebook):
     """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are never held whole.
 
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
@@ -35,8 +36,6 @@ class LargeGumbelQuantizer(Codebook):
         (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]), None)
     """
 
-    remedy = "raise marginal_entropy, start at a higher temperature or anneal it slower"
-
     def __init__(
         self,
         num_codes: int,
@@ -47,16 +46,9 @@ class LargeGumbelQuantizer(Codebook):
         marginal_entropy: float = 0.0,
     ) -> None:
         super().__init__(num_codes, dim)
-        self.to_logits = nn.Linear(dim, num_codes)
-        self.codes = nn.Parameter(torch.randn(num_codes, dim) / dim**0.5)
         self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
         self.hard = hard
         self.choice_entropy, self.marginal_entropy = Weight(choice_entropy), Weight(marginal_entropy)
-
-    @torch.no_grad()
-    def reset_parameters(self) -> None:
-        self.to_logits.reset_parameters()
-        self.codes.normal_(std=self.dim**-0.5)
 
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
@@ -66,16 +58,17 @@ class LargeGumbelQuantizer(Codebook):
             check_finite(vectors, "LargeGumbelQuantizer")
             indices = largest_logit(vectors, weight, bias)
             return Quantized(self.decode(indices).to(vectors.dtype), indices, loss)
+        has_bonus = bool(self.choice_entropy() + self.marginal_entropy())  # equal on all ranks
         result = gumbel_lookup(
             vectors, weight, bias, self.codes, self.temperature(),
-            hard=self.hard, statistics=True, generator=rank_generator(vectors.device),
+            hard=self.hard, statistics=has_bonus, generator=rank_generator(vectors.device),
         )  # fmt: skip
+        quantized = result.quantized.to(vectors.dtype)
+        if not has_bonus:
+            return Quantized(quantized, result.indices, loss)
         tokens = result.indices.numel()
         choice = mean_over_ranks(result.choice_entropy, tokens)
         marginal = mean_over_ranks(result.marginal, tokens)
         used = -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum()
         loss = loss - self.choice_entropy() * choice - self.marginal_entropy() * used
-        return Quantized(result.quantized.to(vectors.dtype), result.indices, loss)
-
-    def decode(self, indices: Tensor) -> Tensor:
-        return nn.functional.embedding(indices, self.codes)
+        return Quantized(quantized, result.indices, loss)

@@ -19,11 +19,11 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         dim: dimension D of vectors and codes.
         codebook: weight of the loss that pulls codes to their vectors, >= 0.
         commitment: weight of the loss that pulls vectors to their codes, >= 0.
-        revive_below: a code chosen less than this share of the mean count is moved to a recent vector; 0 turns it off.
+        revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
         kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
         distance: "euclidean" or "cosine".
         gradient: "straight_through" or "rotation"; see VectorQuantizer.
-        seed: of the generator for start and revival.
+        seed: of the generator for the start.
 
     Raises:
         ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.

@@ -74,8 +74,8 @@ class NearestCodeQuantizer(Float32State, Codebook):
     Statistics are collected in training passes and applied once after each step of a torch optimiser: right under
     gradient accumulation and activation checkpointing, with no callback, in plain PyTorch too. A pass counts when its
     backward pass reaches the quantiser (at once if the vectors need no gradient); passes under `no_grad` do not count.
-    Without a torch optimiser call `update()` yourself. Start and revival are computed from statistics summed over all
-    ranks and a generator that all ranks share, so codebooks are equal everywhere.
+    Without a torch optimiser call `update()` yourself. Codes, their start and revival are computed from the vectors of
+    all ranks, and the start draws from a generator that all ranks share, so codebooks are equal everywhere.
     """
 
     codes: Tensor

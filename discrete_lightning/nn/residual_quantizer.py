@@ -9,11 +9,12 @@ s is 1 where codes are learned; of codes on a fixed grid (finite scalar, look-up
 import torch
 from torch import Tensor
 
+from discrete_lightning.nn._float32 import Float32State
 from discrete_lightning.nn.codebook import Quantized, Quantizer
 from discrete_lightning.nn.composite_quantizer import CompositeQuantizer
 
 
-class ResidualQuantizer(CompositeQuantizer):
+class ResidualQuantizer(Float32State, CompositeQuantizer):
     """A stack of quantisers, each for the residual of those before it.
 
     Of quantisers that commit (nearest codes), the sum passes its gradient to the vectors as one of them would, and each

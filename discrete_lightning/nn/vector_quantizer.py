@@ -22,11 +22,11 @@ class VectorQuantizer(NearestCodeQuantizer):
         dim: dimension D of vectors and codes.
         decay: of the moving averages per optimiser step, in [0, 1).
         commitment: weight of the commitment loss, >= 0.
-        revive_below: a code chosen less than this share of the mean count is moved to a recent vector; 0 turns it off.
+        revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
         kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
         distance: "euclidean", or "cosine": vectors and codes of length 1 (Yu et al. 2021, https://arxiv.org/abs/2110.04627).
         gradient: "straight_through", or "rotation" (the rotation trick, Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
-        seed: of the generator for start and revival.
+        seed: of the generator for the start.
 
     Raises:
         ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.

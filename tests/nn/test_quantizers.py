@@ -2,6 +2,7 @@
 
 import copy
 import io
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -295,6 +296,14 @@ def test_composites_refuse_what_they_cannot_be(wrap: Callable[[Quantizer, int], 
         wrap(VectorQuantizer(8, 4), 0)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_cells_of_a_residual_grid_keep_their_size_in_a_cast(dtype: torch.dtype) -> None:
+    quantizer = ResidualQuantizer(FiniteScalarQuantizer([7, 6]), 3)  # a sixth of a cell has no 16-bit number
+    indices = quantizer(some_vectors(50, 2)).indices
+    expected = quantizer.decode(indices)
+    assert torch.equal(quantizer.to(dtype).decode(indices), expected)
+
+
 def test_residual_of_residual_is_refused() -> None:
     with pytest.raises(ValueError, match="give `depth` once"):
         ResidualQuantizer(ProductQuantizer(ResidualQuantizer(VectorQuantizer(8, 4), 2), 2), 2)
@@ -431,6 +440,18 @@ def test_large_gumbel_is_a_gumbel_quantizer() -> None:
     torch.testing.assert_close(large.train()(vectors).loss, loss)
     draws = torch.stack([large(vectors[:1]).indices for _ in range(3000)]).flatten().bincount(minlength=6) / 3000
     torch.testing.assert_close(draws, p[0].detach(), rtol=0, atol=0.04)  # 4 standard errors
+
+
+def test_large_gumbel_counts_entropies_only_where_they_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    layer = sys.modules["discrete_lightning.nn.large_gumbel_quantizer"]
+    look_up = layer.gumbel_lookup
+    monkeypatch.setattr(layer, "gumbel_lookup", lambda *a, **k: asked.append(k["statistics"]) or look_up(*a, **k))
+    quantizer = LargeGumbelQuantizer(6, 4)
+    assert quantizer(some_vectors(30, 4)).loss == 0
+    quantizer.marginal_entropy.set(0.5)  # as WeightAnnealing does
+    assert quantizer(some_vectors(30, 4)).loss < 0
+    assert asked == [False, True]
 
 
 def test_large_gumbel_learns_its_temperature() -> None:
