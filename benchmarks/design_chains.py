@@ -4,11 +4,10 @@ python -m benchmarks.design_chains [--length 200] [--device cpu]
 
 Bars: the batched call wins (a chain of 1,024 costs less than one alone), and peak memory grows linearly with chains. The step
 is the whole of GradientSearch's: sampling, the motif scan with its gradient, constraints, Adam, and keeping the best. Memory is
-that of fresh processes, above the memory of one that imports the package and does nothing.
+extra resident memory in fresh processes, above what they hold before the search is built.
 """
 
 import argparse
-import resource
 import statistics
 import subprocess
 import sys
@@ -50,17 +49,14 @@ def steps(chains: int, length: int, count: int, device: str) -> list[float]:
 
 
 def peak_memory(chains: int, length: int, device: str) -> float:
-    """MiB at the peak of a fresh process that takes some steps; without chains of one that only imports."""
-    work = f"steps({chains}, {length}, 5, {device!r})" if chains else "None"
-    used = "torch.cuda.max_memory_allocated()" if device == "cuda" else "1024 * peak()"
-    code = f"import torch\nfrom benchmarks.design_chains import peak, steps\ntorch.set_num_threads(1)\n{work}\nprint({used})"
+    """Extra MiB at the peak of some steps, in a process of their own."""
+    work = f"lambda: steps({chains}, {length}, 5, {device!r})"
+    code = (
+        "import torch\nfrom benchmarks._memory import peak_of\nfrom benchmarks.design_chains import steps\n"
+        f"torch.set_num_threads(1)\nprint(peak_of({work}, {device!r}))"
+    )
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return float(found.stdout) / 2**20
-
-
-def peak() -> int:
-    """KiB at the peak of this process."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(found.stdout)
 
 
 def main() -> None:
@@ -71,15 +67,14 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{arguments.length} bp, CTCF scan, 3 constraints, {device_name(arguments.device)}")
-    idle = peak_memory(0, arguments.length, arguments.device)
     cost = {}
     for chains in CHAINS:
         seconds = steps(chains, arguments.length, arguments.steps, arguments.device)
         cost[chains] = statistics.median(seconds) / chains * 1e6
-        memory = peak_memory(chains, arguments.length, arguments.device) - idle
+        memory = peak_memory(chains, arguments.length, arguments.device)
         print(
             f"{chains:5d} chains: {cost[chains]:9.1f} us a step and chain, {cost[1] / cost[chains]:5.1f} times cheaper, "
-            f"peak memory {memory:7.1f} MiB above idle",
+            f"extra peak memory {memory:7.1f} MiB",
             flush=True,
         )
 

@@ -10,7 +10,6 @@ the process (of the device with --device cuda) above what it held before the mod
 import argparse
 import json
 import logging
-import resource
 import statistics
 import subprocess
 import sys
@@ -22,6 +21,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from torch.utils.data import DataLoader
 
+from benchmarks._memory import peak_of
 from benchmarks._timing import device_name, ratio
 from discrete_lightning.estimators import Estimator, LeaveOneOut, ReinMax
 from discrete_lightning.models import DARTS, GDAS, SNAS, ArchitectureSearch, SearchMethod
@@ -56,13 +56,6 @@ def _now() -> float:
     return time.perf_counter()
 
 
-def _peak(device: str) -> float:
-    """Mebibytes."""
-    if device == "cuda":
-        return torch.cuda.max_memory_allocated() / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
 def contestant(name: str, steps: int, device: str, threads: int) -> dict[str, Any]:
     """Seconds of each step after the first two, and the memory they took."""
     torch.set_num_threads(threads)
@@ -76,10 +69,13 @@ def contestant(name: str, steps: int, device: str, threads: int) -> dict[str, An
         max_epochs=1, accelerator="gpu" if device == "cuda" else "cpu", devices=1, logger=False, callbacks=[clock],
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, limit_val_batches=0,
     )  # fmt: skip
-    before = _peak(device)
-    model = ArchitectureSearch(METHODS[name], NASBench201(channels=16, cells=1), image_shape=SHAPE)
-    trainer.fit(model, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
-    return {"seconds": clock.seconds[2:], "mebibytes": _peak(device) - before}
+
+    def fit() -> None:
+        model = ArchitectureSearch(METHODS[name], NASBench201(channels=16, cells=1), image_shape=SHAPE)
+        trainer.fit(model, DataLoader(batches, batch_size=None))  # type: ignore[arg-type]
+
+    mebibytes = peak_of(fit, device)
+    return {"seconds": clock.seconds[2:], "mebibytes": mebibytes}
 
 
 def main() -> None:
