@@ -23,7 +23,8 @@ class ArchitectureWriter(Callback):
         retrain.yaml                the config of the next step, where the module has one (`next_config`), with the data of
                                     this run's config.yaml
 
-    Rank 0 writes; nothing is overwritten. The history is kept in checkpoints.
+    Rank 0 writes; nothing is overwritten. After Ctrl-C or an error the first two are of the search so far. The history is kept
+    in checkpoints.
 
     Raises:
         ValueError: in setup, if the module holds no choice.
@@ -58,11 +59,7 @@ class ArchitectureWriter(Callback):
         if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
             return
         folder = output_folder(trainer)
-        record = getattr(pl_module, "architecture_record", lambda: _decisions(pl_module))()
-        path = fresh_path(folder, "architecture.json")
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        if self._history:
-            self._write_history(folder, _choices(pl_module))
+        self._write_found(folder, pl_module)
         if hasattr(pl_module, "architecture_edges"):
             edges: Any = pl_module.architecture_edges
             fresh_path(folder, "architecture.dot").write_text(graphviz(edges()), encoding="utf-8")
@@ -72,6 +69,18 @@ class ArchitectureWriter(Callback):
         if hasattr(pl_module, "next_config"):
             config: Any = pl_module.next_config
             self._write_config(trainer, folder, config())
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # what was found so far; without an epoch nothing was
+        if self._history and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write_found(output_folder(trainer), pl_module)
+
+    def _write_found(self, folder: Path, pl_module: LightningModule) -> None:
+        record = getattr(pl_module, "architecture_record", lambda: _decisions(pl_module))()
+        path = fresh_path(folder, "architecture.json")
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        if self._history:
+            self._write_history(folder, _choices(pl_module))
 
     def _write_history(self, folder: Path, choices: dict[str, Choice]) -> None:
         with fresh_path(folder, "choice_probabilities.csv").open("x", newline="", encoding="utf-8") as file:
@@ -95,6 +104,8 @@ class ArchitectureWriter(Callback):
             data = dict(arguments["data"])
             data["init_args"] = {**(data.get("init_args") or {}), "batch_size": arguments.get("batch_size", 64)}
         config = {"seed_everything": searched.get("seed_everything", 1), **config}
+        where = {name: (searched.get("trainer") or {}).get(name) for name in ("accelerator", "devices", "precision")}
+        config["trainer"] = (config.get("trainer") or {}) | {name: it for name, it in where.items() if it is not None}
         if data is not None:
             config["data"] = data
         path = fresh_path(folder, "retrain.yaml")
@@ -130,15 +141,19 @@ def _draw_history(history: list[dict[str, Any]], choices: dict[str, Choice], pat
     FigureCanvasAgg(figure)
     grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
     epochs = [each["epoch"] + 1 for each in history]
+    shared = len({choice.options for choice in choices.values()}) == 1  # one legend for all
     for axes, (name, row) in zip(grid, panels, strict=False):
         values: Tensor = torch.stack([each["probabilities"][name][row] for each in history])
         for option, curve in zip(choices[name].options, values.T.tolist(), strict=True):
             axes.plot(epochs, curve, marker="." if len(epochs) == 1 else None, label=option)
         axes.set_title(f"choice {row}" if len(choices) == 1 else f"{name} {row}", fontsize=8, loc="left")
         axes.set_ylim(0, 1)
+        if not shared:
+            axes.legend(fontsize=6)
     for axes in grid[len(panels) :]:
         axes.axis("off")
     grid[0].set_ylabel("probability")
     figure.supxlabel("epoch", fontsize=8)
-    figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    if shared:
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)

@@ -1,4 +1,4 @@
-"""Alarms of an architecture search: skip connections everywhere, no decision, a relaxation that flatters.
+"""Alarms of an architecture search: skip connections everywhere, nothing connected, no decision, a relaxation that flatters.
 
 DARTS is known to collapse to skip connections (Zela et al. 2020, https://arxiv.org/abs/1909.09656).
 """
@@ -9,11 +9,12 @@ import warnings
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional import entropy as entropy_of
-from discrete_lightning.nn import Choice
+from discrete_lightning.nn import Choice, disconnected, skip_share
 
 
 class SearchMonitor(Callback):
-    """Warns, once for each reason, of a search that goes wrong. Works on any LightningModule that holds a OneOf.
+    """Warns, once for each reason, of a search that goes wrong. Works on any LightningModule that holds a OneOf, and logs
+    `search/choice_entropy` (in units of its maximum) and `search/skip_share` of those that do not themselves.
 
     Args:
         skip_share: of skip connections among the decided options that are not `none`, above which it warns.
@@ -35,21 +36,31 @@ class SearchMonitor(Callback):
         self._warned: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found = [each for each in pl_module.modules() if isinstance(each, Choice)]
+        relative = [_relative_entropy(each) for each in found]
+        entropy = sum(relative) / max(1, len(relative))
+        if not hasattr(pl_module, "skip_share"):  # which logs them itself
+            pl_module.log("search/choice_entropy", entropy, rank_zero_only=True)
+            pl_module.log("search/skip_share", skip_share(pl_module), rank_zero_only=True)
         last = trainer.max_epochs or 0
         done = trainer.current_epoch + 1
         if not trainer.is_global_zero or done < self.patience * last:
             return
         # from the choices themselves: a module logs its own figures after its callbacks
-        found = [each for each in pl_module.modules() if isinstance(each, Choice)]
-        names = [name for each in found for name in each.decided() if name != "none"]
-        skips = sum(name.startswith("skip") for name in names) / max(1, len(names))
+        skips = skip_share(pl_module)
         gap = float(trainer.callback_metrics.get("val/relaxation_gap", 0.0))
+        if disconnected(pl_module):
+            self._warn(
+                "disconnected",
+                f"all choices are for no connection (epoch {done}): what is derived computes nothing. Leave `none` out of the "
+                "options, or lower the architecture's learning rate",
+            )
         if skips > self.skip_share:
             self._warn(
                 "skip_share",
-                f"{skips:.0%} of the decided operations are skip connections (epoch {done}): the search may have collapsed. "
-                "End it earlier, lower the architecture's learning rate, regularise the weights more (weight_decay), or take "
-                "a single-path method (GDAS, ReinMax)",
+                f"{skips:.0%} of the decided operations are skip connections (epoch {done}): unless a low cost target asks "
+                "for it, the search has collapsed. End it earlier, lower the architecture's learning rate, let the weights "
+                "learn first (architecture_delay), or take a single-path method (GDAS)",
             )
         if gap > self.gap:
             self._warn(
@@ -57,8 +68,6 @@ class SearchMonitor(Callback):
                 f"the derived network is {gap:.1%} of the validation images worse than the one that is searched (epoch "
                 f"{done}): anneal the temperature lower, search longer, or take a single-path method",
             )
-        undecided = [_relative_entropy(each) for each in found]
-        entropy = sum(undecided) / max(1, len(undecided))
         if done == last and entropy > self.entropy:
             self._warn(
                 "entropy",

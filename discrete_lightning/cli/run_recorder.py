@@ -1,7 +1,10 @@
 """The callback that ties a run to its folder: its config, its hyper-parameters, and its weights at Ctrl-C."""
 
+import signal
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -35,6 +38,8 @@ class RunRecorder(Callback):
         self.exit_code: int | None = None
         self._config, self._hparams = config, dict(hparams)
         self._written = False
+        self._interrupts = 0
+        self._before: Any = None  # the handler of SIGINT outside of batches
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if self.folder is None or self._written:
@@ -54,7 +59,36 @@ class RunRecorder(Callback):
 
     on_train_start = on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
 
+    # Ctrl-C in the middle of a step would leave half of it in the weights, and a resumed run would take the step again: it is
+    # heard at the end of the batch. A second one is heard at once.
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if threading.current_thread() is threading.main_thread() and self._before is None:
+            self._interrupts, self._before = 0, signal.signal(signal.SIGINT, self._note)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._listen()
+        if self._interrupts:
+            raise KeyboardInterrupt
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._listen()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self._interrupts += 1
+        if self._interrupts > 1:
+            self._listen()
+            raise KeyboardInterrupt
+
+    def _listen(self) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
+            self._before = None
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._listen()
         if not isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
             return
         self.exit_code = INTERRUPTED if isinstance(exception, KeyboardInterrupt) else TERMINATED

@@ -22,6 +22,7 @@ _DENIED = re.compile(r"Importing '([^']+)' is not allowed")
 _IN_CLASS = re.compile(r"(?s)given class_path '([^']+)':(?!.*given class_path).*?Option '([^']+)' is not accepted")
 _NO_OPTION = re.compile(r"(?:does not accept option '|Option '|unrecognized arguments: --)([^'=\s]+)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_REQUIRED_IN = re.compile(r"given class_path '([^']+)':\s*the following arguments are required: ([^\n]*)")
 _REQUIRED = re.compile(r"the following arguments are required: (.*)")
 
 
@@ -35,6 +36,11 @@ def explain_parsing(text: str, command: str, options: Iterable[str]) -> CliError
     """
     if denied := _DENIED.search(text):
         return not_trusted(denied[1], "named by the config or the command line")
+    if required := _REQUIRED_IN.search(text):
+        path = ".".join(re.findall(r'Parser key "([^"]+)"', text[: required.start()]))
+        names = [name.strip() for name in required[2].split(",")]
+        settings = ", ".join(f"{path}.{name}" if path else name for name in names)
+        return CliError(f"{required[1].rpartition('.')[2]} needs {', '.join(names)}: set {settings}", MISUSE)
     if required := _REQUIRED.search(text):
         missing = required[1].replace(f"{command}.", "")
         return CliError(f"nothing says which {missing} to use: give a config with -c (`discrete-lightning ls`)", MISUSE)

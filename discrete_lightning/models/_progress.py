@@ -8,13 +8,15 @@ from lightning.pytorch import Trainer
 def progress(trainer: Trainer, window: int = 1) -> float:
     """Share of the training that is over, in [0, 1], at the start of a batch; constant within `window` batches.
 
-    By epochs; where the trainer has no `max_epochs`, by optimiser steps of `max_steps` (global_step and max_steps count those
-    of all optimisers alike).
+    By epochs, or by optimiser steps where `max_steps` ends the training sooner (global_step and max_steps count those of all
+    optimisers alike).
     """
+    steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
     if trainer.max_epochs is None or trainer.max_epochs < 1:
-        return min(1.0, trainer.global_step / max(1, trainer.max_steps))
+        return min(1.0, steps)
     within = max(0, trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1)
-    return (trainer.current_epoch + (within - within % window) / trainer.num_training_batches) / trainer.max_epochs
+    epochs = (trainer.current_epoch + (within - within % window) / trainer.num_training_batches) / trainer.max_epochs
+    return min(1.0, max(steps, epochs))
 
 
 def cosine(first: float, last: float, share: float) -> float:

@@ -11,10 +11,9 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from discrete_lightning.distributed import broadcast_, mean_of_all
+from discrete_lightning.distributed import broadcast_, mean_of_all, rank
 from discrete_lightning.functional import unrolled_gradient
 from discrete_lightning.models._progress import cosine, progress
-from discrete_lightning.models.search_settings import CostTarget
 from discrete_lightning.models.searched_network import Batch, SearchedNetwork
 from discrete_lightning.nn import (
     architecture_parameters,
@@ -61,11 +60,9 @@ class ArchitectureSearch(SearchedNetwork):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         start = time.perf_counter()
-        if self._micro_batches == 0:
-            self._draws_before = self.choice.draws.clone()
-        else:  # one draw for the whole step, as if its batches were one
-            assert self._draws_before is not None
-            self.choice.draws.copy_(self._draws_before)
+        if self._window is None:
+            self._window = batch_idx, int(self.choice.draws)
+        self.choice.draws.fill_(self._window[1])  # one draw for the whole step, as if its batches were one
         self._micro_batches += 1
         weights_batch, architecture_batch = self._batches(batch)
         with self._own_reduction():
@@ -77,7 +74,7 @@ class ArchitectureSearch(SearchedNetwork):
         trainer = self.trainer
         if self._micro_batches == self.accumulate or trainer.is_last_batch:
             self._step(self._micro_batches)
-            self._micro_batches = 0
+            self._micro_batches, self._window = 0, None
         self.search_seconds += time.perf_counter() - start
 
     def _one_level(self, weights_batch: Batch, architecture_batch: Batch | None) -> Tensor:
@@ -195,8 +192,8 @@ class ArchitectureSearch(SearchedNetwork):
 
     def _batches(self, batch: Any) -> tuple[Batch, Batch | None]:
         if isinstance(batch, Mapping):
-            return tuple(batch["weights"]), tuple(batch["architecture"])
-        return tuple(batch), None
+            return self._checked(tuple(batch["weights"])), tuple(batch["architecture"])
+        return self._checked(tuple(batch)), None
 
     @contextmanager
     def _own_reduction(self) -> Iterator[None]:
@@ -241,19 +238,19 @@ class ArchitectureSearch(SearchedNetwork):
         example = torch.zeros(2, *self.image_shape, device=self.device)
         with self.trainer.precision_plugin.forward_context():
             check_options(self.network, self.trainer.precision_plugin.convert_input(example))
-        if self.target is not None:
-            if not math.isfinite(float(self.choice.limit)):  # a resumed run keeps its table
-                self.measure_costs(self.target)
-            self.choice.limit.fill_(self.target.target)
-            self.choice.check_limit()
+        if self._measured != self.measure:  # a resumed run keeps its table
+            self.measure_costs()
+        self.choice.limit.fill_(math.inf if self.target is None else self.target.target)
+        self.choice.check_limit()
 
-    def measure_costs(self, target: CostTarget) -> None:
-        """Fills the table of costs from the network as it would be deployed; rank 0's is everyone's."""
-        size = target.batch_size if target.measure == "latency" else 1
+    def measure_costs(self) -> None:
+        """Fills the table of costs from the network as it would be deployed; measured by rank 0, alone on its machine."""
+        size = self.target.batch_size if self.target is not None and self.measure == "latency" else 1
         images = torch.zeros(size, *self.image_shape, device=self.device)
-        table, fixed = self.space.costs(images, self.classes, target.measure)
-        self.choice.costs.copy_(table)
-        self.choice.fixed_cost.fill_(fixed)
+        if rank() == 0:
+            table, fixed = self.space.costs(images, self.classes, self.measure)
+            self.choice.costs.copy_(table)
+            self.choice.fixed_cost.fill_(fixed)
         broadcast_(self.choice.costs)
         broadcast_(self.choice.fixed_cost)
 
@@ -263,7 +260,7 @@ class ArchitectureSearch(SearchedNetwork):
             self.choice.sampler.temperature.set(tau)
             self.log("temperature", tau, prog_bar=True, on_step=True, on_epoch=False)
         if batch_idx == 0:
-            self._micro_batches = 0
+            self._micro_batches, self._window = 0, None
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import mean_of_all
 from discrete_lightning.models._progress import cosine, progress
+from discrete_lightning.models.searched_network import check_images
 from discrete_lightning.nn import SearchSpace
 
 Batch = tuple[Tensor, Tensor]
@@ -26,12 +27,12 @@ class ArchitectureTraining(LightningModule):
     Args:
         space: of the architecture; sizes (channels, cells) may differ from the search's.
         architecture: names of operations, or an `architecture.json`.
-        random_architectures: trained beside it; 0 for none.
+        random_architectures: trained beside it: architectures, or how many to draw from the space.
         learning_rate: of SGD.
         weight_decay: of SGD.
         image_shape: (channels, height, width).
         classes: of the task.
-        seed: of the random architectures.
+        seed: of the random architectures, where their number is given.
 
     Raises:
         ValueError: if the architecture is not of the space.
@@ -49,7 +50,7 @@ class ArchitectureTraining(LightningModule):
         self,
         space: SearchSpace,
         architecture: list[str] | str,
-        random_architectures: int = 0,
+        random_architectures: list[list[str]] | int = 0,
         learning_rate: float = 0.1,
         weight_decay: float = 5e-4,
         image_shape: tuple[int, int, int] = (1, 28, 28),
@@ -57,23 +58,30 @@ class ArchitectureTraining(LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        if random_architectures < 0:
+        if isinstance(random_architectures, int) and random_architectures < 0:
             raise ValueError(f"random_architectures must not be negative, got {random_architectures}")
+        self.image_shape, self.classes = tuple(image_shape), classes
         self.space, self.learning_rate, self.weight_decay = space, learning_rate, weight_decay
         self.architecture = _load(space, architecture) if isinstance(architecture, str) else list(architecture)
         self.network = space.build(self.architecture, image_shape[0], classes)
-        generator = torch.Generator().manual_seed(seed)
-        self.random_architectures = [_random(space, generator) for _ in range(random_architectures)]
+        if isinstance(random_architectures, int):
+            generator = torch.Generator().manual_seed(seed)
+            random_architectures = [space.random(generator) for _ in range(random_architectures)]
+        self.random_architectures = random_architectures
         self.random_networks = nn.ModuleList(
             space.build(each, image_shape[0], classes) for each in self.random_architectures
         )
         # accuracies of the last validation: which random network the search would have taken
-        self.register_buffer("validation", torch.zeros(random_architectures))
+        self.register_buffer("validation", torch.zeros(len(random_architectures)))
         self._right, self._seen = torch.zeros(0), 0
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes) of the found network."""
         return self.network(images)
+
+    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
+        if batch_idx == 0:
+            check_images(batch, self.image_shape, self.classes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
@@ -134,11 +142,6 @@ class ArchitectureTraining(LightningModule):
 def _correct(network: nn.Module, batch: Batch) -> Tensor:
     images, labels = batch
     return (network(images).argmax(-1) == labels).float()
-
-
-def _random(space: SearchSpace, generator: torch.Generator) -> list[str]:
-    drawn = torch.randint(len(space.options), (space.choices,), generator=generator)
-    return [space.options[index] for index in drawn.tolist()]
 
 
 def _load(space: SearchSpace, file: str) -> list[str]:

@@ -15,7 +15,8 @@ from discrete_lightning.functional import entropy
 from discrete_lightning.metrics import RelaxationGap
 from discrete_lightning.models.search_method import GDAS, Sampled, SearchMethod
 from discrete_lightning.models.search_settings import CostTarget, SearchOptimizers
-from discrete_lightning.nn import Choice, Edge, NASBench201, SearchSpace, Weight, derive, held, one_draw
+from discrete_lightning.nn import Choice, Edge, NASBench201, SearchSpace, Weight, derive, held, one_draw, skip_share
+from discrete_lightning.nn.operation_costs import Measure
 
 Batch = tuple[Tensor, Tensor]
 
@@ -39,8 +40,9 @@ class SearchedNetwork(LightningModule):
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
-        if accumulate < 1:
-            raise ValueError(f"accumulate must be at least 1, got {accumulate}")
+        for name, value in (("accumulate", accumulate), ("retrain_epochs", retrain_epochs), ("classes", classes)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
         method = GDAS() if method is None else method
         self.method: SearchMethod = Sampled(by=method) if isinstance(method, Estimator) else method
         if accumulate > 1 and self.method.second_order:
@@ -56,8 +58,11 @@ class SearchedNetwork(LightningModule):
         self.multiplier = Weight(0.0)
         self.val_gap = RelaxationGap()
         self.search_seconds = 0.0
-        self._draws_before: Tensor | None = None
-        self._micro_batches = 0
+        self._measured: str | None = None  # what the table of costs in a checkpoint is measured in
+        self._micro_batches = 0  # of the open window: the batches of one step
+        self._window: tuple[int, int] | None = None  # index of its first batch, number of its first draw
+        self._validation_draws: int | None = None
+        self._is_checked = False
 
     @property
     def choice(self) -> Choice:
@@ -80,12 +85,21 @@ class SearchedNetwork(LightningModule):
         """The architecture as it would be derived now."""
         return self.space.used(self.choice.decided())
 
+    @property
+    def measure(self) -> Measure:
+        """What costs are measured in: as the target says, parameters where there is none."""
+        return "parameters" if self.target is None else self.target.measure
+
     def cost(self) -> float:
-        """Of that architecture, in the units of the target."""
+        """Of that architecture, in the units of `measure`."""
         return self.choice.cost(self.choice.indices(self.architecture()))
 
     def derive(self) -> nn.Module:
-        """The discrete network, with the weights of the search."""
+        """The discrete network, with the weights of the search.
+
+        Its norms go on using the statistics of each batch, as in the search: train the architecture alone (`next_config`) for
+        a network whose predictions do not depend on what else is in the batch.
+        """
         with self._decided():
             return derive(self.network)
 
@@ -98,9 +112,9 @@ class SearchedNetwork(LightningModule):
             "search/choice_entropy": entropy(logits).mean() / largest,
             "search/confidence": torch.softmax(logits, -1).amax(-1).mean(),
             "search/skip_share": self.skip_share(),
+            "search/cost": self.cost(),
         }
         if self.target is not None:
-            values["search/cost"] = self.cost()
             values["search/expected_cost"] = self.choice.expected_cost().detach()
             values["search/multiplier"] = self.multiplier()
         # equal on all ranks
@@ -109,9 +123,8 @@ class SearchedNetwork(LightningModule):
             self.log(name, value, prog_bar=shown, rank_zero_only=True)
 
     def skip_share(self) -> float:
-        """Share of skip connections among the decided operations that are not `none`."""
-        chosen = [name for name in self.architecture() if name != "none"]
-        return sum(name.startswith("skip") for name in chosen) / max(1, len(chosen))
+        """Share of skip connections among the decided operations that are not `none`; 0 if all are."""
+        return skip_share(self.network)
 
     @contextmanager
     def _decided(self) -> Iterator[None]:
@@ -122,14 +135,20 @@ class SearchedNetwork(LightningModule):
         logits = self.network(images).float()
         return logits, (logits.argmax(-1) == labels).float()
 
+    def on_validation_epoch_start(self) -> None:
+        self._validation_draws = int(self.choice.draws)
+
+    def on_validation_epoch_end(self) -> None:  # validation leaves the draws of training alone
+        if self._validation_draws is not None:
+            self.choice.draws.fill_(self._validation_draws)
+            self._validation_draws = None
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
+        images, labels = self._checked(batch)
         with self._decided():
             logits, correct = self._correct(images, labels)
-        before = self.choice.draws.clone()
         with one_draw(self.network, gradient=False):
             _, as_searched = self._correct(images, labels)
-        self.choice.draws.copy_(before)  # validation leaves the draws of training alone
         self.val_gap.update(relaxed=1 - as_searched, discrete=1 - correct)
         sizes: dict[str, Any] = {"batch_size": len(images), "sync_dist": True}
         self.log("val/accuracy", correct.mean(), prog_bar=True, **sizes)
@@ -138,7 +157,7 @@ class SearchedNetwork(LightningModule):
         self.log("val/relaxation_gap", self.val_gap, batch_size=len(images))
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = batch
+        images, labels = self._checked(batch)
         with self._decided():
             _, correct = self._correct(images, labels)
         self.log("test/accuracy_with_search_weights", correct.mean(), batch_size=len(images), sync_dist=True)
@@ -146,9 +165,16 @@ class SearchedNetwork(LightningModule):
             self.log(f"architecture/{self.target.measure}", self.cost(), batch_size=len(images))
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        images, labels = batch
+        images, labels = self._checked(batch)
         with self._decided():
             return {"classes": self.network(images).argmax(-1), "labels": labels}
+
+    def _checked(self, batch: Batch) -> Batch:
+        """The batch; the first one is compared with what the network was built for."""
+        if not self._is_checked:
+            check_images(batch, self.image_shape, self.classes)
+            self._is_checked = True
+        return batch
 
     # What is written: see callbacks.ArchitectureWriter.
 
@@ -156,12 +182,8 @@ class SearchedNetwork(LightningModule):
         """What architecture.json holds."""
         record: dict[str, Any] = {"space": self.space.describe(), "architecture": self.architecture()}
         record["method"] = str(self.method)
-        if self.target is not None:
-            record["cost"] = {
-                "measure": self.target.measure,
-                "target": self.target.target,
-                "cost": self.cost(),
-            }
+        target = {} if self.target is None else {"target": self.target.target}
+        record["cost"] = {"measure": self.measure, **target, "cost": self.cost()}
         return record
 
     def architecture_edges(self) -> list[Edge]:
@@ -169,11 +191,16 @@ class SearchedNetwork(LightningModule):
         return self.space.edges(self.architecture())
 
     def next_config(self) -> dict[str, Any]:
-        """The config of the next step: training the found architecture alone, beside random ones at the cost of this search."""
+        """The config of the next step: training the found architecture alone, beside random ones at the cost of this search,
+        which are drawn from those within the target."""
+        generator = torch.Generator().manual_seed(int(self.choice.seed))
+        costs = None if self.target is None else self.choice
         arguments = {
             "space": self.space.describe(),
             "architecture": self.architecture(),
-            "random_architectures": self.affordable_architectures(),
+            "random_architectures": [
+                self.space.random(generator, costs) for _ in range(self.affordable_architectures())
+            ],
             "image_shape": list(self.image_shape),
             "classes": self.classes,
         }
@@ -198,10 +225,42 @@ class SearchedNetwork(LightningModule):
         return size if isinstance(size, int) else 64
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """In the middle of a step or of a validation, the checkpoint is of where that began: what draws and batches it has
+        seen is undone, and weights do not change in between."""
         checkpoint["search_seconds"] = self.search_seconds
+        checkpoint["cost_measure"] = self.measure
+        draws = self._validation_draws
+        if self._window is not None:
+            first, draws = self._window
+            _rewind(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], first)
+        if draws is not None:
+            for name, module in self.named_modules(remove_duplicate=False):
+                if module is self.choice:  # known by a name in every OneOf
+                    checkpoint["state_dict"][f"{name}.draws"] = torch.tensor(draws)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.search_seconds = checkpoint.get("search_seconds", 0.0)
+        self._measured = checkpoint.get("cost_measure")
+
+
+def check_images(batch: Batch, image_shape: tuple[int, ...], classes: int) -> None:
+    """Raises ValueError if the images have another shape, or labels are not below `classes`."""
+    images, labels = batch
+    if images.shape[1:] != image_shape:
+        raise ValueError(
+            f"image_shape is {list(image_shape)}, and the data module serves images of {list(images.shape[1:])}: "
+            f"set model.image_shape to [{', '.join(map(str, images.shape[1:]))}]"
+        )
+    if int(labels.max()) >= classes:
+        raise ValueError(f"classes is {classes}, and a label is {int(labels.max())}: set model.classes to their number")
+
+
+def _rewind(progress: dict[str, Any], first: int) -> None:
+    """Sets Lightning's counters of batches back to the start of batch `first` of the epoch."""
+    undone = progress["current"]["completed"] - first
+    total = progress["total"]["completed"] - undone
+    for name in ("ready", "started", "processed", "completed"):
+        progress["current"][name], progress["total"][name] = first, total
 
 
 def _step_seconds(network: nn.Module, images: Tensor, labels: Tensor) -> float:

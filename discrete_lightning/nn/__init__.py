@@ -22,7 +22,7 @@ from discrete_lightning.nn.learned_vector_quantizer import LearnedVectorQuantize
 from discrete_lightning.nn.lookup_free_quantizer import LookupFreeQuantizer
 from discrete_lightning.nn.nasbench201 import NASBench201
 from discrete_lightning.nn.nearest_code_quantizer import NearestCodeQuantizer
-from discrete_lightning.nn.one_of import OneOf, derive
+from discrete_lightning.nn.one_of import OneOf, derive, disconnected, skip_share
 from discrete_lightning.nn.operation_costs import check_options, operation_costs
 from discrete_lightning.nn.product_quantizer import ProductQuantizer
 from discrete_lightning.nn.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical, relaxed, use_estimator
@@ -69,11 +69,13 @@ __all__ = [
     "check_options",
     "choices",
     "derive",
+    "disconnected",
     "expected_loss",
     "held",
     "one_draw",
     "operation_costs",
     "relaxed",
+    "skip_share",
     "use_estimator",
     "weight_parameters",
 ]

@@ -9,7 +9,7 @@ draws what it would have drawn, and all ranks draw the same.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,18 @@ from discrete_lightning.nn.relaxed import RelaxedCategorical
 from discrete_lightning.nn.scalar import Temperature
 
 _SEEDS = 2**62
+_REMEMBERED = 256
 
 
 class Draw(NamedTuple):
-    """A sample (count, K), and the index of the largest entry of each row, where Python can read it."""
+    """A sample (count, K), and the index of the largest entry of each row, where Python can read it.
+
+    A decision is no sample: whoever uses it runs the decided option alone, also where samples are mixtures.
+    """
 
     sample: Tensor
     indices: list[int]
+    decision: bool = False
 
 
 class Choice(Float32State):
@@ -82,7 +87,13 @@ class Choice(Float32State):
         self.register_buffer("fixed_cost", torch.zeros(()))
         self.register_buffer("limit", torch.tensor(math.inf))
         self._held: Draw | None = None
+        self._used: dict[int, tuple[Draw | None, int]] = {}
         self._agreed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy holds what is held, without the graph that it is part of, which could not be copied."""
+        held = self._held and self._held._replace(sample=self._held.sample.detach())
+        return {**self.__dict__, "_held": held, "_used": {}}
 
     def extra_repr(self) -> str:
         return f"options={self.options}, count={self.count}"
@@ -93,12 +104,21 @@ class Choice(Float32State):
         return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
 
     def current(self) -> Draw:
-        """The draw that is held by `one_draw`, `held` or `expected_loss`; a new one in training, the decision in eval()."""
-        if self._held is not None:
-            return self._held
-        if self.sampler.training:
-            return self.draw()
-        return self._as_draw(self.decide())
+        """The draw that is held by `one_draw`, `held` or `expected_loss`; a new one in training, the decision in eval().
+
+        Activation checkpointing runs a forward pass again while gradients are computed, when nothing is held any more: it
+        gets the draw that it had, known by a key from the default generator, which checkpointing sets back.
+        """
+        if not self.sampler.training:
+            return self._held if self._held is not None else self._as_draw(self.decide())
+        key = int(torch.randint(_SEEDS, (), device="cpu"))
+        if torch._C._current_graph_task_id() != -1 and key in self._used:
+            held, number = self._used[key]
+            return held if held is not None else self._sampled(self._generator(number), gradient=True)
+        self._used[key] = self._held, int(self.draws)
+        if len(self._used) > _REMEMBERED:
+            del self._used[next(iter(self._used))]
+        return self._held if self._held is not None else self.draw()
 
     def forward(self) -> Tensor:
         """The current sample, (count, K), float32."""
@@ -110,7 +130,10 @@ class Choice(Float32State):
         Args:
             gradient: whether it carries one to the logits. Without, estimators that need the loss's value serve, too.
         """
-        estimator, generator = self.sampler.estimator, self.next_generator()
+        return self._sampled(self.next_generator(), gradient)
+
+    def _sampled(self, generator: torch.Generator, gradient: bool) -> Draw:
+        estimator = self.sampler.estimator
         if gradient:
             sample = estimator(self.logits, self.sampler.temperature(), generator)
         elif estimator.pathwise:
@@ -128,11 +151,18 @@ class Choice(Float32State):
             self._agreed = True
         number = int(self.draws)
         self.draws += 1
+        return self._generator(number)
+
+    def _generator(self, number: int) -> torch.Generator:
         return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
 
     def scores(self) -> Tensor:
         """Log-probabilities (count, K), float32, of which `decide` takes the best; -inf where an option may not be taken."""
         return torch.log_softmax(self.logits.detach().float(), -1)
+
+    def fallback_scores(self) -> Tensor:
+        """Scores of which `decide` takes the best if the cost limit leaves nothing of `scores`."""
+        return self.scores()
 
     @torch.no_grad()
     def decide(self) -> list[int]:
@@ -150,7 +180,10 @@ class Choice(Float32State):
         rows = torch.arange(self.count)
         if float(costs[rows, best].sum()) <= room:
             return best.tolist()
-        self.check_limit(scores)
+        if self._least(scores) > float(self.limit):
+            self.check_limit()
+            scores = self.fallback_scores().double().cpu()
+            best = scores.argmax(-1)
         chosen = best.clone()
         while float(costs[rows, chosen].sum()) > room:
             lost = scores[rows, chosen].unsqueeze(1) - scores
@@ -164,16 +197,19 @@ class Choice(Float32State):
             chosen[row] = fits.argmax()
         return chosen.tolist()
 
-    def check_limit(self, scores: Tensor | None = None) -> None:
+    def check_limit(self) -> None:
         """Raises ValueError if no decision is within the cost limit."""
-        scores = (self.scores() if scores is None else scores).cpu()
-        costs = self.costs.double().cpu()
-        least = float(torch.where(scores > -math.inf, costs, math.inf).amin(-1).sum()) + float(self.fixed_cost)
+        least = min(self._least(self.scores()), self._least(self.fallback_scores()))
         if least > float(self.limit):
             raise ValueError(
                 f"a cost of {float(self.limit):,.6g} was asked for, and the cheapest of all choices costs {least:,.6g}: "
                 "raise the target, make the network narrower, or offer cheaper options"
             )
+
+    def _least(self, scores: Tensor) -> float:
+        """The cost of the cheapest decision among those of finite score."""
+        possible = torch.where(scores.cpu() > -math.inf, self.costs.double().cpu(), math.inf)
+        return float(possible.amin(-1).sum()) + float(self.fixed_cost)
 
     def decided(self) -> list[str]:
         """Names of the decided options."""
@@ -203,7 +239,8 @@ class Choice(Float32State):
 
     def _as_draw(self, indices: Sequence[int]) -> Draw:
         chosen = torch.tensor(list(indices), device=self.logits.device)
-        return Draw(nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype), list(indices))
+        sample = nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype)
+        return Draw(sample, list(indices), decision=True)
 
 
 def choices(module: nn.Module) -> list[Choice]:
@@ -258,14 +295,18 @@ def held(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
 def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     """E[loss()] over the choices in `module`, such that its backward pass is their estimator's gradient.
 
-    Works with every estimator: those that need the loss's value call `loss` once for each sample they draw.
+    Works with every estimator: those that need the loss's value call `loss` once for each sample they draw. In eval() it is
+    the loss of the decision, and nothing is drawn.
 
     Args:
-        module: holds choices, all of one estimator.
+        module: holds choices, all of one estimator and temperature.
         loss: a scalar of whatever the network does with its choices.
 
     Returns:
         A scalar; its gradient reaches the weights, too.
+
+    Raises:
+        ValueError: if there is no choice in `module`, or two have different estimators or temperatures.
 
     Example:
         >>> from discrete_lightning.estimators import LeaveOneOut
@@ -278,6 +319,17 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     estimators = {choice.sampler.estimator for choice in found}
     if len(estimators) > 1:
         raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: use_estimator")
+    if not any(choice.sampler.training for choice in found):
+        return loss()
+    temperatures = {choice.sampler.temperature for choice in found}
+    values = sorted({float(each()) for each in temperatures})
+    if len(values) > 1 or (
+        len(temperatures) > 1 and any(p.requires_grad for t in temperatures for p in t.parameters())
+    ):
+        raise ValueError(
+            f"expected_loss needs one temperature in all choices, there are {len(temperatures)} (of "
+            f"{', '.join(f'{value:g}' for value in values)}): give every Choice or OneOf the same Temperature module"
+        )
     widest = max(len(choice.options) for choice in found)
     pad = [widest - len(choice.options) for choice in found]
     logits = torch.cat(

@@ -57,9 +57,16 @@ class DARTSChoice(Choice):
         super().__init__(tuple(OPERATIONS), 2 * len(_pairs(nodes)), estimator, temperature)
 
     def scores(self) -> Tensor:
-        """Log-probabilities; -inf for `none` on the kept edges and for all else on the others."""
+        """Log-probabilities; -inf for `none` on the two strongest edges of a node and for all else on its others."""
         scores = super().scores()
-        strength = scores[:, 1:].amax(1)
+        return self._two_edges(scores, scores[:, 1:].amax(1))
+
+    def fallback_scores(self) -> Tensor:
+        """The same, of the two edges of a node that can be had at the lowest cost."""
+        saved = self.costs[:, 0] - self.costs[:, 1:].amin(1)
+        return self._two_edges(super().scores(), saved)
+
+    def _two_edges(self, scores: Tensor, strength: Tensor) -> Tensor:
         kept = torch.zeros(self.count, dtype=torch.bool, device=scores.device)
         start = 0
         for _ in range(2):
@@ -148,6 +155,28 @@ class DARTSSpace(SearchSpace):
 
     def choice(self, estimator: Estimator | None, temperature: Temperature | float) -> Choice:
         return DARTSChoice(self.nodes, estimator, temperature)
+
+    def check(self, architecture: Sequence[str]) -> None:
+        super().check(architecture)
+        own = list(zip(2 * _pairs(self.nodes), architecture, strict=True))
+        for number, cell in enumerate(("normal", "reduction")):
+            half = own[number * len(own) // 2 : (number + 1) * len(own) // 2]
+            for node in range(2, self.nodes + 2):
+                if all(name == "none" for (_, target), name in half if target == node):
+                    raise ValueError(
+                        f"DARTSSpace: every edge to node {node - 1} of the {cell} cell is none: give it an operation"
+                    )
+
+    def _draw(self, generator: torch.Generator) -> list[str]:
+        """Two edges a node and their operations, all equally likely."""
+        drawn: list[str] = []
+        for _ in range(2):
+            for node in range(self.nodes):
+                edges = ["none"] * (node + 2)
+                for kept in torch.randperm(node + 2, generator=generator)[:2].tolist():
+                    edges[kept] = self.options[1 + int(torch.randint(len(OPERATIONS) - 1, (), generator=generator))]
+                drawn += edges
+        return drawn
 
     def edges(self, architecture: Sequence[str]) -> list[Edge]:
         pairs, result = _pairs(self.nodes), []

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.nn.choice import Choice
+from discrete_lightning.nn.operations import Zero
 from discrete_lightning.nn.scalar import Temperature
 
 
@@ -77,7 +78,7 @@ class OneOf(nn.Module):
         draw = self.choice.current()
         single_path = not self.choice.mixes if self.single_path is None else self.single_path
         chosen = draw.indices[self.row]
-        if not self.choice.sampler.training and self.choice._held is None:
+        if draw.decision:
             return self._run(chosen, inputs)
         weights = draw.sample[self.row]
         if not single_path:
@@ -140,6 +141,38 @@ def derive(module: nn.Module) -> nn.Module:
     training = module.training
     result = _replace(copy.deepcopy(module).eval(), {})
     return result.train(training)
+
+
+def skip_share(module: nn.Module) -> float:
+    """Share of skip connections among what the OneOfs in `module` decided for, that which is no connection left out.
+
+    A skip is an `nn.Identity`, or an option whose name starts with "skip"; no connection is `none` or a `Zero`. 0 if nothing
+    is connected.
+
+    Example:
+        >>> skip_share(OneOf([torch.nn.Identity(), torch.nn.Tanh()]))
+        1.0
+    """
+    decided = [kind for layer in _first_of_rows(module) if (kind := _kind(layer)) != "none"]
+    return decided.count("skip") / max(1, len(decided))
+
+
+def disconnected(module: nn.Module) -> bool:
+    """Whether the OneOfs in `module` all decided for no connection."""
+    return all(_kind(layer) == "none" for layer in _first_of_rows(module))
+
+
+def _first_of_rows(module: nn.Module) -> list[OneOf]:
+    layers = [each for each in module.modules() if isinstance(each, OneOf)]
+    return list({(id(each.choice), each.row): each for each in reversed(layers)}.values())
+
+
+def _kind(layer: OneOf) -> str:
+    index = layer.choice.decide()[layer.row]
+    name, option = layer.choice.options[index], layer.options[index]
+    if name == "none" or isinstance(option, Zero):
+        return "none"
+    return "skip" if name.startswith("skip") or isinstance(option, nn.Identity) else "other"
 
 
 def _replace(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:

@@ -67,6 +67,7 @@ def latency(module: nn.Module, *inputs: Any, rounds: int = 5, seconds: float = 0
 
 
 _PASSES = 4
+_PACKAGE = __name__.partition(".")[0] + "."
 _MEASURES: dict[str, Callable[..., float]] = {"parameters": parameters, "flops": flops, "latency": latency}
 
 
@@ -103,6 +104,8 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
         for _ in range(_PASSES if measure == "latency" else 1):  # spread in time: a busy moment spoils no single entry
             for kind, (option, given) in kinds.items():
                 known[kind] = min(known.get(kind, math.inf), cost(option, *given))
+        if measure == "parameters":  # held once, however often a layer is called
+            calls = list({id(layer): (layer, given) for layer, given in calls}.values())
         for layer, given in calls:
             for index, option in enumerate(layer.options):
                 table[layer.row, index] += known[_kind(option, given)]
@@ -121,8 +124,13 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
 
 
 def _kind(option: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    """What two calls have in common that cost the same."""
-    return repr(option), tuple(each.shape if isinstance(each, Tensor) else each for each in inputs)
+    """What two calls have in common that cost the same: of known modules what they print, of others themselves."""
+    known = all(type(each).__module__.startswith(("torch.nn.", _PACKAGE)) for each in option.modules())
+    return repr(option) if known else id(option), tuple(_shape(each) for each in inputs)
+
+
+def _shape(each: Any) -> Any:
+    return each.shape if isinstance(each, Tensor) else repr(each)
 
 
 def _layers(network: nn.Module) -> list[OneOf]:

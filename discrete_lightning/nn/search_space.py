@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple, Self
 
+import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
@@ -13,6 +14,8 @@ from discrete_lightning.nn.one_of import derive
 from discrete_lightning.nn.operation_costs import Measure, operation_costs
 from discrete_lightning.nn.operations import Norm, batch_norm, search_norm
 from discrete_lightning.nn.scalar import Temperature
+
+_DRAWS = 10_000
 
 
 class Edge(NamedTuple):
@@ -93,12 +96,36 @@ class SearchSpace(ABC):
         """
         return self._network(image_channels, classes, self.choice(estimator, temperature), search_norm)
 
+    def check(self, architecture: Sequence[str]) -> None:
+        """Raises ValueError if this is not an architecture of the space."""
+        Choice(self.options, self.choices).indices(architecture)
+
+    def random(self, generator: torch.Generator, costs: Choice | None = None) -> list[str]:
+        """An architecture drawn uniformly from the space.
+
+        Args:
+            generator: source of randomness, on the CPU.
+            costs: a choice with costs and a limit: drawn uniformly from the architectures within it.
+
+        Raises:
+            ValueError: if none was found within the limit.
+        """
+        for _ in range(_DRAWS):
+            drawn = self._draw(generator)
+            if costs is None or costs.cost(costs.indices(drawn)) <= float(costs.limit):
+                return drawn
+        raise ValueError(f"no architecture within the limit of {float(costs.limit):,.6g} in {_DRAWS:,} draws")  # type: ignore[union-attr]
+
+    def _draw(self, generator: torch.Generator) -> list[str]:
+        return [self.options[i] for i in torch.randint(len(self.options), (self.choices,), generator=generator)]
+
     def build(self, architecture: Sequence[str], image_channels: int, classes: int) -> nn.Module:
         """The plain, untrained network of an architecture, to be trained alone.
 
         Raises:
             ValueError: if the architecture is not of this space.
         """
+        self.check(architecture)
         network = self._network(image_channels, classes, self.choice(None, 1.0), batch_norm)
         with held(network, [network.choice.indices(architecture)]):
             return derive(network)
@@ -139,9 +166,10 @@ class SearchSpace(ABC):
         different = {key: (theirs.get(key), value) for key, value in ours.items() if theirs.get(key) != value}
         cells = {key: pair for key, pair in different.items() if key not in self._sizes()}
         if cells:
+            cells = {"class": cells["class"]} if "class" in cells else cells  # other classes have other fields
             told = ", ".join(f"{key} {there!r} there and {here!r} here" for key, (there, here) in cells.items())
             raise ValueError(f"an architecture of another space: {told}; give the space that it was found in")
-        Choice(self.options, self.choices).indices(architecture)
+        self.check(architecture)
         return architecture
 
     def _sizes(self) -> Sequence[str]:

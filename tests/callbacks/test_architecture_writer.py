@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from PIL import Image
 from torch import Tensor, nn
 
@@ -78,6 +78,45 @@ def test_works_on_any_module_that_chooses(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "architecture.json", "choice_probabilities.csv", "choice_probabilities.png",
     ]  # fmt: skip
+
+
+def test_monitor_logs_and_warns_of_any_module() -> None:
+    class Skips(Own):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body[2] = OneOf([nn.Identity(), nn.Tanh()])
+            with torch.no_grad():
+                self.body[2].choice.logits[0, 0] = 5.0
+
+    trainer = quiet_trainer(callbacks=[SearchMonitor(patience=0.0)])
+    with pytest.warns(UserWarning, match="100% of the decided operations are skip"):
+        trainer.fit(Skips(), TinyImages(batch_size=8).train_dataloader())
+    assert float(trainer.callback_metrics["search/skip_share"]) == 1.0
+    assert 0 < float(trainer.callback_metrics["search/choice_entropy"]) < 0.5
+
+
+def test_alarm_of_a_network_that_computes_nothing() -> None:
+    search = tiny_search(DARTS(), optimizers=SearchOptimizers(architecture_learning_rate=1e-6))
+    with torch.no_grad():
+        search.choice.logits[:, 0] = 0.1
+    trainer = quiet_trainer(callbacks=[SearchMonitor(entropy=1.0, gap=1.0)])
+    with pytest.warns(UserWarning, match="all choices are for no connection"):
+        trainer.fit(search, tiny_split())
+
+
+def test_interrupted_search_leaves_what_it_found(tmp_path: Path) -> None:
+    class Stop(Callback):
+        def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.current_epoch == 1:
+                raise ZeroDivisionError
+
+    search = tiny_search(GDAS())
+    trainer = quiet_trainer(max_epochs=2, callbacks=[Stop(), ArchitectureWriter()], default_root_dir=tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(search, tiny_split())
+    assert SPACE.read(json.loads((tmp_path / "architecture.json").read_text())) == search.architecture()
+    assert (tmp_path / "choice_probabilities.csv").exists()
+    assert not (tmp_path / "retrain.yaml").exists()
 
 
 def test_needs_a_choice(tmp_path: Path) -> None:

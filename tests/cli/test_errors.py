@@ -61,6 +61,11 @@ def test_nothing_to_run(cli: Cli) -> None:
     assert "nothing says which model to use: give a config with -c" in outcome.error
 
 
+def test_a_part_that_needs_a_value(cli: Cli) -> None:
+    outcome = cli("check", "-c", "nas/quickstart", "--model.cost.measure=parameters")
+    assert (outcome.code, outcome.error) == (2, "CostTarget needs target: set model.cost.target")
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

@@ -24,6 +24,24 @@ def test_ctrl_c_saves_and_says_how_to_resume(toy: Cli, cli: Cli) -> None:
         assert cli(*resume, "--model.fail_at=-1", "--trainer.max_epochs=5").code == 0
 
 
+def test_ctrl_c_in_the_middle_of_a_step_is_heard_after_it(toy: Cli, cli: Cli) -> None:
+    def weights(path: Path) -> dict[str, torch.Tensor]:
+        return torch.load(path / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+    assert toy("fit", "--trainer.max_epochs=4").code == 0
+    whole = weights(only_run())
+    handler = signal.getsignal(signal.SIGINT)
+    outcome = toy("fit", "--model.fail_at=5", "--model.failure=signal", "--trainer.max_epochs=4")
+    assert outcome.code == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    resume = outcome.error.partition("discrete-lightning ")[2].split()
+    run = Path(resume[2])
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6  # all of an epoch: its loader cannot go on in the middle
+    assert cli(*resume, "--model.fail_at=-1").code == 0
+    resumed = weights(max(Path("runs").glob("*/*"), key=lambda path: path.stat().st_mtime))
+    assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
+
+
 def test_ctrl_c_before_training_leaves_nothing(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

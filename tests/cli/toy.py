@@ -1,5 +1,6 @@
 """Small classes for the command line's tests: named in configs as `tests.cli.toy.X`, with `--trust tests`."""
 
+import signal
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
@@ -64,7 +65,9 @@ class Toy(LightningModule):
         return self.choice(self.layer(batch[0])).square().mean()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        if self.global_step == self.fail_at:
+        if self.global_step == self.fail_at and self.failure == "signal":
+            signal.raise_signal(signal.SIGINT)
+        elif self.global_step == self.fail_at:
             raise {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError}[self.failure]("asked for")
         loss = self.loss(batch)
         self.log("train/loss", loss, prog_bar=True)

@@ -1,9 +1,11 @@
 import copy
 import itertools
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
+from torch.utils.checkpoint import checkpoint
 
 from discrete_lightning.estimators import (
     GumbelRao,
@@ -19,6 +21,7 @@ from discrete_lightning.nn import (
     OneOf,
     architecture_parameters,
     choices,
+    derive,
     expected_loss,
     held,
     one_draw,
@@ -207,3 +210,53 @@ def _draws_of_a_rank() -> list[list[int]]:
 def test_all_ranks_draw_the_same() -> None:
     first, second = run_on_ranks(_draws_of_a_rank)
     assert first == second
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("how", ["free", "one draw"])
+def test_activation_checkpointing_runs_the_same_option_again(reentrant: bool, how: str) -> None:
+    def gradients(checkpointed: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(*(OneOf([torch.nn.Linear(4, 4) for _ in range(4)]) for _ in range(6)))
+        x = torch.randn(3, 4, requires_grad=True)
+        with one_draw(layers) if how == "one draw" else nullcontext():
+            y = x
+            for layer in layers:  # each recomputed on its own, while gradients are computed
+                y = checkpoint(layer, y, use_reentrant=reentrant) if checkpointed else layer(y)
+        y.square().sum().backward()
+        found = [each for each in layers.parameters() if each.requires_grad]
+        return [x.grad, *(each.grad if each.grad is not None else torch.zeros_like(each) for each in found)]
+
+    for plain, again in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_a_fixed_seed_in_every_step_draws_anew() -> None:
+    """The number that recomputation knows a draw by repeats, the draw does not."""
+    layer = OneOf([torch.nn.Identity() for _ in range(16)])
+    drawn = set()
+    for _ in range(20):
+        torch.manual_seed(0)
+        drawn.add(layer.choice.current().indices[0])
+    assert len(drawn) > 5
+
+
+def test_expected_loss_of_the_decision_in_eval_draws_nothing() -> None:
+    choice = make(estimator=LeaveOneOut(4)).eval()
+    decided = [choice.decide()]
+    before = int(choice.draws)
+    assert float(expected_loss(choice, lambda: choice().argmax(-1).double().sum())) == sum(decided[0])
+    assert int(choice.draws) == before
+
+
+def test_expected_loss_refuses_two_temperatures() -> None:
+    hot, cold = OneOf([torch.nn.Identity()] * 2, temperature=10.0), OneOf([torch.nn.Identity()] * 2, temperature=0.01)
+    with pytest.raises(ValueError, match=r"there are 2 \(of 0.01, 10\)"):
+        expected_loss(torch.nn.Sequential(hot, cold), lambda: hot(torch.zeros(1)).sum())
+
+
+def test_derive_while_a_draw_is_held() -> None:
+    layer = OneOf([torch.nn.Linear(2, 2), torch.nn.Identity()])
+    with one_draw(layer):
+        drawn = layer.choice.current().indices[0]
+        assert type(derive(layer)) is type(layer.options[drawn])

@@ -6,7 +6,18 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from discrete_lightning.estimators import GumbelSoftmax, LeaveOneOut, ReinMax, Softmax, StraightThroughGumbel
-from discrete_lightning.nn import Choice, OneOf, derive, expected_loss, held, one_draw, weight_parameters
+from discrete_lightning.nn import (
+    Choice,
+    OneOf,
+    derive,
+    disconnected,
+    expected_loss,
+    held,
+    one_draw,
+    skip_share,
+    weight_parameters,
+)
+from discrete_lightning.nn.operations import Zero
 from tests.ranks import run_on_ranks
 
 
@@ -224,3 +235,24 @@ def test_deep_copy_draws_on() -> None:
     other = copy.deepcopy(layer)
     assert [layer.choice.draw().indices for _ in range(6)] == [other.choice.draw().indices for _ in range(6)]
     assert weight_parameters(layer) == []
+
+
+def test_a_held_decision_runs_alone_also_where_samples_are_mixtures() -> None:
+    ran: list[int] = []
+    layer = OneOf([nn.Identity(), nn.Tanh(), nn.ReLU()], estimator=Softmax())
+    for index, option in enumerate(layer.options):
+        option.register_forward_hook(lambda *_, i=index: ran.append(i))
+    with held(layer, [[1]]):
+        assert torch.equal(layer(torch.ones(2)), torch.tanh(torch.ones(2)))
+    assert ran == [1]
+
+
+def test_skips_and_nothing_connected() -> None:
+    def network(*decided: nn.Module) -> nn.Module:
+        return nn.Sequential(*(OneOf([each, nn.Tanh()]) for each in decided))
+
+    assert skip_share(network(nn.Identity(), nn.Linear(2, 2))) == 0.5
+    assert skip_share(network(nn.Identity(), Zero(2))) == 1.0
+    assert not disconnected(network(nn.Identity(), Zero(2)))
+    assert disconnected(network(Zero(2), Zero(2)))
+    assert skip_share(network(Zero(2))) == 0.0

@@ -178,3 +178,78 @@ def test_random_architectures_of_the_cell_run() -> None:
     for _ in range(10):
         names = [chosen.choice(space.options) for _ in range(6)]
         assert space.build(names, 1, 2).eval()(torch.rand(1, 1, 4, 4)).isfinite().all()
+
+
+@each
+def test_random_architectures_are_of_the_space_and_within_the_limit(space: SearchSpace) -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = [space.random(generator) for _ in range(40)]
+    assert len({tuple(names) for names in drawn}) > 30
+    for names in drawn[:5]:
+        assert space.build(names, 1, 3)(torch.rand(2, 1, 8, 8)).shape == (2, 3)
+    choice = space.choice(None, 1.0)
+    table, fixed = space.costs(torch.zeros(1, 1, 8, 8), 3, "parameters")
+    choice.costs.copy_(table)
+    choice.fixed_cost.fill_(fixed)
+    costs = sorted(choice.cost(choice.indices(names)) for names in drawn)
+    choice.limit.fill_(costs[10])
+    assert costs[-1] > costs[10]
+    for _ in range(20):
+        assert choice.cost(choice.indices(space.random(generator, choice))) <= costs[10]
+
+
+def test_random_darts_cells_keep_two_operations_a_node() -> None:
+    space = DARTSSpace(channels=2, cells=3, nodes=3)
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        edges = space.edges(space.random(generator))
+        for cell in ("normal cell", "reduction cell"):
+            for node in range(1, 4):
+                assert len({e.source for e in edges if e.cell == cell and e.target == f"node {node}"}) == 2
+
+
+def test_darts_node_without_an_edge_is_refused() -> None:
+    space = DARTSSpace(channels=2, cells=3, nodes=2)
+    names = ["skip_connect", "skip_connect", "none", "none", "none", *["skip_connect"] * 5]
+    with pytest.raises(ValueError, match="every edge to node 2 of the normal cell is none"):
+        space.build(names, 1, 3)
+
+
+def test_darts_keeps_cheaper_edges_where_the_strongest_are_too_dear() -> None:
+    choice = DARTSChoice(nodes=2)
+    with torch.no_grad():
+        choice.logits[:, 4] = 1.0
+        choice.logits[[2, 3, 7, 8]] *= 2  # the last node's first two edges are the stronger ones
+    choice.costs[:, 1:] = 10.0
+    choice.costs[[3, 4, 8, 9], 1:] = 1.0  # and its others the cheaper
+    choice.limit.fill_(4 * 10.0 + 4 * 1.0)
+    choice.check_limit()
+    assert choice.cost(choice.decide()) <= 44.0
+    choice.limit.fill_(43.0)
+    with pytest.raises(ValueError, match="the cheapest of all choices costs 44"):
+        choice.check_limit()
+
+
+class LowRank(nn.Module):
+    """A module whose size does not show in its repr."""
+
+    def __init__(self, rank: int) -> None:
+        super().__init__()
+        self.left, self.right = nn.Parameter(torch.zeros(8, rank)), nn.Parameter(torch.zeros(rank, 8))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x @ self.left @ self.right
+
+
+def test_costs_of_modules_that_print_alike() -> None:
+    network = nn.Sequential(OneOf([LowRank(1), LowRank(64)]))
+    x = torch.zeros(2, 8)
+    assert operation_costs(network, x, "parameters")[0].tolist() == [[16, 1024]]
+    assert operation_costs(network, x, "flops")[0].tolist() == [[2 * 2 * 16, 2 * 2 * 1024]]
+
+
+def test_parameters_of_a_layer_that_is_called_twice_count_once() -> None:
+    layer = OneOf([nn.Linear(8, 8, bias=False), nn.Identity()])
+    network = nn.Sequential(layer, nn.ReLU(), layer)
+    assert operation_costs(network, torch.zeros(2, 8), "parameters")[0].tolist() == [[64, 0]]
+    assert operation_costs(network, torch.zeros(2, 8), "flops")[0].tolist() == [[2 * 2 * 2 * 64, 0]]
