@@ -79,8 +79,8 @@ class DesignWriter(DesignCallback):
         print(f"{self._count(pl_module, found)}, the best {best} with score {found[0].score:.6g}: {path}")
 
     def _count(self, pl_module: Any, found: list[Design]) -> str:
-        asked, distance = getattr(pl_module, "count", len(found)), getattr(pl_module, "distance", 1)
-        if len(found) >= asked:
+        asked, distance = getattr(pl_module, "count", None), getattr(pl_module, "distance", 1)
+        if not isinstance(asked, int) or len(found) >= asked:
             return f"{len(found)} designs"
         letters = "1 letter" if distance == 1 else f"{distance} letters"
         return f"{len(found)} of {asked} designs (no more of what was found differ in {letters})"

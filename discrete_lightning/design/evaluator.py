@@ -1,5 +1,7 @@
 """Calls of an oracle: counted, checked, split over ranks and into batches that fit memory."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -103,8 +105,8 @@ class Evaluator(FixedDtype):
 
     def _call(self, rows: Tensor, gradient: bool, needed: bool) -> Tensor:
         """Scores, columns, and gradients if asked for, side by side: float32 (len(rows), ...)."""
-        with torch.set_grad_enabled(gradient):
-            leaf = rows.to(dtype_of(self.oracle)).requires_grad_(gradient)
+        with torch.set_grad_enabled(gradient), in_dtype_of(self.oracle) as dtype:
+            leaf = rows.to(dtype).requires_grad_(gradient)
             score, parts = self._scores(leaf.mT)
             columns = [score.detach().float().unsqueeze(1)]
             if parts is not None:
@@ -125,8 +127,6 @@ class Evaluator(FixedDtype):
     def _scores(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores (batch,), and the columns (batch, columns) of a Composite oracle."""
         oracle, parts = self.oracle, None
-        before = torch.get_default_dtype()
-        torch.set_default_dtype(x.dtype)  # `bf16-true` sets another, and the oracle is not cast
         try:
             if isinstance(oracle, Composite):
                 parts = oracle.components(x)
@@ -142,8 +142,6 @@ class Evaluator(FixedDtype):
                 f"the oracle {type(oracle).__name__} failed when it was first called, with {tuple(x.shape)} = (batch, letters, "
                 f"length), {x.dtype}: {error}. An oracle takes one-hot sequences of this shape"
             ) from error
-        finally:
-            torch.set_default_dtype(before)
         return one_score_each(scores, oracle, len(x)), parts
 
     def _check(self, scores: Tensor, rows: Tensor) -> None:
@@ -158,9 +156,16 @@ class Evaluator(FixedDtype):
                 )
 
 
-def dtype_of(module: nn.Module) -> torch.dtype:
-    """The dtype of a module's parameters; float32 if it has none."""
-    return next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+@contextmanager
+def in_dtype_of(module: nn.Module) -> Iterator[torch.dtype]:
+    """The dtype of a module's parameters (float32 if it has none), also the default inside, which `bf16-true` has changed."""
+    before = torch.get_default_dtype()
+    dtype = next((each.dtype for each in module.parameters() if each.is_floating_point()), torch.float32)
+    torch.set_default_dtype(dtype)
+    try:
+        yield dtype
+    finally:
+        torch.set_default_dtype(before)
 
 
 class _Scores(torch.autograd.Function):

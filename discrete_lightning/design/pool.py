@@ -38,10 +38,10 @@ class Pool(Scored):
         """
         index = torch.arange(len(tokens), device=tokens.device) if chains is None else chains
         totals = problem.total(scores, tokens).float()
-        better = totals < self.totals[index]
-        if not better.any():
+        rows = (totals < self.totals[index]).nonzero().flatten()
+        if not len(rows):
             return
-        rows = (better & problem.feasible(tokens)).nonzero().flatten()
+        rows = rows[problem.feasible(tokens[rows])]
         rows = rows[totals[rows].argsort(stable=True)]
         best: dict[int, int] = {}
         for chain, row in zip(index[rows].tolist(), rows.tolist(), strict=True):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from discrete_lightning.constraints import Constraint
 from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearch, Search, Start
-from discrete_lightning.design.evaluator import dtype_of
+from discrete_lightning.design.evaluator import in_dtype_of
 from discrete_lightning.distributed import broadcast_
 from discrete_lightning.nn import FixedDtype
 from discrete_lightning.oracles.composite import one_score_each
@@ -39,7 +39,8 @@ class _Judge(FixedDtype):
     def forward(self, x: Tensor) -> Tensor:
         """Scores (batch,), float32, of sequences (batch, letters, length)."""
         oracle = self.oracle.eval()
-        return one_score_each(oracle(x.to(dtype_of(oracle))), oracle, len(x)).float()
+        with in_dtype_of(oracle) as dtype:
+            return one_score_each(oracle(x.to(dtype)), oracle, len(x)).float()
 
 
 class SequenceDesigner(LightningModule):
