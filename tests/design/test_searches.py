@@ -24,6 +24,7 @@ from discrete_lightning.design import (
     Search,
     SurrogateSearch,
     Target,
+    select,
 )
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, ReinMax, StraightThroughGumbel
 from discrete_lightning.oracles import BlackBox, MotifScan, TFBind8
@@ -221,14 +222,14 @@ def test_designs_differ_by_the_distance_asked_for() -> None:
         assert min(apart) >= distance
 
 
-@pytest.mark.parametrize("distance", [10, 20, 30])
+@pytest.mark.parametrize("distance", [20, 30])
 def test_as_many_spread_designs_as_the_chains_have(distance: int) -> None:
     """The best of all lie close together; each chain's best is a choice, too, exact and within the rules."""
     problem = DesignProblem(MotifScan("GATA2"), FromNothing(60), constraints=[MaxHomopolymer(4)])
-    search = GradientSearch(chains=64, steps=40, polish=Polish(sequences=4, calls=100)).begin(problem, seed=0)
+    search = GradientSearch(chains=64, steps=40).begin(problem, seed=0)
     search.run()
     designs = search.designs(20, distance)
-    assert len(designs) == 20
+    assert len(select(problem, [search.archive], 20, distance)) < len(designs) == 20
     tokens = problem.alphabet.encode_all([design.sequence for design in designs])
     apart = (tokens[:, None] != tokens).sum(-1) + 60 * torch.eye(20, dtype=torch.int64)
     assert int(apart.min()) >= distance
