@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.callbacks._output import fresh_path, output_folder
-from discrete_lightning.design import Design
+from discrete_lightning.design import Design, NoFront
 
 
 class DesignCallback(Callback):
@@ -50,8 +50,9 @@ class DesignCallback(Callback):
 class DesignWriter(DesignCallback):
     """Writes `designs.fasta` and `designs.csv` to the run's folder, never over existing files.
 
-    Columns: name, sequence, score, total, edits, one `passed` or `failed` for each constraint, oracle_calls (evaluations up to
-    the moment of finding) and further scores (a judge's, single oracles'). Of several oracles also `pareto.csv`.
+    Columns: name, sequence, score, total, edits, `changes` of a template (A15G;C20T, positions from 1 on), one `passed` or
+    `failed` for each constraint, oracle_calls (evaluations up to the moment of finding) and further scores (a judge's, single
+    oracles', an ensemble's mean and deviation). Of several oracles also `pareto.csv`, whose rows are named pareto_1, ...
 
     Args:
         name: of the two files, without suffix; also of the sequences, numbered.
@@ -66,17 +67,30 @@ class DesignWriter(DesignCallback):
             print("no designs were found, and none are written")
             return
         folder = output_folder(trainer)
-        rows = [self._row(number, design) for number, design in enumerate(found, 1)]
+        rows = self._rows(self.name, found)
         path = self._table(folder, self.name, rows)
-        front: list[Design] = pl_module.pareto_front() if hasattr(pl_module, "pareto_front") else []  # type: ignore[operator]
-        if front:
-            self._table(folder, "pareto", [self._row(number, design) for number, design in enumerate(front, 1)])
+        if front := self._front(pl_module):
+            self._table(folder, "pareto", self._rows("pareto", front))
         with fresh_path(folder, f"{self.name}.fasta").open("x", encoding="utf-8") as file:
             for row, design in zip(rows, found, strict=True):
                 file.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
                 file.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
         best = found[0].sequence if len(found[0].sequence) <= 40 else f"{found[0].sequence[:37]}..."
-        print(f"{len(found)} designs, the best {best} with score {found[0].score:.6g}: {path}")
+        print(f"{self._count(pl_module, found)}, the best {best} with score {found[0].score:.6g}: {path}")
+
+    def _count(self, pl_module: Any, found: list[Design]) -> str:
+        asked, distance = getattr(pl_module, "count", None), getattr(pl_module, "distance", 1)
+        if not isinstance(asked, int) or len(found) >= asked:
+            return f"{len(found)} designs"
+        letters = "1 letter" if distance == 1 else f"{distance} letters"
+        return f"{len(found)} of {asked} designs (no more of what was found differ in {letters})"
+
+    def _front(self, pl_module: Any) -> list[Design]:
+        try:
+            return pl_module.pareto_front() if hasattr(pl_module, "pareto_front") else []
+        except NoFront as reason:
+            print(f"no pareto.csv: {reason}")
+            return []
 
     def _table(self, folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
         path = fresh_path(folder, f"{name}.csv")
@@ -87,14 +101,19 @@ class DesignWriter(DesignCallback):
             writer.writerows(rows)
         return path
 
-    def _row(self, number: int, design: Design) -> dict[str, Any]:
-        return {
-            "name": f"{self.name}_{number}",
-            "sequence": design.sequence,
-            "score": f"{design.score:.6g}",
-            "total": f"{design.total:.6g}",
-            "edits": design.edits,
-            **{name: "passed" if kept else "failed" for name, kept in design.checks.items()},
-            **({} if design.calls is None else {"oracle_calls": design.calls}),
-            **{name: f"{value:.6g}" for name, value in design.more.items()},
-        }
+    def _rows(self, name: str, found: list[Design]) -> list[dict[str, Any]]:
+        edited = any(design.edits for design in found)
+        return [
+            {
+                "name": f"{name}_{number}",
+                "sequence": design.sequence,
+                "score": f"{design.score:.6g}",
+                "total": f"{design.total:.6g}",
+                "edits": design.edits,
+                **({"changes": design.changes} if edited else {}),
+                **{rule: "passed" if kept else "failed" for rule, kept in design.checks.items()},
+                "oracle_calls": design.calls,
+                **{column: f"{value:.6g}" for column, value in design.more.items()},
+            }
+            for number, design in enumerate(found, 1)
+        ]

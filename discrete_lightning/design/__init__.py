@@ -5,7 +5,7 @@ from discrete_lightning.design.evaluator import Evaluator
 from discrete_lightning.design.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.goals import Goal, Maximize, Minimize, Target
 from discrete_lightning.design.gradient_search import GradientSearch
-from discrete_lightning.design.pareto import ParetoFront, non_dominated
+from discrete_lightning.design.pareto import NoFront, ParetoFront, non_dominated
 from discrete_lightning.design.polish import Polish, Polisher
 from discrete_lightning.design.pool import Pool
 from discrete_lightning.design.problem import DesignProblem
@@ -27,6 +27,7 @@ __all__ = [
     "Hyperparameters",
     "Maximize",
     "Minimize",
+    "NoFront",
     "ParetoFront",
     "Polish",
     "Polisher",

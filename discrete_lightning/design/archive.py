@@ -6,41 +6,28 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.problem import DesignProblem
-from discrete_lightning.nn import Float32State
+from discrete_lightning.design.scored import Scored, row_keys
 
 
-class Archive(Float32State):
-    """The best `capacity` sequences that keep all constraints, each once, best first.
+class Archive(Scored):
+    """The best sequences that keep all constraints, each once, best first.
 
-    Attributes:
-        tokens: int64 (capacity, length).
-        scores, totals: float32 (capacity,), exact; totals are +inf in rows that are still empty.
-        calls: int64 (capacity,), evaluations of the oracle up to the moment of finding.
-        components: float32 (capacity, oracles), the scores of each of several oracles.
+    Args:
+        capacity: how many.
+        length: of the sequences.
+        columns: of the oracle.
     """
 
-    tokens: Tensor
-    scores: Tensor
-    totals: Tensor
-    calls: Tensor
-    components: Tensor
-
-    def __init__(self, capacity: int, length: int, oracles: int = 0) -> None:
-        super().__init__()
-        self.register_buffer("tokens", torch.zeros(capacity, length, dtype=torch.int64))
-        self.register_buffer("scores", torch.full((capacity,), torch.nan))
-        self.register_buffer("totals", torch.full((capacity,), torch.inf))
-        self.register_buffer("calls", torch.zeros(capacity, dtype=torch.int64))
+    def __init__(self, capacity: int, length: int, columns: int = 0) -> None:
+        super().__init__(capacity, length, columns)
         self._order: list[bytes | None] = []
         self._names: set[bytes | None] = set()
-        self.register_buffer("components", torch.zeros(capacity, oracles))
 
     def __len__(self) -> int:
-        return int(self.totals.isfinite().sum())
+        return int(self.found.sum())
 
     def clear(self) -> None:
-        """Forgets everything."""
-        self.totals.fill_(torch.inf)
+        super().clear()
         self._order = []
 
     def offer(self, problem: DesignProblem, tokens: Tensor, scores: Tensor, components: Tensor | None = None) -> None:
@@ -50,7 +37,7 @@ class Archive(Float32State):
             problem: says what is better.
             tokens: (N, length).
             scores: exact scores (N,).
-            components: scores (N, oracles) of each of several oracles.
+            components: the oracle's columns (N, columns), if it has some.
         """
         totals = problem.total(scores, tokens).float()
         good = (totals < self.totals[-1]).nonzero().flatten()
@@ -58,7 +45,7 @@ class Archive(Float32State):
             return
         good = good[problem.feasible(tokens[good])]
         known = self._known()
-        fresh = {key: i for i, key in zip(good.tolist(), _keys(tokens[good]), strict=True) if key not in known}
+        fresh = {key: i for i, key in zip(good.tolist(), row_keys(tokens[good]), strict=True) if key not in known}
         if not fresh:
             return
         good = torch.tensor(list(fresh.values()), device=tokens.device)
@@ -68,7 +55,7 @@ class Archive(Float32State):
         self.tokens.copy_(torch.cat([self.tokens, tokens[good]])[order])
         self.scores.copy_(torch.cat([self.scores, scores[good].float()])[order])
         self.calls.copy_(torch.cat([self.calls, calls])[order])
-        if components is not None and self.components.shape[1]:
+        if components is not None:
             self.components.copy_(torch.cat([self.components, components[good].float()])[order])
         self.totals.copy_(totals[order])
         known.update(fresh)
@@ -82,14 +69,10 @@ class Archive(Float32State):
         """The sequences in the archive; `_order` has them row by row, None where a row is empty."""
         if not self._order:
             filled = len(self)
-            self._order = [*_keys(self.tokens[:filled]), *[None] * (len(self.tokens) - filled)]
+            self._order = [*row_keys(self.tokens[:filled]), *[None] * (len(self.tokens) - filled)]
             self._names = set(self._order)
         return self._names
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
         self._order = []
-
-
-def _keys(tokens: Tensor) -> list[bytes]:
-    return [row.tobytes() for row in tokens.cpu().numpy()]

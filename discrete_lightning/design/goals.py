@@ -2,21 +2,42 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 
 class Goal(ABC):
-    """Maps an oracle's scores to losses: lower is better."""
+    """Maps an oracle's scores to losses: lower is better.
+
+    Attributes:
+        sign: +1 if a higher score is always better, -1 if a lower one is, 0 if that depends on the score.
+    """
+
+    sign: ClassVar[float] = 0.0
 
     @abstractmethod
     def loss(self, scores: Tensor) -> Tensor:
         """Losses of scores, elementwise."""
 
+    def careful(self, scores: Tensor, doubts: Tensor) -> Tensor:
+        """The worse end of scores +- doubts (doubts >= 0), elementwise: what a design in doubt is held to.
+
+        Example:
+            >>> score, doubt = torch.tensor([1.0, 3.0]), torch.tensor([0.5, 0.5])
+            >>> Maximize().careful(score, doubt), Minimize().careful(score, doubt), Target(2.0).careful(score, doubt)
+            (tensor([0.5000, 2.5000]), tensor([1.5000, 3.5000]), tensor([0.5000, 3.5000]))
+        """
+        low, high = scores - doubts, scores + doubts
+        return torch.where(self.loss(low) >= self.loss(high), low, high)
+
 
 @dataclass(frozen=True)
 class Maximize(Goal):
     """loss = -score."""
+
+    sign: ClassVar[float] = 1.0
 
     def loss(self, scores: Tensor) -> Tensor:
         return -scores
@@ -25,6 +46,8 @@ class Maximize(Goal):
 @dataclass(frozen=True)
 class Minimize(Goal):
     """loss = score."""
+
+    sign: ClassVar[float] = -1.0
 
     def loss(self, scores: Tensor) -> Tensor:
         return scores
@@ -35,7 +58,6 @@ class Target(Goal):
     """loss = (score - value)^2.
 
     Example:
-        >>> import torch
         >>> Target(2.0).loss(torch.tensor([1.0, 2.0]))
         tensor([1., 0.])
     """

@@ -6,11 +6,15 @@ Each chain samples one sequence a step (Linder and Seelig 2020, https://arxiv.or
 ledidi, https://doi.org/10.1101/2025.04.22.650035) and keeps the best it has seen. Chains share nothing but the batch.
 """
 
+from collections.abc import Callable
+from typing import Any, Self
+
 import torch
 from torch import Tensor
 
 from discrete_lightning.design.polish import Polish, Polisher
 from discrete_lightning.design.repair import repair
+from discrete_lightning.design.scored import row_keys
 from discrete_lightning.design.search import Optimize, Search
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import categorical_one_hot, straight_through
@@ -32,8 +36,10 @@ class GradientSearch(Search):
         penalty_weight: of the constraints' penalties, in units of the total.
         polish: how the best sequences, and the one that is edited, are polished at the end.
 
+    A template that keeps the constraints is scored before all else, so that no edit is reported which is worse than none.
+
     Raises:
-        ValueError: if a number is out of range.
+        ValueError: if a number is out of range; when it runs, if the oracle has no gradient and the estimator needs one.
 
     Example:
         >>> from discrete_lightning.design import DesignProblem, FromNothing
@@ -70,10 +76,11 @@ class GradientSearch(Search):
         )
         self.relaxed = RelaxedCategorical(StraightThrough() if estimator is None else estimator, temperature)
         self.polish = Polish() if polish is None else polish
-        self._polisher: Polisher | None = None
+        self._polished: list[int] = []  # the chains
 
     def prepare(self) -> None:
         problem = self.problem
+        self.polisher = Polisher(self.polish, problem)
         self.logits = SequenceLogits(self.chains, problem.length, len(problem.alphabet), problem.allowed)
         if problem.beginnings is None:
             self.logits.randomize_(self.strength, self.generator(-1))
@@ -88,18 +95,43 @@ class GradientSearch(Search):
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.logits.parameters(), lr=self.learning_rate)
 
+    def get_extra_state(self) -> dict[str, Any]:
+        return super().get_extra_state() | {"polisher": self.polisher.state(), "polished": self._polished}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self.polisher.restore(state["polisher"])
+        self._polished = list(state["polished"])
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        super()._apply(fn, recurse)
+        if hasattr(self, "polisher"):
+            self.polisher.to(self.problem.device)
+        return self
+
     @property
     def done(self) -> bool:
-        return self._polisher is not None and self._polisher.done
+        return self.polisher.begun and self.polisher.done
 
     def step(self, optimize: Optimize) -> None:
+        if not int(self.taken):
+            self._score_template()
         if int(self.taken) < self.steps:
             optimize(self._loss())
-        elif self._polisher is None:
+        elif not self.polisher.begun:
             self._begin_polish()
         else:
             self._polish_round()
         self.taken += 1
+
+    @torch.no_grad()
+    def _score_template(self) -> None:
+        problem = self.problem
+        if problem.template is None or not bool(problem.feasible(problem.template)):
+            return
+        with torch.autocast(problem.device.type, enabled=False):
+            tokens = problem.template.unsqueeze(0)
+            self.remember(tokens, problem.score(tokens))
 
     def _loss(self) -> Tensor:
         generator = self.generator(int(self.taken))
@@ -127,8 +159,6 @@ class GradientSearch(Search):
         if not torch.equal(hard, samples.float()):  # a relaxed sample's score is not that of any sequence
             scores = self.problem.evaluator.score(hard)
         self.remember(tokens.flatten(0, -2), scores.flatten())
-        for part, score in zip(tokens.view(-1, *tokens.shape[-2:]), scores.view(-1, tokens.shape[-2]), strict=True):
-            self.pool.offer(self.problem, part, score)
 
     @torch.no_grad()
     def _begin_polish(self) -> None:
@@ -147,17 +177,17 @@ class GradientSearch(Search):
                     draw = self._beginnings(missing)
                 tokens, kept = repair(problem, draw, generator)
                 self._score_into(missing[kept], tokens[kept])
-            self._chosen = self.pool.best(self.polish.sequences)
-            if not len(self._chosen):
+            self._polished = self.pool.best(self.polish.sequences)
+            if not self._polished:
                 raise ValueError(
                     f"no sequence that keeps all constraints and has a finite score was found in {problem.evaluator.count} "
                     f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "
                     "loosen a constraint"
                 )
-            tokens = self.pool.tokens[self._chosen]
-            if problem.template is not None and self.polish.sequences > 1 and len(self._chosen) < self.chains:
+            tokens = self.pool.tokens[self._polished]
+            if problem.template is not None and self.polish.sequences > 1 and len(self._polished) < self.chains:
                 tokens = self._with_template(tokens, generator)
-            self._polisher = Polisher(self.polish, problem, tokens, self.generator(-2))
+            self.polisher.begin(tokens, self.relaxed.estimator.pathwise)
             self._keep_polished()
 
     def _with_template(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
@@ -165,31 +195,34 @@ class GradientSearch(Search):
         template, kept = repair(self.problem, self.problem.beginnings.clone(), generator)  # type: ignore[union-attr]
         if not kept.all():
             return tokens
-        worst = self.pool.totals.index_fill(0, self._chosen, -torch.inf).argmax().unsqueeze(0)
-        self._chosen = torch.cat([self._chosen, worst])
+        chosen = torch.tensor(self._polished, device=tokens.device)
+        self._polished.append(int(self.pool.totals.index_fill(0, chosen, -torch.inf).argmax()))
         return torch.cat([tokens, template])
 
     def _score_again(self) -> None:
         """Scores of a search in low precision are rounded: what the designs are ranked by must not be."""
-        found = self.pool.found.nonzero().flatten()
-        tokens = self.pool.tokens[found]
-        self.pool.totals.fill_(torch.inf)
+        chains = self.pool.found.nonzero().flatten()
+        tokens = self.pool.tokens[chains]
+        if self.front is not None:
+            known = set(row_keys(tokens))
+            new = [i for i, key in enumerate(row_keys(self.front.tokens)) if key not in known]
+            tokens = torch.cat([tokens, self.front.tokens[new]])
+            chains = torch.cat([chains, torch.arange(len(new), device=chains.device) % self.chains])
+            self.front.clear()
+        self.pool.clear()
         self.archive.clear()
-        self._score_into(found, tokens)
+        self._score_into(chains, tokens)
 
     def _score_into(self, chains: Tensor, tokens: Tensor) -> None:
         if len(chains):
-            scores = self.problem.score(tokens)
-            self.remember(tokens, scores)
-            self.pool.offer(self.problem, tokens, scores, chains)
+            self.remember(tokens, self.problem.score(tokens), chains)
 
     def _polish_round(self) -> None:
-        assert self._polisher is not None
         with torch.autocast(self.problem.device.type, enabled=False):
-            self._polisher.round()
+            self.polisher.round(self.generator(int(self.taken)))
         self._keep_polished()
 
     def _keep_polished(self) -> None:
-        assert self._polisher is not None
-        self.pool.offer(self.problem, self._polisher.tokens, self._polisher.scores, self._chosen)
-        self.remember(*self._polisher.evaluated)
+        if self.polisher.evaluated is not None:
+            tokens, scores, walkers = self.polisher.evaluated
+            self.remember(tokens, scores, torch.tensor(self._polished, device=tokens.device)[walkers])

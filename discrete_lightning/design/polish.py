@@ -12,6 +12,8 @@ eight edits replaces eight rounds where effects add up. Only what keeps the cons
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
+from hashlib import blake2b
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,7 +34,7 @@ class Polish:
         sequences: how many are polished, the best of all chains.
         shakes: how often a sequence that nothing improves any more is shaken and polished anew, from its best (iterated local
             search, Lourenco et al. 2003, https://arxiv.org/abs/math/0102188).
-        calls: oracle evaluations at most, over all sequences; None: until no proposal helps.
+        calls: oracle evaluations at most, over all sequences (the last round is cut); None: until no proposal helps.
 
     Raises:
         ValueError: if a number is not positive (shakes: negative).
@@ -74,10 +76,32 @@ class _Walker:
     """One sequence being polished: its beam, what it has tried, and the best it has met."""
 
     def __init__(self, nodes: _Nodes) -> None:
-        self.nodes = nodes
-        self.seen = {_key(row) for row in nodes.tokens}
+        self.nodes, self.best = nodes, nodes
+        self.seen = set(map(_key, nodes.tokens))
         self.failures = self.shaken = 0
-        self.best, self.score, self.total = nodes.tokens[0], nodes.scores[0], nodes.totals[0]
+
+    def improve(self) -> None:
+        """Notes the best of the beam, if it is better than all before."""
+        if self.nodes.totals[0] < self.best.totals[0]:
+            self.best = self.nodes[torch.zeros(1, dtype=torch.int64, device=self.nodes.totals.device)]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "nodes": _tensors(self.nodes),
+            "best": _tensors(self.best),
+            "seen": torch.frombuffer(bytearray(b"".join(sorted(self.seen))), dtype=torch.uint8),
+            "failures": self.failures,
+            "shaken": self.shaken,
+        }
+
+    @classmethod
+    def restored(cls, state: dict[str, Any], device: torch.device) -> "_Walker":
+        walker = cls(_Nodes(*(each.to(device) for each in state["nodes"])))
+        walker.best = _Nodes(*(each.to(device) for each in state["best"]))
+        seen = state["seen"].cpu().numpy().tobytes()
+        walker.seen = {seen[i : i + _DIGEST] for i in range(0, len(seen), _DIGEST)}
+        walker.failures, walker.shaken = state["failures"], state["shaken"]
+        return walker
 
 
 class Polisher:
@@ -86,92 +110,130 @@ class Polisher:
     Args:
         polish: how.
         problem: the problem.
-        tokens: int64 (N, length), which keep all constraints.
-        generator: source of randomness, for shakes.
 
     Attributes:
-        evaluated: sequences (M, length) of the last round, and their exact scores (M,).
+        begun: whether there are sequences to polish yet.
+        evaluated: sequences (M, length) of the last round, their exact scores (M,), and whose they are, int64 (M,); None if
+            there were none.
     """
 
-    def __init__(
-        self, polish: Polish, problem: DesignProblem, tokens: Tensor, generator: torch.Generator | None = None
-    ) -> None:
-        self.polish, self.problem, self.generator = polish, problem, generator
-        self.start = problem.evaluator.count
-        nodes = self._evaluate(tokens)
-        self.walkers = [_Walker(nodes[torch.tensor([i], device=tokens.device)]) for i in range(len(tokens))]
+    evaluated: tuple[Tensor, Tensor, Tensor] | None = None
 
-    def _evaluate(self, tokens: Tensor) -> _Nodes:
-        scores, slopes = self.problem.evaluator.score_and_gradient(self.problem.one_hot(tokens))
-        self.evaluated = tokens, scores
+    def __init__(self, polish: Polish, problem: DesignProblem) -> None:
+        self.polish, self.problem = polish, problem
+        self.walkers: list[_Walker] = []
+        self.start = 0
+
+    def begin(self, tokens: Tensor, gradient: bool = False) -> None:
+        """Evaluates the sequences to polish.
+
+        Args:
+            tokens: int64 (N, length), which keep all constraints.
+            gradient: refuses an oracle without gradient; else edits are proposed in no particular order.
+        """
+        self.start = self.problem.evaluator.count
+        nodes = self._evaluate(tokens[: self.polish.calls], list(range(len(tokens)))[: self.polish.calls], gradient)
+        self.walkers = [_Walker(nodes[torch.tensor([i], device=tokens.device)]) for i in range(len(nodes.tokens))]
+
+    def _evaluate(self, tokens: Tensor, walkers: list[int], gradient: bool = False) -> _Nodes:
+        scores, slopes = self.problem.evaluator.score_and_gradient(self.problem.one_hot(tokens), gradient)
+        self.evaluated = tokens, scores, torch.tensor(walkers, device=tokens.device)
         return _Nodes(tokens, scores, self.problem.total(scores, tokens), slopes)
+
+    def state(self) -> dict[str, Any]:
+        """All that goes on in it, for a checkpoint."""
+        return {"start": self.start, "walkers": [walker.state() for walker in self.walkers]}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Takes back what `state` gave."""
+        self.start = state["start"]
+        self.walkers = [_Walker.restored(each, self.problem.device) for each in state["walkers"]]
+
+    def to(self, device: torch.device) -> None:
+        """Moves it."""
+        if any(walker.nodes.tokens.device != device for walker in self.walkers):
+            self.restore(self.state())
+
+    @property
+    def begun(self) -> bool:
+        return bool(self.walkers)
 
     @property
     def tokens(self) -> Tensor:
         """The best of each, (N, length)."""
-        return torch.stack([walker.best for walker in self.walkers])
+        return torch.cat([walker.best.tokens for walker in self.walkers])
 
     @property
     def scores(self) -> Tensor:
         """Exact scores (N,)."""
-        return torch.stack([walker.score for walker in self.walkers])
+        return torch.cat([walker.best.scores for walker in self.walkers])
 
     @property
     def totals(self) -> Tensor:
         """Exact totals (N,)."""
-        return torch.stack([walker.total for walker in self.walkers])
+        return torch.cat([walker.best.totals for walker in self.walkers])
+
+    @property
+    def room(self) -> int | None:
+        """Evaluations that are left; None if they are not limited."""
+        spent = self.problem.evaluator.count - self.start
+        return None if self.polish.calls is None else max(0, self.polish.calls - spent)
 
     @property
     def done(self) -> bool:
         """Whether no sequence has anything left to try, or the calls are spent."""
-        spent = self.problem.evaluator.count - self.start
-        within = self.polish.calls is None or spent < self.polish.calls
-        return not within or not any(self._active(walker) for walker in self.walkers)
+        return self.room == 0 or not any(map(self._active, self.walkers))
 
     def _active(self, walker: _Walker) -> bool:
         return walker.failures < self.polish.patience or walker.shaken < self.polish.shakes
 
     @torch.no_grad()
-    def round(self) -> None:
-        """Evaluates one batch of proposals of every sequence and takes the best into its beam."""
-        owners: list[_Walker] = []
+    def round(self, generator: torch.Generator | None = None) -> None:
+        """Evaluates one batch of proposals of every sequence and takes the best into its beam.
+
+        Args:
+            generator: source of randomness, for shakes.
+        """
+        owners: list[int] = []
         rows: list[Tensor] = []
-        fresh: list[_Walker] = []
-        for walker in filter(self._active, self.walkers):
+        fresh: set[int] = set()
+        for i, walker in enumerate(self.walkers):
+            if not self._active(walker):
+                continue
             proposals = self._proposals(walker) if walker.failures < self.polish.patience else []
             if not proposals:
                 walker.failures = self.polish.patience
-                if not self._active(walker) or (start := self._shake(walker)) is None:
+                if not self._active(walker) or (start := self._shake(walker, generator)) is None:
                     continue
-                fresh.append(walker)
+                fresh.add(i)
                 proposals = [start]
-            owners += [walker] * len(proposals)
+            owners += [i] * len(proposals)
             rows += proposals
+        owners, rows = owners[: self.room], rows[: self.room]
         if not rows:
+            self.evaluated = None
             return
-        nodes = self._evaluate(torch.stack(rows))
-        for walker in dict.fromkeys(owners):
-            mine = nodes[torch.tensor([owner is walker for owner in owners], device=nodes.totals.device)]
-            if walker in fresh:
+        nodes = self._evaluate(torch.stack(rows), owners)
+        for i in dict.fromkeys(owners):
+            walker, mine = self.walkers[i], nodes[torch.tensor(owners, device=nodes.tokens.device) == i]
+            if i in fresh:
                 walker.nodes, walker.failures = mine, 0
             else:
                 gained = bool(mine.totals.min() < walker.nodes.totals[0])
                 walker.failures = 0 if gained else walker.failures + 1
                 walker.nodes = walker.nodes.merged(mine, self.polish.beam)
-            if walker.nodes.totals[0] < walker.total:
-                walker.best, walker.score = walker.nodes.tokens[0], walker.nodes.scores[0]
-                walker.total = walker.nodes.totals[0]
+            walker.improve()
 
-    def _shake(self, walker: _Walker) -> Tensor | None:
+    def _shake(self, walker: _Walker, generator: torch.Generator | None) -> Tensor | None:
         """The walker's best with half of its edits undone, at random; from nothing, with an eighth of its letters new."""
-        problem, best = self.problem, walker.best
+        problem, best = self.problem, walker.best.tokens[0]
         walker.shaken += 1
         for _ in range(_TRIES):
-            chance = torch.rand(problem.length, generator=self.generator, device=best.device)
+            chance = torch.rand(problem.length, generator=generator, device=best.device)
             if problem.template is not None:
                 row = torch.where(chance < 0.5, problem.template, best)
             else:
-                drawn = torch.multinomial(problem.allowed.float(), 1, generator=self.generator).squeeze(1)
+                drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
                 row = torch.where(chance < max(0.125, 1.5 / problem.length), drawn, best)
             if bool(problem.feasible(row)) and (key := _key(row)) not in walker.seen:
                 walker.seen.add(key)
@@ -241,5 +303,13 @@ def _edit_change(problem: DesignProblem, tokens: Tensor) -> Tensor:
     return after.scatter(-1, problem.template.expand_as(tokens).unsqueeze(-1), 0) - now
 
 
+_DIGEST = 16
+
+
 def _key(tokens: Tensor) -> bytes:
-    return tokens.cpu().numpy().tobytes()
+    """A short name of a sequence: long ones would fill memory and checkpoints."""
+    return blake2b(tokens.cpu().numpy().tobytes(), digest_size=_DIGEST).digest()
+
+
+def _tensors(nodes: _Nodes) -> list[Tensor]:
+    return [getattr(nodes, each.name) for each in fields(nodes)]

@@ -64,7 +64,7 @@ class DesignProblem(nn.Module):
         self.register_buffer("beginnings", tokens, persistent=False)
         allowed = allowed_letters(self.constraints, start.length, self.alphabet)
         self.register_buffer("allowed", allowed, persistent=False)
-        self.evaluator = Evaluator(oracle, batch)
+        self.evaluator = Evaluator(oracle, batch, self.goal, self.alphabet)
 
     @property
     def length(self) -> int:

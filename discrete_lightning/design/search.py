@@ -1,19 +1,20 @@
 """What every search is: steps over many chains, each of which keeps the best exact sequence it has seen."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import astuple, dataclass, replace
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.design.archive import Archive
-from discrete_lightning.design.designs import Design, on_front, select
-from discrete_lightning.design.pareto import ParetoFront
+from discrete_lightning.design.designs import Design, on_front, refuse_taken_names, select
+from discrete_lightning.design.pareto import NoFront, ParetoFront
 from discrete_lightning.design.pool import Pool
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.nn import Float32State
+from discrete_lightning.oracles import WeightedSum
 
 _ARCHIVED = 512
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
@@ -39,7 +40,7 @@ class Progress:
 
 
 class Search(Float32State):
-    """Base of the searches: a module whose state is in its parameters and buffers.
+    """Base of the searches: a module whose state is all in its `state_dict()`, so that a resumed search goes on exactly.
 
     Noise of step i comes from a generator seeded by (seed, i): every rank, which holds the same state, draws the same.
 
@@ -50,7 +51,7 @@ class Search(Float32State):
         problem: what is searched, from `begin` on.
         pool: the best of each chain.
         archive: the best different sequences of all.
-        front: the Pareto front of all, where the oracle is a WeightedSum; else None.
+        front: the Pareto front of all, where the oracle is a WeightedSum and the goal has a direction; else None.
         taken: steps taken.
         trajectory: a `Progress` after each step.
     """
@@ -73,14 +74,18 @@ class Search(Float32State):
         Args:
             problem: what to search.
             seed: of all noise; drawn from the default generator if None.
+
+        Raises:
+            ValueError: a column of the oracle has the name of another column of the designs.
         """
         self.seed.fill_(int(torch.randint(2**62, ())) if seed is None else seed)
+        refuse_taken_names(problem)
         self.problem = problem
-        self.pool = Pool(self.chains, problem.length)
-        oracle = problem.evaluator.oracle
-        names = getattr(oracle, "names", None) if hasattr(oracle, "components") else None
-        self.archive = Archive(_ARCHIVED, problem.length, len(names or ()))
-        self.front = None if names is None else ParetoFront(problem.length, len(names))
+        columns = len(problem.evaluator.names)
+        self.pool = Pool(self.chains, problem.length, columns)
+        self.archive = Archive(_ARCHIVED, problem.length, columns)
+        several = isinstance(problem.evaluator.oracle, WeightedSum) and problem.goal.sign
+        self.front = ParetoFront(problem) if several else None
         self.prepare()
         return self
 
@@ -107,8 +112,19 @@ class Search(Float32State):
     def advance(self, optimize: Optimize) -> Progress:
         """One step, and what there is after it."""
         self.step(optimize)
-        self.trajectory.append(self.progress())
-        return self.trajectory[-1]
+        now = self.progress()
+        if self.trajectory and now.sequence == self.trajectory[-1].sequence:
+            now = replace(now, sequence=self.trajectory[-1].sequence)  # one string in memory and in a checkpoint
+        self.trajectory.append(now)
+        return now
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What is no tensor of fixed size."""
+        return {"trajectory": [astuple(each) for each in self.trajectory]}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes back what `get_extra_state` gave."""
+        self.trajectory = [Progress(*each) for each in state["trajectory"]]
 
     def run(self, until: Callable[[Progress], bool] | None = None) -> None:
         """Runs the search without Lightning, to its end or until a condition of its progress holds."""
@@ -136,27 +152,44 @@ class Search(Float32State):
         sequence = self.problem.alphabet.decode(pool.tokens[best])
         return Progress(int(self.taken), calls, float(pool.totals[best]), float(pool.scores[best]), mean, sequence)
 
-    def designs(self, count: int, distance: int = 1) -> list[Design]:
+    def designs(self, count: int, distance: int = 1, both_strands: bool = False) -> list[Design]:
         """The best designs found, best first; every one keeps all constraints.
 
         Args:
-            count: at most so many.
+            count: at most so many; fewer where no more of what is in memory (the best of all, and each chain's best) differ.
             distance: least number of letters in which any two of them differ.
+            both_strands: whether on the other strand, too.
         """
-        return select(self.problem, self.archive, count, distance)
+        return select(self.problem, [self.archive, self.pool], count, distance, both_strands)
 
     def pareto_front(self) -> list[Design]:
-        """The designs on the Pareto front, by the first oracle's score; empty where there is a single oracle."""
+        """The designs on the Pareto front, by the first oracle's score; empty where there is a single oracle.
+
+        Raises:
+            NoFront: there are several, and the goal is a Target.
+        """
+        if self.front is None and isinstance(self.problem.evaluator.oracle, WeightedSum):
+            raise NoFront(
+                f"{self.problem.goal} of a WeightedSum has no Pareto front: it says of none of "
+                f"{', '.join(self.problem.evaluator.names)} whether more or less is better. Take Maximize() or Minimize()"
+            )
         return [] if self.front is None else on_front(self.problem, self.front)
 
-    def remember(self, tokens: Tensor, scores: Tensor) -> None:
-        """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,)."""
+    def remember(self, tokens: Tensor, scores: Tensor, chains: Tensor | None = None) -> None:
+        """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,).
+
+        Args:
+            tokens: (N, length).
+            scores: (N,).
+            chains: int64 (N,), whose they are; in turn if None.
+        """
         components = self.problem.evaluator.components
+        if chains is None:
+            chains = torch.arange(len(tokens), device=tokens.device) % self.chains
         self.archive.offer(self.problem, tokens, scores, components)
+        self.pool.offer(self.problem, tokens, scores, chains, components)
         if self.front is not None and components is not None:
-            better: Callable[[Tensor], Tensor] = self.problem.evaluator.oracle.better  # type: ignore[assignment]
-            kept = self.problem.feasible(tokens)
-            self.front.offer(tokens[kept], better(components)[kept])
+            self.front.offer(self.problem, tokens, scores, components)
 
     def generator(self, step: int) -> torch.Generator:
         """The source of noise of a step: the same on every rank."""

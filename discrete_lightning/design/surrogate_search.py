@@ -6,6 +6,7 @@ a sequence twice.
 """
 
 from dataclasses import astuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -74,6 +75,14 @@ class SurrogateSearch(Search):
         # hyper-parameters of the surrogate, and how many sequences were known when they were chosen
         self.register_buffer("fitted", torch.zeros(4, dtype=torch.float64))
 
+    def get_extra_state(self) -> dict[str, Any]:
+        return super().get_extra_state() | {"exhausted": self._exhausted}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        super().set_extra_state(state)
+        self._exhausted = state["exhausted"]
+        self._seen = set()  # those of the loaded buffers are read at the next step
+
     @property
     def done(self) -> bool:
         return int(self.count) >= self.calls or self._exhausted
@@ -82,7 +91,7 @@ class SurrogateSearch(Search):
     def step(self, optimize: Optimize) -> None:
         generator = self.generator(int(self.taken))
         known = int(self.count)
-        if not self._seen:  # a resumed search has forgotten what only its buffers hold
+        if not self._seen:
             self._seen = {_key(row) for row in self.known[:known]}
         room = self.calls - known
         tokens = self._begin(generator)[:room] if known < 2 else self._choose(generator, min(self.batch, room))
@@ -96,8 +105,6 @@ class SurrogateSearch(Search):
         self.values[known : known + len(tokens)] = self.problem.total(scores, tokens)
         self.count += len(tokens)
         self.remember(tokens, scores)
-        for part, score in zip(tokens.split(self.chains), scores.split(self.chains), strict=True):
-            self.pool.offer(self.problem, part, score)
         self.taken += 1
 
     def _begin(self, generator: torch.Generator) -> Tensor:

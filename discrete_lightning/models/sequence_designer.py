@@ -10,7 +10,10 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from discrete_lightning.constraints import Constraint
 from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearch, Search, Start
+from discrete_lightning.design.evaluator import in_dtype_of
 from discrete_lightning.distributed import broadcast_
+from discrete_lightning.nn import FixedDtype
+from discrete_lightning.oracles.composite import one_score_each
 
 _STEPS_AN_EPOCH = 10
 
@@ -23,6 +26,21 @@ class _Steps(IterableDataset[int]):
 
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.count))
+
+
+class _Judge(FixedDtype):
+    """A second oracle, called by one rank alone: it is not counted, and a NaN only says that it does not know."""
+
+    def __init__(self, oracle: nn.Module) -> None:
+        super().__init__()
+        self.oracle = oracle.requires_grad_(False)
+
+    @torch.no_grad()
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (batch,), float32, of sequences (batch, letters, length)."""
+        oracle = self.oracle.eval()
+        with in_dtype_of(oracle) as dtype:
+            return one_score_each(oracle(x.to(dtype)), oracle, len(x)).float()
 
 
 class SequenceDesigner(LightningModule):
@@ -42,7 +60,9 @@ class SequenceDesigner(LightningModule):
         search: GradientSearch() or SurrogateSearch() for an oracle without gradient.
         designs: how many to report, at most, that differ in at least `distance` letters.
         distance: see `designs`.
+        both_strands: whether they differ by `distance` on the other strand, too (DNA and RNA).
         judge: a second oracle that scores what is reported, and that the search never sees: a measured table, say.
+        oracle_batch: sequences that the oracle scores at a time on each device; fewer need less memory.
 
     Raises:
         Unsatisfiable: no sequence keeps all constraints.
@@ -68,16 +88,20 @@ class SequenceDesigner(LightningModule):
         search: Search | None = None,
         designs: int = 20,
         distance: int = 1,
+        both_strands: bool = False,
         judge: nn.Module | None = None,
+        oracle_batch: int = 1024,
     ) -> None:
         super().__init__()
         if designs < 1 or distance < 1:
             raise ValueError(f"SequenceDesigner needs designs >= 1 and distance >= 1, got {designs} and {distance}")
         self.automatic_optimization = False  # a polish takes steps without a gradient
-        self.count, self.distance = designs, distance
-        problem = DesignProblem(oracle, start, alphabet, goal, constraints)
+        self.count, self.distance, self.both_strands = designs, distance, both_strands
+        problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch)
+        if both_strands and not problem.alphabet.complements:
+            raise ValueError(f"the letters {problem.alphabet.letters!r} have no second strand: leave both_strands out")
         self.search = (GradientSearch() if search is None else search).begin(problem)
-        self.judge = None if judge is None else judge.requires_grad_(False)
+        self.judge = None if judge is None else _Judge(judge)
         self._prepared = False
         if (
             self.search.optimizer() is None
@@ -92,7 +116,7 @@ class SequenceDesigner(LightningModule):
     def setup(self, stage: str) -> None:
         """Prepares the oracle and the judge, once; weights of a checkpoint are loaded instead."""
         if stage == "fit" and not self._prepared:
-            for each in (self.problem.evaluator.oracle, self.judge):
+            for each in (self.problem.evaluator.oracle, self.judge and self.judge.oracle):
                 if callable(prepare := getattr(each, "prepare", None)):
                     prepare()
             self._prepared = True
@@ -116,6 +140,9 @@ class SequenceDesigner(LightningModule):
         return self.search.optimizer() or torch.optim.SGD([self.anchor], lr=0.0)
 
     def training_step(self, batch: int, batch_idx: int) -> None:
+        if self.search.done:  # a finished search was resumed
+            self.trainer.should_stop = True
+            return
         optimizer: Any = self.optimizers()
         optimizer.zero_grad()
 
@@ -132,25 +159,31 @@ class SequenceDesigner(LightningModule):
 
     def designs(self, count: int | None = None) -> list[Design]:
         """The best designs so far, best first, judged if there is a judge. Every one keeps all constraints."""
-        found = self.search.designs(self.count if count is None else count, self.distance)
+        found = self.search.designs(self.count if count is None else count, self.distance, self.both_strands)
         return self._judged(found)
 
     def pareto_front(self) -> list[Design]:
-        """Of several oracles (WeightedSum): the designs that none beats on one oracle without losing on another."""
+        """Of several oracles (WeightedSum): the designs that none beats on one oracle without losing on another.
+
+        Raises:
+            NoFront: the goal is a Target, which gives no single oracle a direction.
+        """
         return self._judged(self.search.pareto_front())
 
-    @torch.no_grad()
     def _judged(self, found: list[Design]) -> list[Design]:
         if self.judge is None or not found:
             return found
         tokens = self.problem.alphabet.encode_all([design.sequence for design in found]).to(self.device)
-        values = self.judge.eval()(self.problem.one_hot(tokens).mT).flatten().tolist()
+        values = self.judge(self.problem.one_hot(tokens).mT).tolist()
         for design, value in zip(found, values, strict=True):
             design.more["judge"] = value
         return found
 
     def test_step(self, batch: int, batch_idx: int) -> None:
-        """Logs what was found: the best and mean score of the designs, how many, and what they cost."""
+        """Logs what was found: the best and mean score of the designs, how many, and what they cost.
+
+        Of every further column the mean, and the best in the direction that the goal and the weights give it, if they do.
+        """
         found = self.designs()
         values = {"oracle_calls": float(self.problem.evaluator.count), "designs": float(len(found))}
         if found:
@@ -160,11 +193,21 @@ class SequenceDesigner(LightningModule):
                 values["edits"] = float(found[0].edits)
             for key in found[0].more:
                 column = torch.tensor([design.more[key] for design in found])
-                values[f"{key}_mean"], values[f"{key}_best"] = (
-                    float(column.nanmean()),
-                    float(column[~column.isnan()].max()),
-                )
+                column = column[~column.isnan()]  # a judge may not know all of them
+                if not len(column):
+                    continue
+                values[f"{key}_mean"] = float(column.mean())
+                if (losses := self._losses(key, column)) is not None:
+                    values[f"{key}_best"] = float(column[losses.argmin()])
         self.log_dict({f"test/{name}": value for name, value in values.items()}, batch_size=1)
+
+    def _losses(self, key: str, column: Tensor) -> Tensor | None:
+        """What is to be low in a column of the designs; None where there is no direction."""
+        goal, evaluator = self.problem.goal, self.problem.evaluator
+        if key == "judge":
+            return goal.loss(column)
+        sign = goal.sign * dict(zip(evaluator.names, evaluator.signs, strict=True))[key]
+        return -sign * column if sign else None
 
     def predict_step(self, batch: int, batch_idx: int) -> dict[str, Any]:
         found = self.designs()

@@ -1,6 +1,6 @@
 """Modules with state. They know nothing of Lightning and work in plain PyTorch."""
 
-from discrete_lightning.nn._float32 import Float32State
+from discrete_lightning.nn._float32 import FixedDtype, Float32State
 from discrete_lightning.nn.choice import (
     Choice,
     Draw,
@@ -41,6 +41,7 @@ __all__ = [
     "Draw",
     "Edge",
     "FiniteScalarQuantizer",
+    "FixedDtype",
     "Float32State",
     "GumbelQuantizer",
     "LargeGumbelQuantizer",

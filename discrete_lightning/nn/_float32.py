@@ -1,4 +1,4 @@
-"""State that stays in float32 under every precision."""
+"""State that keeps its dtype under every precision."""
 
 from collections.abc import Callable
 from typing import Self
@@ -14,16 +14,27 @@ class Float32State(nn.Module):
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        def keep_dtype(tensor: Tensor) -> Tensor:
-            result = fn(tensor)
-            return result if result.dtype == tensor.dtype else tensor.to(result.device)
-
         # nn.Module._apply hands its argument down to the children; those that are not Float32State must see the original
         for child in self.children() if recurse else ():
             child._apply(fn)
         children, self._modules = self._modules, {}
         try:
-            super()._apply(keep_dtype)
+            super()._apply(_without_cast(fn))
         finally:
             self._modules = children
         return self
+
+
+class FixedDtype(nn.Module):
+    """A module that keeps its dtypes with everything in it when a model is cast: what it holds is not ours to round."""
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        return super()._apply(_without_cast(fn), recurse)
+
+
+def _without_cast(fn: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def keep_dtype(tensor: Tensor) -> Tensor:
+        result = fn(tensor)
+        return result if result.dtype == tensor.dtype else tensor.to(result.device)
+
+    return keep_dtype

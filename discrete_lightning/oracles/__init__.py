@@ -1,6 +1,7 @@
 """What a designed sequence is scored by: modules that take one-hot or relaxed sequences (batch, letters, length)."""
 
 from discrete_lightning.oracles.black_box import BlackBox
+from discrete_lightning.oracles.composite import Composite
 from discrete_lightning.oracles.ehrlich import Ehrlich
 from discrete_lightning.oracles.ensemble import Ensemble
 from discrete_lightning.oracles.gb1 import GB1, GB1Surrogate
@@ -13,6 +14,7 @@ from discrete_lightning.oracles.weighted_sum import WeightedSum
 __all__ = [
     "GB1",
     "BlackBox",
+    "Composite",
     "Ehrlich",
     "Ensemble",
     "GB1Surrogate",

@@ -1,6 +1,6 @@
 """Several trained oracles as one careful one (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
 
-    score(x) = mean_m f_m(x) - caution * std_m f_m(x)
+    score(x) = mean_m f_m(x) - caution * std_m f_m(x)     where more is better; + caution * std where less is
 
 A search finds what an oracle overestimates; where the members disagree, they do not know.
 """
@@ -10,16 +10,21 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.oracles.composite import Composite, one_score_each
 
-class Ensemble(nn.Module):
-    """The mean of members minus their disagreement.
+
+class Ensemble(Composite):
+    """The mean of members, made worse by their disagreement.
+
+    What is worse depends on the goal: less under Maximize, more under Minimize, farther away under Target, and the other way
+    round in a WeightedSum of negative weight. Designs report the columns `mean` and `deviation`.
 
     Args:
         members: two or more modules of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1).
-        caution: standard deviations that are taken off; 0 for the mean.
+        caution: standard deviations by which the mean is made worse, >= 0; 0 for the mean.
 
     Raises:
-        ValueError: if there are fewer than two members.
+        ValueError: if there are fewer than two members, caution is negative, or (when called) a member's shape is another.
 
     Example:
         >>> from discrete_lightning.oracles import SequenceCNN
@@ -33,14 +38,19 @@ class Ensemble(nn.Module):
         super().__init__()
         if len(members) < 2:
             raise ValueError(f"Ensemble needs two or more members to know what it does not know, got {len(members)}")
+        if not caution >= 0:
+            raise ValueError(f"Ensemble: caution must not be negative (it would reward doubt), got {caution}")
         self.members, self.caution = nn.ModuleList(members), caution
+        self.names, self.signs = ["mean", "deviation"], [1.0, 0.0]
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (batch,) over the members."""
-        scores = torch.stack([member(x).flatten() for member in self.members])
+        scores = torch.stack([one_score_each(member(x), member, len(x)) for member in self.members])
         return scores.mean(0), (scores.var(0) + 1e-12).sqrt()  # the root's gradient at 0 is infinite
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Scores (batch,)."""
-        mean, deviation = self.predict(x)
-        return mean - self.caution * deviation
+    def components(self, x: Tensor) -> Tensor:
+        """Mean and standard deviation side by side, (batch, 2)."""
+        return torch.stack(self.predict(x), 1)
+
+    def value_and_doubt(self, components: Tensor) -> tuple[Tensor, Tensor]:
+        return components[:, 0], self.caution * components[:, 1]

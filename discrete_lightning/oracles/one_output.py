@@ -27,10 +27,17 @@ class OneOutput(nn.Module):
         Raises:
             ValueError: the model has no such output.
         """
-        scores: Tensor = self.oracle(x)
-        if scores.ndim != 2 or not -scores.shape[1] <= self.index < scores.shape[1]:
+        return self.choose(self.oracle(x))
+
+    def choose(self, outputs: Tensor) -> Tensor:
+        """The one output (batch,) of what the model returned, (batch, outputs)."""
+        if (
+            not isinstance(outputs, Tensor)
+            or outputs.ndim != 2
+            or not -outputs.shape[1] <= self.index < outputs.shape[1]
+        ):
+            found = f"shape {tuple(outputs.shape)}" if isinstance(outputs, Tensor) else type(outputs).__name__
             raise ValueError(
-                f"OneOutput: there is no output {self.index} in what {type(self.oracle).__name__} returned, shape "
-                f"{tuple(scores.shape)}"
+                f"OneOutput: there is no output {self.index} in what {type(self.oracle).__name__} returned, {found}"
             )
-        return scores[:, self.index]
+        return outputs[:, self.index]

@@ -18,6 +18,17 @@ class Linear(nn.Module):
         return (x * self.weight).sum((1, 2))
 
 
+class Constant(nn.Module):
+    """The same score for all, with a gradient of 0."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.value = value
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 0 * x.sum((1, 2)) + self.value
+
+
 class Pairs(nn.Module):
     """Neighbouring letters interact: single edits run into local optima; without gradient if `hard`."""
 

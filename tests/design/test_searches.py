@@ -24,10 +24,10 @@ from discrete_lightning.design import (
     Search,
     SurrogateSearch,
     Target,
-    non_dominated,
+    select,
 )
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, ReinMax, StraightThroughGumbel
-from discrete_lightning.oracles import BlackBox, MotifScan, TFBind8, WeightedSum
+from discrete_lightning.oracles import BlackBox, MotifScan, TFBind8
 from tests.design.oracles import Linear, Pairs
 from tests.references.rule_sets import random_rules
 from tests.references.rules import keeps
@@ -222,23 +222,80 @@ def test_designs_differ_by_the_distance_asked_for() -> None:
         assert min(apart) >= distance
 
 
-def test_pareto_front_of_two_oracles() -> None:
-    """Of everything that was scored; here all 4,096 sequences are, by a search that has to."""
-    oracle = WeightedSum([Pairs(seed=0), Pairs(seed=1)], [1.0, -1.0], names=["up", "down"])
-    search = SurrogateSearch(calls=256, batch=64, first=64).begin(DesignProblem(oracle, FromNothing(4)), seed=0)
+@pytest.mark.parametrize("distance", [20, 30])
+def test_as_many_spread_designs_as_the_chains_have(distance: int) -> None:
+    """The best of all lie close together; each chain's best is a choice, too, exact and within the rules."""
+    problem = DesignProblem(MotifScan("GATA2"), FromNothing(60), constraints=[MaxHomopolymer(4)])
+    search = GradientSearch(chains=64, steps=40).begin(problem, seed=0)
     search.run()
-    assert search.problem.evaluator.count == 256
-    values = oracle.components(search.problem.one_hot(every(4)).mT) * torch.tensor([1.0, -1.0])
-    expected = {problem_string(row) for row in every(4)[non_dominated(values)]}
-    front = search.pareto_front()
-    assert {design.sequence for design in front} == expected
-    assert front[0].more["up"] == pytest.approx(float(values[:, 0].max()), abs=1e-5)
+    designs = search.designs(20, distance)
+    assert len(select(problem, [search.archive], 20, distance)) < len(designs) == 20
+    tokens = problem.alphabet.encode_all([design.sequence for design in designs])
+    apart = (tokens[:, None] != tokens).sum(-1) + 60 * torch.eye(20, dtype=torch.int64)
+    assert int(apart.min()) >= distance
+    torch.testing.assert_close(problem.score(tokens), torch.tensor([design.score for design in designs]))
+    assert [design.total for design in designs] == sorted(design.total for design in designs)
+    assert all(0 < design.calls <= problem.evaluator.count for design in designs)
+    assert all(design.checks["MaxHomopolymer"] for design in designs)
 
 
-def test_non_dominated_against_its_definition() -> None:
-    values = torch.randint(6, (60, 3), generator=torch.Generator().manual_seed(0)).float()
-    expected = [not any(bool((b >= a).all() and (b > a).any()) for b in values) for a in values]
-    assert non_dominated(values).tolist() == expected
+def test_both_strands_count_when_asked_for() -> None:
+    search = GradientSearch(chains=32, steps=10, learning_rate=1.0).begin(DesignProblem(TFBind8(), FromNothing(8)), 0)
+    search.run()
+    turned = search.problem.alphabet.reverse_complement
+    one, both = ([design.sequence for design in search.designs(20, 2, strands)] for strands in (False, True))
+    assert any(turned(sequence) in one and turned(sequence) != sequence for sequence in one)
+    for i, a in enumerate(both):
+        assert all(sum(x != y for x, y in zip(turned(a), b, strict=True)) >= 2 for b in both[:i])
+    proteins = DesignProblem(Linear(5, 20), FromNothing(5), "protein")
+    with pytest.raises(ValueError, match="no second strand"):
+        GradientSearch(2, 1).begin(proteins, 0).designs(2, both_strands=True)
+
+
+@pytest.mark.parametrize("sequences", [1, 2])
+@pytest.mark.parametrize("steps", [0, 3])
+def test_no_edit_is_worse_than_none(sequences: int, steps: int) -> None:
+    """Edits cost more than they can gain, and the chains begin far from the template: the template itself is the best."""
+    problem = DesignProblem(Linear(30), Edit("ACGTA" * 6, edit_weight=20.0))
+    polish = Polish(sequences=sequences, proposals=1, patience=1, calls=2)
+    search = GradientSearch(chains=4, steps=steps, strength=0.0, polish=polish).begin(problem, seed=0)
+    search.run()
+    best = search.designs(1)[0]
+    assert (best.sequence, best.edits, best.changes) == ("ACGTA" * 6, 0, "")
+    assert best.calls == 1
+    assert search.progress().best_total == pytest.approx(best.total)
+
+
+def test_changes_name_the_edits() -> None:
+    problem = DesignProblem(Linear(12), Edit("ACGT" * 3, edit_weight=0.5))
+    search = GradientSearch(chains=4, steps=5).begin(problem, seed=0)
+    search.run()
+    for design in search.designs(10):
+        sequence = list("ACGT" * 3)
+        for change in filter(None, design.changes.split(";")):
+            assert sequence[int(change[1:-1]) - 1] == change[0]
+            sequence[int(change[1:-1]) - 1] = change[-1]
+        assert "".join(sequence) == design.sequence
+        assert len(design.changes.split(";")) == max(1, design.edits)
+
+
+@pytest.mark.parametrize("calls", [1, 5, 50])
+def test_a_polish_spends_no_more_than_it_may(calls: int) -> None:
+    polish = Polish(proposals=8, sequences=8, shakes=1000, calls=calls)
+    search = GradientSearch(chains=8, steps=2, polish=polish).begin(DesignProblem(MotifScan("JUN"), FromNothing(40)), 0)
+    search.run()
+    assert search.problem.evaluator.count == 8 * 2 + calls
+
+
+def test_an_oracle_without_gradient_needs_an_estimator_that_needs_none() -> None:
+    for steps in (3, 0):
+        search = GradientSearch(4, steps).begin(DesignProblem(Pairs(hard=True), FromNothing(6)), 0)
+        with pytest.raises(ValueError, match="Pairs has no gradient"):
+            search.run()
+    problem = DesignProblem(Pairs(hard=True), FromNothing(6))
+    search = GradientSearch(8, 30, LeaveOneOut(4), learning_rate=0.5).begin(problem, 0)
+    search.run()
+    assert search.progress().best_total == pytest.approx(best_of(problem), abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,8 @@ def test_weighted_sum_and_its_errors() -> None:
     oracle = WeightedSum([one, two], [2.0, -1.0])
     x = one_hot(["ACGTA", "GGGGG"])
     torch.testing.assert_close(oracle(x), 2 * one(x) - two(x))
-    torch.testing.assert_close(oracle.better(oracle.components(x))[:, 1], -two(x))
+    torch.testing.assert_close(oracle.objectives(oracle.components(x))[:, 1], -two(x))
+    torch.testing.assert_close(oracle.objectives(oracle.components(x), -1.0)[:, 1], two(x))
     assert oracle.names == ["Linear_1", "Linear_2"]
     for weights, names in (([1.0], None), ([1.0, 0.0], None), ([1.0, 1.0], ["a", "a"])):
         with pytest.raises(ValueError):
