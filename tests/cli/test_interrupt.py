@@ -36,7 +36,8 @@ def test_ctrl_c_in_the_middle_of_a_step_is_heard_after_it(toy: Cli, cli: Cli) ->
     assert signal.getsignal(signal.SIGINT) is handler
     resume = outcome.error.partition("discrete-lightning ")[2].split()
     run = Path(resume[2])
-    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6  # all of an epoch: its loader cannot go on in the middle
+    assert torch.load(run / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+    # the end of an epoch: its loader cannot go on in the middle
     assert cli(*resume, "--model.fail_at=-1").code == 0
     resumed = weights(max(Path("runs").glob("*/*"), key=lambda path: path.stat().st_mtime))
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
