@@ -12,6 +12,7 @@ _NUCLEOTIDES = {
     "N": "ACGT", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
     "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG",
 }  # fmt: skip
+_STRANDS = (("ACGT", "TGCA"), ("ACGU", "UGCA"))  # letters of DNA and RNA, and what they pair with
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,8 @@ class Alphabet:
 
     Args:
         letters: two or more different letters.
-        complements: the letter that pairs with each, in the same order; empty where there is no second strand.
+        complements: the letter that pairs with each, in the same order; empty where there is no second strand (`alphabet`
+            pairs the letters of DNA and RNA, whatever their order).
 
     Raises:
         ValueError: if letters repeat, or `complements` is no pairing.
@@ -48,6 +50,11 @@ class Alphabet:
 
     def __len__(self) -> int:
         return len(self.letters)
+
+    @property
+    def nucleotides(self) -> bool:
+        """Whether the letters are those of DNA or RNA in any order, with or without N (unknown) and - (gap)."""
+        return set(self.letters) - set("N-") in [set(letters) for letters, _ in _STRANDS]
 
     def encode(self, sequence: str) -> Tensor:
         """Indices of the letters of a sequence, int64 (length,).
@@ -98,8 +105,8 @@ class Alphabet:
         """
         if letter in self.letters:
             return letter
-        if self in (DNA, RNA) and letter in _NUCLEOTIDES:
-            return _NUCLEOTIDES[letter].replace("T", self.letters[-1])
+        if self.nucleotides and letter in _NUCLEOTIDES:
+            return _NUCLEOTIDES[letter].replace("T", "U" if "U" in self.letters else "T")
         raise ValueError(f"{letter!r} is neither a letter of {self.letters!r} nor a code for some of them")
 
 
@@ -114,10 +121,29 @@ _NAMED = {"DNA": DNA, "RNA": RNA, "PROTEIN": PROTEIN}
 
 
 def alphabet(name: str | Alphabet) -> Alphabet:
-    """The alphabet called "DNA", "RNA" or "protein", or one of the letters given.
+    """The alphabet called "DNA", "RNA" or "protein", or one of the letters given, in their order.
+
+    The four letters of DNA or RNA in another order are DNA or RNA still: they have complements.
+
+    Raises:
+        ValueError: a word in small letters that is no known name, or letters that make no alphabet.
 
     Example:
         >>> alphabet("rna").letters, alphabet("01").letters
         ('ACGU', '01')
+        >>> alphabet("AGCT").reverse_complement("GAGT")
+        'ACTC'
     """
-    return name if isinstance(name, Alphabet) else _NAMED.get(name.upper()) or Alphabet(name)
+    if isinstance(name, Alphabet):
+        return name
+    if name.upper() in _NAMED:
+        return _NAMED[name.upper()]
+    if name.isalpha() and name[1:].islower():
+        raise ValueError(
+            f"there is no alphabet called {name!r}; these are DNA, RNA and protein. An alphabet of one's own is given by its "
+            f"letters, in capitals or digits; in Python also in small letters: Alphabet({name!r})"
+        )
+    for letters, complements in _STRANDS:
+        if sorted(name) == sorted(letters):
+            return Alphabet(name, name.translate(str.maketrans(letters, complements)))
+    return Alphabet(name)

@@ -12,6 +12,23 @@ def test_names_and_own_letters() -> None:
     assert alphabet(DNA) is DNA
 
 
+@pytest.mark.parametrize("letters", ["AGCT", "TGCA", "TCAG"])
+def test_another_order_of_the_letters_is_dna_still(letters: str) -> None:
+    other = alphabet(letters)
+    assert other.letters == letters
+    assert other.reverse_complement("AACGT") == "ACGTT"
+    assert sorted(other.choices("D")) == ["A", "G", "T"]
+    assert alphabet("ACGT") == DNA
+    rna = alphabet(letters.replace("T", "U"))
+    assert rna.reverse_complement("AACGU") == "ACGUU"
+    assert sorted(rna.choices("K")) == ["G", "U"]
+
+
+@pytest.mark.parametrize("letters", ["ACGTN", "ACG", "ACDT"])
+def test_other_letters_have_no_second_strand(letters: str) -> None:
+    assert not alphabet(letters).complements
+
+
 @pytest.mark.parametrize("letters", [DNA, RNA, PROTEIN])
 def test_round_trip(letters: Alphabet) -> None:
     tokens = torch.randint(len(letters), (100,), generator=torch.Generator().manual_seed(0))
@@ -46,6 +63,9 @@ def test_codes(code: str, dna: str, rna: str | None) -> None:
         (lambda: Alphabet("A"), ["two or more"]),
         (lambda: Alphabet("AA"), ["different letters", "'AA'"]),
         (lambda: Alphabet("ACGT", "TGAC"), ["no pairing"]),
+        (lambda: alphabet("prot"), ["'prot'", "DNA, RNA and protein"]),
+        (lambda: alphabet("Nucl"), ["'Nucl'", "DNA, RNA and protein"]),
+        (lambda: alphabet("acgt"), ["'acgt'", "in capitals"]),
     ],
 )
 def test_errors(make: object, words: list[str]) -> None:

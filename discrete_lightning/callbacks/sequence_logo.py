@@ -1,11 +1,13 @@
 """A sequence logo of the designs (Schneider and Stephens 1990, https://doi.org/10.1093/nar/18.20.6097), drawn by logomaker."""
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 
+from discrete_lightning.alphabet import DNA, PROTEIN, RNA
 from discrete_lightning.callbacks._output import fresh_path, log_image, output_folder
 from discrete_lightning.callbacks.design_writer import DesignCallback
 from discrete_lightning.design import Design
@@ -43,7 +45,9 @@ class SequenceLogo(DesignCallback):
 
         start = next((i for i, letters in enumerate(_columns(pl_module, found)) if len(set(letters)) > 1), 0)
         path = fresh_path(output_folder(trainer), self.filename)
-        draw_logo([design.sequence for design in found], start).savefig(path, dpi=120)
+        problem = getattr(pl_module, "problem", None)
+        letters = None if problem is None else problem.alphabet.letters
+        draw_logo([design.sequence for design in found], start, letters).savefig(path, dpi=120)
         with Image.open(path) as image:
             log_image(trainer, "designs/logo", image)
 
@@ -56,8 +60,41 @@ def _columns(module: Any, found: list[Design]) -> list[tuple[str, ...]]:
     return list(zip(*sequences, strict=True))
 
 
-def draw_logo(sequences: list[str], start: int = 0) -> Any:
-    """A matplotlib figure of the logo of sequences of equal length, at most 120 positions from `start` on."""
+def information(sequences: Sequence[str], letters: str) -> Any:
+    """The information of each letter at each position of sequences of equal length, in bits, as a pandas table.
+
+    R(i) = log2(K) - H(i) bits at position i, shared by its letters as often as they occur, with K letters in the alphabet,
+    whether they occur or not: a position where all sequences agree has log2(K) bits, 2 for DNA.
+
+    Args:
+        sequences: one or more.
+        letters: of the alphabet.
+
+    Example:
+        >>> information(["AAAA", "AAAC"], "ACGT").sum(axis=1).round(2).tolist()
+        [2.0, 2.0, 2.0, 1.0]
+    """
+    import pandas as pd  # type: ignore[import-untyped]
+
+    shares = np.array([[column.count(letter) for letter in letters] for column in zip(*sequences, strict=True)], float)
+    shares /= len(sequences)
+    entropy = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(1, keepdims=True)
+    return pd.DataFrame(shares * (np.log2(len(letters)) - entropy), columns=list(letters))
+
+
+def _smallest_alphabet(occurring: set[str]) -> str:
+    known = (each.letters for each in (DNA, RNA, PROTEIN))
+    return next((letters for letters in known if occurring <= set(letters)), "".join(sorted(occurring)))
+
+
+def draw_logo(sequences: list[str], start: int = 0, letters: str | None = None) -> Any:
+    """A matplotlib figure of the logo of sequences of equal length.
+
+    Args:
+        sequences: one or more.
+        start: first position shown; at most 120 are.
+        letters: of the alphabet; if None DNA, RNA or protein, whichever has the letters that occur, else these alone.
+    """
     import logomaker
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -69,8 +106,7 @@ def draw_logo(sequences: list[str], start: int = 0) -> Any:
     axes = figure.add_subplot()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of logomaker's dependencies
-        counts = logomaker.alignment_to_matrix(shown)
-        matrix = logomaker.transform_matrix(counts, from_type="counts", to_type="information", pseudocount=0.01)
+        matrix = information(shown, letters or _smallest_alphabet(set("".join(sequences))))
         colors = "classic" if set(matrix.columns) <= set("ACGTU") else "chemistry"
         known = set(matrix.columns) <= set("ACDEFGHIKLMNPQRSTVWY") | {"U"}
         logomaker.Logo(matrix, ax=axes, color_scheme=colors if known else "dodgerblue")

@@ -40,12 +40,19 @@ class AllowedLetters(Constraint):
                 alphabet.choices(letter)
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor:
-        mask = torch.ones(length, len(alphabet), dtype=torch.bool)
+        rows = [[True] * len(alphabet)] * length
         for position, letters in self.letters.items():
             choices = {choice for letter in letters for choice in alphabet.choices(letter)}
-            mask[position] = torch.tensor([letter in choices for letter in alphabet.letters])
-        return mask
+            rows[position] = [letter in choices for letter in alphabet.letters]
+        return torch.tensor(rows)
+
+    def _forbidden(self, length: int, alphabet: Alphabet) -> Tensor:
+        return ~self.allowed(length, alphabet)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        forbidden = ~self.allowed(probabilities.shape[-2], alphabet).to(probabilities.device)
+        forbidden = self.table(self._forbidden, probabilities.shape[-2], alphabet, probabilities.device)
         return (probabilities * forbidden).sum((-2, -1))
+
+    def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
+        forbidden = self.table(self._forbidden, tokens.shape[-1], alphabet, tokens.device)
+        return ~forbidden[torch.arange(tokens.shape[-1], device=tokens.device), tokens].any(-1)

@@ -1,6 +1,8 @@
 """What every constraint is: a differentiable penalty of letter probabilities, zero exactly where the hard check passes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,6 +67,31 @@ class Constraint:
     def codons(self) -> tuple[int, list[frozenset[str]]] | None:
         """Start of the first codon and the allowed codons one after another, or None."""
         return None
+
+    def longest_repeat(self) -> int | None:
+        """Length of the longest word that may occur twice, or None."""
+        return None
+
+    def for_template(self, template: str | None) -> "Constraint":
+        """The rule for edits of a template, for rules that take what they keep from it; None: there is none."""
+        return self
+
+    def table(
+        self, make: Callable[[int, Alphabet], Tensor], length: int, alphabet: Alphabet, device: torch.device
+    ) -> Tensor:
+        """make(length, alphabet) on a device, made once: penalties are called thousands of times."""
+        key = (make.__name__, length, alphabet, device)
+        if key not in self._tables:
+            self._tables[key] = make(length, alphabet).to(device)
+        return self._tables[key]
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, int, Alphabet, torch.device], Tensor]:
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tables are made anew where the rule is unpickled."""
+        return {name: value for name, value in self.__dict__.items() if name != "_tables"}
 
 
 def tokens_to_letters(letters: str, alphabet: Alphabet) -> list[int]:

@@ -1,42 +1,67 @@
 """Whether any sequence keeps a set of constraints, decided before the search.
 
-Three decisions, from the strongest to the most general:
+From the cheapest to the dearest:
 
+- bounds: letters by position, GC shares of all windows together, patterns and repeats among fixed letters, more places than
+  words;
 - few sequences (at most 65,536): every one is checked;
-- constraints of position, codon, motif, run and GC share together: the sequences that keep them are the paths of an automaton
-  (state = which forbidden patterns have begun, Baeza-Yates and Gonnet 1992, https://doi.org/10.1145/135239.135243, and the
-  codon so far), and dynamic programming finds whether there is one, and how few or many G and C it can have;
-- the rest (repeats, GC in windows against motifs): a witness is looked for (`design.repair`).
+- a witness: a sequence that `repair` makes keep all rules, from the beginnings given and from random ones;
+- the automaton of patterns, codons and total GC share: it proves that there is none, or gives a sequence to repair. Where it is
+  small it comes before the witness.
+
+There remain sets for which neither a witness nor a proof is found; they are refused, too, and the message says which it is.
 """
 
+import math
 from collections.abc import Sequence
-from itertools import product
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
+from discrete_lightning.constraints.automaton import find_path
 from discrete_lightning.constraints.base import Constraint
+from discrete_lightning.constraints.bounds import excluded, gc_pattern
+from discrete_lightning.constraints.constraint_set import ConstraintSet
+from discrete_lightning.constraints.repair import repair
 
 _FEW = 65_536
-State = tuple[int, str]
+_STARTS, _LETTERS = 8, 2_000  # random sequences to repair, at most, and their letters together
+_QUICK, _LONG = 100_000, 5_000_000  # steps of the automaton before a witness is looked for, and after none was found
+_ROUNDS, _PATIENCE = 50, 4  # rounds of repair between two looks, and looks without a gain before it is given up
 
 
 class Unsatisfiable(ValueError):
-    """No sequence keeps all the constraints."""
+    """No sequence keeps all the constraints, or none was found.
+
+    Attributes:
+        proved: whether it is certain that there is none.
+    """
+
+    def __init__(self, message: str, proved: bool) -> None:
+        super().__init__(message)
+        self.proved = proved
 
 
-def check_satisfiable(constraints: Sequence[Constraint], length: int, alphabet: Alphabet) -> None:
-    """Raises Unsatisfiable if it is certain that no sequence of this length keeps them all, naming a minimal set at fault.
+def check_satisfiable(
+    constraints: Sequence[Constraint], length: int, alphabet: Alphabet, beginnings: Tensor | None = None
+) -> Tensor:
+    """A sequence that keeps all constraints. Deterministic; it leaves the default generator alone.
 
     Args:
         constraints: the rules.
         length: of the sequences.
         alphabet: of the sequences.
+        beginnings: int64 (N, length), sequences to begin the search of one at, beside random ones.
+
+    Returns:
+        int64 (length,).
 
     Raises:
-        Unsatisfiable: names constraints that exclude one another, none of which could be left out.
+        Unsatisfiable: it is certain that there is none, or none was found; names constraints that cannot be kept together,
+            none of which could be left out.
         ValueError: a constraint makes no sense for this length or alphabet.
+        TypeError: something is no constraint.
 
     Example:
         >>> from discrete_lightning.alphabet import DNA
@@ -46,125 +71,98 @@ def check_satisfiable(constraints: Sequence[Constraint], length: int, alphabet: 
         ...
         discrete_lightning.constraints.feasibility.Unsatisfiable: no sequence of length 20 keeps these together: ...
     """
-    for constraint in constraints:
-        constraint.validate(length, alphabet)
-    if not excluded(constraints, length, alphabet):
-        return
+    found, proved = find(constraints, length, alphabet, beginnings)
+    if found is not None:
+        return found
+    steps = _QUICK if proved and _certain(ConstraintSet(constraints, length, alphabet), _QUICK) else _LONG
     guilty = list(constraints)
     for constraint in constraints:
         rest = [each for each in guilty if each is not constraint]
-        if excluded(rest, length, alphabet):
+        # what is proved of all is not replaced by what is supposed of fewer
+        if proved and _certain(ConstraintSet(rest, length, alphabet), steps):
             guilty = rest
-    together = "; ".join(str(constraint) for constraint in guilty)
+        elif not proved:
+            found, proved = find(rest, length, alphabet, beginnings)
+            guilty = rest if found is None else guilty
+    together = "; ".join(_short(constraint) for constraint in guilty)
+    these = "these together" if len(guilty) > 1 else "this"
+    if proved:
+        raise Unsatisfiable(
+            f"no sequence of length {length} keeps {these}: {together}. Loosen or remove one of them", proved
+        )
     raise Unsatisfiable(
-        f"no sequence of length {length} keeps {'these together' if len(guilty) > 1 else 'this'}: {together}. "
-        "Loosen or remove one of them"
+        f"no sequence of length {length} was found that keeps {these}: {together}. It is not proved that there is none: if you "
+        "know one, begin there (FromSequences); else loosen or remove one of them",
+        proved,
     )
 
 
-def excluded(constraints: Sequence[Constraint], length: int, alphabet: Alphabet) -> bool:
-    """Whether it is certain that no sequence keeps all constraints."""
-    allowed = allowed_letters(constraints, length, alphabet)
-    counts = allowed.sum(-1)
-    if not counts.all():
+def find(
+    constraints: Sequence[Constraint], length: int, alphabet: Alphabet, beginnings: Tensor | None = None
+) -> tuple[Tensor | None, bool]:
+    """A sequence (length,) that keeps all constraints or None, and whether it is certain that there is none."""
+    rules = ConstraintSet(constraints, length, alphabet)
+    if _certain(rules, _QUICK):
+        return None, True
+    if _few(rules):
+        return _enumerated(rules), False
+    if (witness := _repaired(rules, _starts(rules, beginnings))) is not None:
+        return witness, False
+    path, certain = find_path(rules, _LONG)
+    return (None, certain) if path is None else (_repaired(rules, path.unsqueeze(0)), False)
+
+
+def _certain(rules: ConstraintSet, steps: int) -> bool:
+    """Whether there is a proof that no sequence keeps the rules: a bound, all of few sequences, or the automaton's."""
+    if excluded(rules):
         return True
-    if float(counts.double().log().sum()) <= torch.tensor(float(_FEW)).log() + 1e-9:
-        return not any(satisfied(constraints, part, alphabet).any() for part in _enumerate(allowed).split(4096))
-    return _no_path(constraints, length, alphabet, allowed)
+    return _enumerated(rules) is None if _few(rules) else find_path(rules, steps)[1]
 
 
-def allowed_letters(constraints: Sequence[Constraint], length: int, alphabet: Alphabet) -> Tensor:
-    """Letters that every constraint allows by position alone, bool (length, letters)."""
-    mask = torch.ones(length, len(alphabet), dtype=torch.bool)
-    for constraint in constraints:
-        if (own := constraint.allowed(length, alphabet)) is not None:
-            mask &= own
-    return mask
+def _few(rules: ConstraintSet) -> bool:
+    return float(rules.allowed.sum(-1).double().log2().sum()) <= math.log2(_FEW) + 1e-9
 
 
-def satisfied(constraints: Sequence[Constraint], tokens: Tensor, alphabet: Alphabet) -> Tensor:
-    """Which sequences (..., length) keep all constraints, bool (...)."""
-    result = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
-    for constraint in constraints:
-        result &= constraint.satisfied(tokens, alphabet)
-    return result
+def _enumerated(rules: ConstraintSet) -> Tensor | None:
+    """Checks every sequence: the mixed-radix digits of its number choose among the letters of each position."""
+    counts = rules.allowed.sum(-1)
+    for numbers in torch.arange(int(counts.prod())).split(1024):
+        tokens = rules.allowed.int().argmax(-1).repeat(len(numbers), 1)
+        for place in (counts > 1).nonzero().flatten().tolist():
+            tokens[:, place] = rules.allowed[place].nonzero().flatten()[numbers % counts[place]]
+            numbers = numbers // counts[place]
+        if (kept := rules.satisfied(tokens)).any():
+            return tokens[kept][0]
+    return None
 
 
-def _enumerate(allowed: Tensor) -> Tensor:
-    return torch.cartesian_prod(*[row.nonzero().flatten() for row in allowed]).view(-1, len(allowed))
+def _starts(rules: ConstraintSet, beginnings: Tensor | None) -> Tensor:
+    """The beginnings, and random sequences of allowed letters, half of them with the GC shares that are asked for."""
+    generator = torch.Generator().manual_seed(0)
+    pattern = gc_pattern(rules)
+    assert pattern is not None, "the bounds have excluded this"
+    is_gc = torch.tensor([letter in "GC" for letter in rules.alphabet.letters])
+    fits = rules.allowed & (is_gc == pattern.unsqueeze(1))
+    fits = torch.where(fits.any(-1, keepdim=True), fits, rules.allowed)
+    pairs = max(1, min(_STARTS, _LETTERS // rules.length) // 2)
+    weights = torch.stack([rules.allowed, fits]).float().repeat(pairs, 1, 1).flatten(0, 1)
+    drawn = torch.multinomial(weights, 1, generator=generator).view(2 * pairs, rules.length)
+    return drawn if beginnings is None else torch.cat([beginnings[: 2 * pairs], drawn])
 
 
-class _Automaton:
-    """Sequences without forbidden patterns that spell allowed codons, letter by letter."""
-
-    def __init__(self, constraints: Sequence[Constraint], length: int, alphabet: Alphabet) -> None:
-        patterns = [pattern for constraint in constraints for pattern in constraint.patterns(alphabet)]
-        patterns = [pattern for pattern in patterns if len(pattern) <= length]
-        self.starts = self.ends = 0
-        self.advance = dict.fromkeys(alphabet.letters, 0)
-        offset = 0
-        for pattern in patterns:
-            self.starts |= 1 << offset
-            for i, letters in enumerate(pattern):
-                for letter in letters:
-                    self.advance[letter] |= 1 << (offset + i)
-            offset += len(pattern)
-            self.ends |= 1 << (offset - 1)
-        self.codon_at: dict[int, set[str]] = {}  # position of a codon's first letter -> what every constraint allows
-        for constraint in constraints:
-            if (found := constraint.codons()) is not None:
-                start, codons = found
-                for i, codon in enumerate(codons):
-                    at = start + 3 * i
-                    named = {c.replace("T", "U") if "U" in alphabet.letters else c for c in codon}
-                    self.codon_at[at] = self.codon_at.get(at, named) & named
-        # frames may differ between constraints: a codon's letters are remembered for as long as any frame needs them
-        self.memory = 2 if self.codon_at else 0
-
-    def step(self, state: State, position: int, letter: str) -> State | None:
-        """The state after a letter at a position, or None if a rule is broken."""
-        begun = ((state[0] << 1) | self.starts) & self.advance[letter]
-        if begun & self.ends:
-            return None
-        if not self.memory:
-            return begun, ""
-        recent = state[1] + letter
-        codons = self.codon_at.get(position - 2)
-        if codons is not None and recent not in codons:
-            return None
-        return begun, recent[-2:]
+def _repaired(rules: ConstraintSet, tokens: Tensor) -> Tensor | None:
+    """One of some sequences, made to keep all rules; None where repair comes no further."""
+    generator = torch.Generator().manual_seed(1)
+    best, failures = torch.inf, 0
+    while failures < _PATIENCE:
+        tokens, kept = repair(rules, tokens, generator, _ROUNDS, enough=1)
+        if kept.any():
+            return tokens[kept][0]
+        now = float(rules.penalty(rules.one_hot(tokens)).min())
+        best, failures = (now, 0) if now < best - 1e-6 else (best, failures + 1)
+    return None
 
 
-def _no_path(constraints: Sequence[Constraint], length: int, alphabet: Alphabet, allowed: Tensor) -> bool:
-    automaton = _Automaton(constraints, length, alphabet)
-    rows = [[letter for letter, there in zip(alphabet.letters, row, strict=True) if there] for row in allowed.tolist()]
-    bounds = [found for constraint in constraints if (found := constraint.gc_bounds(length)) is not None]
-    fewest = max((low for width, low, _ in bounds if width == length), default=0)
-    most = min((high for width, _, high in bounds if width == length), default=length)
-    # state -> fewest and most G or C of the paths that lead there
-    reached: dict[State, tuple[int, int]] = {(0, ""): (0, 0)}
-    for position, letters in enumerate(rows):
-        following: dict[State, tuple[int, int]] = {}
-        for (state, (low, high)), letter in product(reached.items(), letters):
-            new = automaton.step(state, position, letter)
-            if new is None:
-                continue
-            gc = letter in "GC"
-            before = following.get(new, (length, 0))
-            following[new] = min(before[0], low + gc), max(before[1], high + gc)
-        if not following:
-            return True
-        reached = following
-    if min(low for low, _ in reached.values()) > most or max(high for _, high in reached.values()) < fewest:
-        return True
-    return any(_window_excluded(rows, width, low, high) for width, low, high in bounds)
-
-
-def _window_excluded(rows: list[list[str]], width: int, low: int, high: int) -> bool:
-    """Whether the letters allowed by position alone leave some window too few or too many G and C."""
-    if low > high:
-        return True
-    least = [all(letter in "GC" for letter in letters) for letters in rows]
-    most = [any(letter in "GC" for letter in letters) for letters in rows]
-    starts = range(len(rows) - width + 1)
-    return any(sum(least[i : i + width]) > high or sum(most[i : i + width]) < low for i in starts)
+def _short(constraint: Constraint) -> str:
+    text = str(constraint)
+    return text if len(text) <= 200 else f"{text[:150]} ... {text[-47:]}"

@@ -1,9 +1,9 @@
 """Positions that keep their letter."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
-import torch
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
@@ -28,6 +28,7 @@ class FixedPositions(Constraint):
 
     letters: Mapping[int, str] = field(hash=False)
 
+    @cached_property
     def _single(self) -> AllowedLetters:
         single = {start + i: letter for start, text in self.letters.items() for i, letter in enumerate(text)}
         return AllowedLetters(single)
@@ -49,25 +50,36 @@ class FixedPositions(Constraint):
                     )
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor:
-        return self._single().allowed(length, alphabet)
+        return self._single.allowed(length, alphabet)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        return self._single().penalty(probabilities, alphabet)
+        return self._single.penalty(probabilities, alphabet)
+
+    def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
+        return self._single.satisfied(tokens, alphabet)
 
 
-def keep(template: str, editable: list[tuple[int, int]]) -> FixedPositions:
+def keep(template: str, editable: Sequence[Sequence[int]]) -> FixedPositions:
     """Fixes a template everywhere but in the half-open ranges `editable`.
+
+    Raises:
+        ValueError: a range is empty or out of the template.
 
     Example:
         >>> keep("ACGTAC", [(2, 4)])
         FixedPositions(letters={0: 'AC', 4: 'AC'})
     """
-    free = torch.zeros(len(template), dtype=torch.bool)
-    for start, end in editable:
-        free[start:end] = True
+    free = [False] * len(template)
+    for bounds in editable:
+        if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= len(template):
+            raise ValueError(
+                f"editable: {list(bounds)} is no range of positions of a sequence of {len(template)} letters; a range is "
+                f"[first, end] with 0 <= first < end <= {len(template)}, and its end is not part of it"
+            )
+        free[bounds[0] : bounds[1]] = [True] * (bounds[1] - bounds[0])
     fixed: dict[int, str] = {}
     began: int | None = None
-    for position, is_free in enumerate([*free.tolist(), True]):
+    for position, is_free in enumerate([*free, True]):
         if is_free and began is not None:
             fixed[began], began = template[began:position], None
         elif not is_free and began is None:

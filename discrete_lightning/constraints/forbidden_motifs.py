@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -17,10 +16,12 @@ class ForbiddenMotifs(Constraint):
 
     Args:
         motifs: such as ["GAATTC", "GGTCTC"], IUPAC codes included for nucleotides ("GCNGC").
-        both_strands: also forbid their reverse complements, where the alphabet has them.
+        both_strands: also forbid their reverse complements; proteins and alphabets of one's own without complements have one
+            strand.
 
     Raises:
-        ValueError: a motif is empty, or (in `validate`) holds letters that the alphabet does not have.
+        ValueError: a motif is empty, or (in `validate`) holds letters that the alphabet does not have, or both strands of
+            nucleotides are asked for whose Alphabet has no complements.
 
     Example:
         >>> no_bsai = ForbiddenMotifs(["GGTCTC"])
@@ -38,6 +39,11 @@ class ForbiddenMotifs(Constraint):
         object.__setattr__(self, "both_strands", both_strands)
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
+        if self.both_strands and alphabet.nucleotides and not alphabet.complements:
+            raise ValueError(
+                f"ForbiddenMotifs: both strands were asked for, and the nucleotides {alphabet.letters!r} have no complements: "
+                "give the Alphabet complements, or set both_strands to False"
+            )
         list(self.patterns(alphabet))
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
@@ -50,23 +56,22 @@ class ForbiddenMotifs(Constraint):
                 found[tuple("".join(sorted(paired[x] for x in letters)) for letters in reversed(pattern))] = None
         yield from found
 
-    @cached_property
-    def _masks(self) -> dict[Alphabet, list[Tensor]]:
-        return {}
+    def _fits(self, length: int, alphabet: Alphabet) -> Tensor:
+        """Whether a letter fits each place of the patterns, bool (letters, places of all patterns one after another)."""
+        places = [letters for pattern in self.patterns(alphabet) for letters in pattern]
+        return torch.tensor([[letter in letters for letters in places] for letter in alphabet.letters])
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        if alphabet not in self._masks:
-            self._masks[alphabet] = [
-                torch.tensor([[letter in letters for letter in alphabet.letters] for letters in pattern])
-                for pattern in self.patterns(alphabet)
-            ]
+        length = probabilities.shape[-2]
+        fits = probabilities @ self.table(self._fits, 0, alphabet, probabilities.device).to(probabilities.dtype)
         total = probabilities.sum((-2, -1)) * 0
-        for mask in self._masks[alphabet]:
-            if len(mask) <= probabilities.shape[-2]:
-                fits = probabilities @ mask.to(probabilities).T  # of each letter to each place of the motif
-                places = probabilities.shape[-2] - len(mask) + 1
-                chance = fits[..., :places, 0]
-                for i in range(1, len(mask)):
-                    chance = chance * fits[..., i : i + places, i]
+        first = 0
+        for pattern in self.patterns(alphabet):
+            places = length - len(pattern) + 1
+            if places > 0:
+                chance = fits[..., :places, first]
+                for i in range(1, len(pattern)):
+                    chance = chance * fits[..., i : i + places, first + i]
                 total = total + chance.sum(-1)
+            first += len(pattern)
         return total

@@ -44,8 +44,18 @@ class GCContent(Constraint):
         width = length if self.window is None else self.window
         return width, math.ceil(self.low * width - 1e-9), math.floor(self.high * width + 1e-9)
 
+    def allowed(self, length: int, alphabet: Alphabet) -> Tensor | None:
+        width, fewest, most = self.gc_bounds(length)
+        is_gc = self._is_gc(length, alphabet)
+        if fewest == width:
+            return is_gc.expand(length, -1)
+        return (~is_gc).expand(length, -1) if most == 0 else None
+
+    def _is_gc(self, length: int, alphabet: Alphabet) -> Tensor:
+        return torch.tensor([letter in "GC" for letter in alphabet.letters])
+
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        is_gc = torch.tensor([letter in "GC" for letter in alphabet.letters], device=probabilities.device)
+        is_gc = self.table(self._is_gc, 0, alphabet, probabilities.device)
         share = (probabilities * is_gc).sum(-1)
         width, fewest, most = self.gc_bounds(share.shape[-1])
         running = torch.nn.functional.pad(share.double().cumsum(-1), (1, 0))
@@ -54,7 +64,7 @@ class GCContent(Constraint):
         return (excess / width).sum(-1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
-        is_gc = torch.tensor([letter in "GC" for letter in alphabet.letters], device=tokens.device)[tokens].long()
+        is_gc = self.table(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
         width, fewest, most = self.gc_bounds(tokens.shape[-1])
         running = torch.nn.functional.pad(is_gc.cumsum(-1), (1, 0))
         counts = running[..., width:] - running[..., :-width]

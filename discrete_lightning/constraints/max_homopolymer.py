@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from discrete_lightning.alphabet import Alphabet
@@ -40,4 +41,7 @@ class MaxHomopolymer(Constraint):
         if probabilities.shape[-2] <= self.longest:
             return probabilities.sum((-2, -1)) * 0
         runs = run_products(probabilities, self.longest + 1)
-        return runs[..., tokens_to_letters(self.letters or alphabet.letters, alphabet)].sum((-2, -1))
+        return (runs * self.table(self._concerned, 0, alphabet, runs.device)).sum((-2, -1))
+
+    def _concerned(self, length: int, alphabet: Alphabet) -> Tensor:
+        return torch.tensor([letter in (self.letters or alphabet.letters) for letter in alphabet.letters])

@@ -1,6 +1,7 @@
 """Edits that keep the protein: every codon stays among those of its amino acid (the standard genetic code)."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 import torch
@@ -40,26 +41,45 @@ class SynonymousCodons(Constraint):
     """From `start` on, the sequence encodes `protein`. penalty = sum over codons of 1 - p(an allowed codon).
 
     Args:
-        protein: amino acids, `*` for a stop, `X` for any codon; `translate(template)` for synonymous edits of a template.
+        protein: amino acids, `*` for a stop, `X` for any codon; None: what the sequence that is edited encodes from `start` on,
+            to its first stop codon or, if it has none, its last whole codon.
         start: position of the first codon's first letter.
 
     Raises:
-        ValueError: an amino acid is unknown, or (in `validate`) the codons do not fit.
+        ValueError: an amino acid is unknown, or (in `validate`) the codons do not fit, or no sequence is edited and no protein
+            was given.
 
     Example:
         >>> SynonymousCodons("MS").check("ATGTCA"), SynonymousCodons("MS").check("ATGTGA")
         (True, False)
     """
 
-    protein: str
+    protein: str | None = None
     start: int = 0
 
     def __post_init__(self) -> None:
+        if self.protein is None:
+            return
         unknown = [letter for letter in self.protein if letter not in _AMINO_ACIDS + "X"]
         if unknown or not self.protein:
             raise ValueError(f"SynonymousCodons: {unknown[0]!r} is no amino acid" if unknown else "protein is empty")
 
+    def for_template(self, template: str | None) -> "SynonymousCodons":
+        if self.protein is not None or template is None:
+            return self
+        if not 0 <= self.start <= len(template) - 3:
+            raise ValueError(
+                f"SynonymousCodons: there is no codon at position {self.start} of a sequence of {len(template)} letters"
+            )
+        coding = template[self.start :]
+        protein, stop, _ = translate(coding[: len(coding) // 3 * 3]).partition("*")
+        return SynonymousCodons(protein + stop, self.start)
+
     def validate(self, length: int, alphabet: Alphabet) -> None:
+        if self.protein is None:
+            raise ValueError(
+                "SynonymousCodons: no protein was given, and there is no sequence to take it from: give one, or start from Edit"
+            )
         if set(alphabet.letters) not in (set("ACGT"), set("ACGU")):
             raise ValueError(f"SynonymousCodons: codons are of DNA or RNA, not of {alphabet.letters!r}")
         if self.start < 0 or self.start + 3 * len(self.protein) > length:
@@ -69,27 +89,35 @@ class SynonymousCodons(Constraint):
             )
 
     def codons(self) -> tuple[int, list[frozenset[str]]]:
+        assert self.protein is not None, "validate() refuses this"
         synonymous = {amino: frozenset(c for c, a in _CODE.items() if amino in (a, "X")) for amino in self.protein}
         return self.start, [synonymous[amino] for amino in self.protein]
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor:
-        mask = torch.ones(length, len(alphabet), dtype=torch.bool)
         names = alphabet.letters.replace("U", "T")
+        rows = [[True] * len(alphabet)] * length
         for i, codons in enumerate(self.codons()[1]):
             for j in range(3):
                 there = {codon[j] for codon in codons}
-                mask[self.start + 3 * i + j] = torch.tensor([letter in there for letter in names])
-        return mask
+                rows[self.start + 3 * i + j] = [letter in there for letter in names]
+        return torch.tensor(rows)
+
+    def _allowed_codons(self, length: int, alphabet: Alphabet) -> Tensor:
+        """Whether a codon is allowed, bool (codons, 4, 4, 4)."""
+        names = alphabet.letters.replace("U", "T")
+        triplets = ["".join(triplet) for triplet in product(names, repeat=3)]
+        rows = [[triplet in codons for triplet in triplets] for codons in self.codons()[1]]
+        return torch.tensor(rows).view(-1, 4, 4, 4)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        names = alphabet.letters.replace("U", "T")
-        count = len(self.protein)
-        table = torch.zeros(count, 4, 4, 4, dtype=probabilities.dtype, device=probabilities.device)
-        for i, codons in enumerate(self.codons()[1]):
-            for codon in codons:
-                table[(i, *(names.index(letter) for letter in codon))] = 1
-        coding = probabilities[..., self.start : self.start + 3 * count, :]
-        triplets = windows_of(coding, 3)[..., ::3, :, :]
-        first, second, third = triplets.unbind(-2)
+        table = self.table(self._allowed_codons, 0, alphabet, probabilities.device).to(probabilities.dtype)
+        coding = probabilities[..., self.start : self.start + 3 * len(table), :]
+        first, second, third = windows_of(coding, 3)[..., ::3, :, :].unbind(-2)
         allowed = torch.einsum("...na,...nb,...nc,nabc->...n", first, second, third, table)
         return (1 - allowed).sum(-1)
+
+    def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
+        table = self.table(self._allowed_codons, 0, alphabet, tokens.device)
+        codons = tokens[..., self.start : self.start + 3 * len(table)].unflatten(-1, (-1, 3))
+        there = torch.arange(len(table), device=tokens.device)
+        return table[(there, *codons.unbind(-1))].all(-1)

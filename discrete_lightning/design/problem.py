@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.alphabet import DNA, Alphabet, alphabet
-from discrete_lightning.constraints import Constraint, check_satisfiable
-from discrete_lightning.constraints.feasibility import allowed_letters
+from discrete_lightning.constraints import Constraint, ConstraintSet, check_satisfiable
+from discrete_lightning.constraints.constraint_set import require_constraints
 from discrete_lightning.design.evaluator import Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.start import Start
@@ -25,8 +25,10 @@ class DesignProblem(nn.Module):
         batch: sequences that the oracle scores at a time.
 
     Raises:
-        Unsatisfiable: no sequence keeps all constraints; names those at fault.
-        ValueError: letters of the start are not in the alphabet, or a constraint does not fit.
+        Unsatisfiable: no sequence keeps all constraints, or none is found; names those at fault.
+        ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle says that it reads
+            other letters (its attribute `letters`).
+        TypeError: something is no constraint.
 
     Example:
         >>> from discrete_lightning.design import FromNothing
@@ -40,7 +42,7 @@ class DesignProblem(nn.Module):
 
     template: Tensor | None
     beginnings: Tensor | None  # where chains start, int64 (n, length)
-    allowed: Tensor
+    known: Tensor  # a sequence that keeps all constraints, int64 (length,)
 
     def __init__(
         self,
@@ -54,16 +56,18 @@ class DesignProblem(nn.Module):
         super().__init__()
         self.alphabet, self.start = alphabet(letters), start
         self.goal = Maximize() if goal is None else goal
-        self.constraints = tuple(constraints)
         text = start.template(self.alphabet)
         beginnings = start.beginnings(self.alphabet)
-        check_satisfiable(self.constraints, start.length, self.alphabet)
         template = None if text is None else self.alphabet.encode(text)
-        self.register_buffer("template", template, persistent=False)
         tokens = self.alphabet.encode_all(beginnings) if beginnings else None
+        require_constraints(constraints)
+        self.constraints = (*start.constraints(), *(constraint.for_template(text) for constraint in constraints))
+        known = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
+        self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
+        self.register_buffer("template", template, persistent=False)
         self.register_buffer("beginnings", tokens, persistent=False)
-        allowed = allowed_letters(self.constraints, start.length, self.alphabet)
-        self.register_buffer("allowed", allowed, persistent=False)
+        self.register_buffer("known", known, persistent=False)
+        _check_order(oracle, self.alphabet)
         self.evaluator = Evaluator(oracle, batch, self.goal, self.alphabet)
 
     @property
@@ -76,9 +80,14 @@ class DesignProblem(nn.Module):
         """Where the search runs."""
         return self.allowed.device
 
+    @property
+    def allowed(self) -> Tensor:
+        """Letters that the constraints allow by position alone, bool (length, letters)."""
+        return self.rules.allowed
+
     def one_hot(self, tokens: Tensor) -> Tensor:
         """float32 (..., length, letters) of indices (..., length)."""
-        return torch.nn.functional.one_hot(tokens, len(self.alphabet)).to(torch.float32)
+        return self.rules.one_hot(tokens)
 
     def score(self, tokens: Tensor) -> Tensor:
         """The oracle's scores (N,) of indices (N, length); each is one evaluation."""
@@ -96,14 +105,19 @@ class DesignProblem(nn.Module):
 
     def penalty(self, probabilities: Tensor) -> Tensor:
         """Sum of the constraints' penalties (...) of letter probabilities (..., length, letters)."""
-        total = torch.zeros(probabilities.shape[:-2], device=probabilities.device)
-        for constraint in self.constraints:
-            total = total + constraint.penalty(probabilities, self.alphabet)
-        return total
+        return self.rules.penalty(probabilities)
 
     def feasible(self, tokens: Tensor) -> Tensor:
         """Which sequences (..., length) keep all constraints, bool (...)."""
-        result = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
-        for constraint in self.constraints:
-            result &= constraint.satisfied(tokens, self.alphabet)
-        return result
+        return self.rules.satisfied(tokens)
+
+
+def _check_order(oracle: nn.Module, letters: Alphabet) -> None:
+    """Refuses an oracle, or a part of one, that says which `letters` its channels are and gets others."""
+    for part in oracle.modules():
+        order = getattr(part, "letters", None)
+        if isinstance(order, str) and order != letters.letters.replace("U", "T"):
+            raise ValueError(
+                f"{type(part).__name__} reads the letters {order}, in this order, and the alphabet is {letters.letters}: "
+                f"give {order} as the alphabet"
+            )

@@ -1,8 +1,13 @@
 """Where a design starts: from nothing, from known sequences, or from one that should change as little as possible."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from discrete_lightning.alphabet import Alphabet
+from discrete_lightning.constraints import Constraint, keep
+
+_FASTA = (".fasta", ".fa", ".fna", ".faa")
 
 
 class Start:
@@ -19,6 +24,10 @@ class Start:
         """Sequences that chains begin at, in turn; empty for random ones."""
         template = self.template(alphabet)
         return () if template is None else (template,)
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        """Rules that the start itself sets."""
+        return ()
 
 
 @dataclass(frozen=True)
@@ -41,22 +50,39 @@ class Edit(Start):
     """Substitutions in a given sequence: total = loss(score) + edit_weight * number of changed letters.
 
     Args:
-        sequence: the sequence to edit.
+        sequence: the sequence to edit, or the path of a FASTA file of one sequence (.fasta, .fa, .fna or .faa).
         edit_weight: what one change must gain, >= 0.
+        editable: half-open ranges of positions (from 0) that may change, [[1000, 1200]]; all else is kept. None: all may.
+
+    Raises:
+        ValueError: the sequence is empty, a range is out of it, or the file holds no sequence or several.
+        OSError: there is no such file.
 
     Example:
         >>> Edit("ACGT").length
         4
+        >>> Edit("ACGTAC", editable=[(2, 4)]).constraints()
+        (FixedPositions(letters={0: 'AC', 4: 'AC'}),)
     """
 
     sequence: str
     edit_weight: float = 0.1
+    editable: tuple[tuple[int, ...], ...] | None = None
 
-    def __post_init__(self) -> None:
-        if not self.sequence:
+    def __init__(
+        self, sequence: str, edit_weight: float = 0.1, editable: Sequence[Sequence[int]] | None = None
+    ) -> None:
+        if sequence.endswith(_FASTA):
+            sequence = _read_fasta(Path(sequence))
+        if not sequence:
             raise ValueError("Edit: the sequence is empty")
-        if self.edit_weight < 0:
-            raise ValueError(f"Edit: edit_weight must not be negative, got {self.edit_weight}")
+        if edit_weight < 0:
+            raise ValueError(f"Edit: edit_weight must not be negative, got {edit_weight}")
+        object.__setattr__(self, "sequence", sequence)
+        object.__setattr__(self, "edit_weight", edit_weight)
+        ranges = None if editable is None else tuple(tuple(bounds) for bounds in editable)
+        object.__setattr__(self, "editable", ranges)
+        self.constraints()  # refuses ranges that do not fit
 
     @property
     def length(self) -> int:  # type: ignore[override]
@@ -66,6 +92,9 @@ class Edit(Start):
     def template(self, alphabet: Alphabet) -> str:
         alphabet.encode(self.sequence)
         return self.sequence
+
+    def constraints(self) -> tuple[Constraint, ...]:
+        return () if self.editable is None else (keep(self.sequence, self.editable),)
 
 
 @dataclass(frozen=True)
@@ -101,3 +130,15 @@ class FromSequences(Start):
     def beginnings(self, alphabet: Alphabet) -> tuple[str, ...]:
         alphabet.encode_all(self.sequences)
         return self.sequences
+
+
+def _read_fasta(path: Path) -> str:
+    """The sequence of a FASTA file of one."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line for line in lines if line.startswith(">")]
+    if len(names) != 1 or not lines[0].startswith(">") or len(lines) == 1:
+        raise ValueError(
+            f"Edit: {path} has to hold one sequence below one line that begins with '>'; it has {len(names)} such lines and "
+            f"{len(lines) - len(names)} others"
+        )
+    return "".join(lines[1:])

@@ -36,6 +36,8 @@ class GB1(Float32State):
 
     table: Tensor
 
+    letters: Final = PROTEIN.letters  # in the order of the channels
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", _table().clone(), persistent=False)

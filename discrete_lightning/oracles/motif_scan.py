@@ -8,7 +8,7 @@ The logarithm of the sum is the log of the expected occupancy at low concentrati
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class MotifScan(Float32State):
     """
 
     weight: Tensor
+
+    letters: Final = _ROWS  # in the order of the channels
 
     def __init__(
         self, motif: str = "GATA2", reduce: Literal["logsumexp", "max"] = "logsumexp", pseudocount: float = 0.8

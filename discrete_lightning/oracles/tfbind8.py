@@ -42,6 +42,8 @@ class TFBind8(Float32State):
 
     table: Tensor
 
+    letters: Final = LETTERS  # in the order of the channels
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("table", _table().clone(), persistent=False)

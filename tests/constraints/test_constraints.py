@@ -1,11 +1,12 @@
 """Every constraint against its reading by hand on strings, over random rules and sequences."""
 
+import pickle
 import random
 
 import pytest
 import torch
 
-from discrete_lightning.alphabet import DNA, PROTEIN, RNA, Alphabet
+from discrete_lightning.alphabet import DNA, PROTEIN, RNA, Alphabet, alphabet
 from discrete_lightning.constraints import (
     AllowedLetters,
     Constraint,
@@ -69,6 +70,66 @@ def test_other_alphabets() -> None:
     assert not FixedPositions({1: "1"}).check("000", Alphabet("01"))
 
 
+@pytest.mark.parametrize("letters", ["AGCT", "UCAG"])
+def test_the_order_of_the_letters_does_not_matter(letters: str) -> None:
+    """The same strings pass and fail as in the usual order, whatever channel a letter has."""
+    own = alphabet(letters)
+    usual = RNA if "U" in letters else DNA
+    site = "GGTCTC".replace("T", "U") if "U" in letters else "GGTCTC"
+    rules: list[Constraint] = [
+        ForbiddenMotifs([site[:4], "CAR"]),
+        AllowedLetters({2: "R"}),
+        GCContent(0.3, 0.6),
+        SynonymousCodons("X", 1),
+        MaxHomopolymer(2, "GC"),
+    ]
+    tokens = torch.randint(4, (400, 12), generator=torch.Generator().manual_seed(0))
+    strings = [usual.decode(row) for row in tokens]
+    for rule in rules:
+        rule.validate(12, own)
+        assert torch.equal(rule.satisfied(own.encode_all(strings), own), rule.satisfied(tokens, usual)), rule
+    assert not ForbiddenMotifs([site]).check("AA" + own.reverse_complement(site) + "AA", own)
+
+
+@pytest.mark.parametrize("letters", [Alphabet("AGCT"), Alphabet("ACGTN"), Alphabet("ACGU")])
+def test_both_strands_of_nucleotides_need_complements(letters: Alphabet) -> None:
+    with pytest.raises(ValueError, match=r"both strands.*no complements.*both_strands"):
+        ForbiddenMotifs(["GGTCTC".replace("T", letters.letters[3])]).validate(20, letters)
+    ForbiddenMotifs(["GGACC"], both_strands=False).validate(20, letters)
+
+
+def test_rules_are_read_from_tables_that_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules: list[Constraint] = [
+        FixedPositions({0: "ATG"}),
+        AllowedLetters({2: "R"}),
+        SynonymousCodons("MS"),
+        ForbiddenMotifs(["CAR"]),
+        GCContent(0.2, 0.6),
+        MaxHomopolymer(3),
+    ]
+    probabilities = torch.softmax(torch.randn(3, 12, 4, generator=torch.Generator().manual_seed(0)), -1)
+    tokens = probabilities.argmax(-1)
+    first = [(rule.penalty(probabilities, DNA), rule.satisfied(tokens, DNA)) for rule in rules]
+    copies = pickle.loads(pickle.dumps(rules))
+    assert copies == rules
+    assert not any("_tables" in copy.__dict__ for copy in copies)
+    monkeypatch.setattr(torch, "tensor", lambda *_: pytest.fail("a table was made again"))
+    for rule, (penalty, kept) in zip(rules, first, strict=True):
+        assert torch.equal(rule.penalty(probabilities, DNA), penalty)
+        assert torch.equal(rule.satisfied(tokens, DNA), kept)
+
+
+def test_codons_of_the_sequence_that_is_edited() -> None:
+    rule = SynonymousCodons(start=2)
+    assert rule.for_template("CCATGTCATAGGGG") == SynonymousCodons("MS*", 2)  # to its stop
+    assert rule.for_template("CCAUGUCAUUAG") == SynonymousCodons("MSL", 2)  # no stop in frame: the last whole codon
+    assert SynonymousCodons("MK").for_template("ATGTCA") == SynonymousCodons("MK")
+    with pytest.raises(ValueError, match=r"no codon at position 2.*4 letters"):
+        rule.for_template("ATGT")
+    with pytest.raises(ValueError, match=r"no protein was given.*Edit"):
+        rule.validate(12, DNA)
+
+
 def test_long_words_are_compared_exactly_where_they_can_be() -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(4, (4, 300), generator=generator)
@@ -82,6 +143,9 @@ def test_keep_fixes_all_but_the_editable() -> None:
     assert rule.check("ACTTACGA")
     assert not rule.check("ACGTCCGT")
     assert keep("ACGT", [(0, 4)]).letters == {}
+    for bounds in ([0, 5], [-1, 2], [2, 2], [3, 1], [1]):
+        with pytest.raises(ValueError, match=r"is no range of positions of a sequence of 4 letters"):
+            keep("ACGT", [bounds])
 
 
 def test_translate() -> None:

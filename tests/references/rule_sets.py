@@ -1,4 +1,4 @@
-"""Random sets of constraints for DNA."""
+"""Random sets of constraints: small and hard ones for DNA, milder ones for long sequences of any letters."""
 
 import random
 
@@ -40,3 +40,36 @@ def random_rule(rng: random.Random, length: int) -> Constraint:
 
 def random_rules(rng: random.Random, length: int, most: int = 4) -> list[Constraint]:
     return [random_rule(rng, length) for _ in range(rng.randint(1, most))]
+
+
+def long_rules(rng: random.Random, length: int, letters: str) -> list[Constraint]:
+    """Two to six rules that together often, and not always, bind; codes, GC and codons of nucleotides alone."""
+    nucleotides = set(letters) in (set("ACGT"), set("ACGU"))
+
+    def text(count: int, among: str = letters) -> str:
+        return "".join(rng.choice(among) for _ in range(count))
+
+    def fixed() -> Constraint:
+        width = rng.randint(3, 12)
+        return FixedPositions({rng.randrange(length - width): text(width)})
+
+    def allowed() -> Constraint:
+        codes = "RYSWKMN" if nucleotides else letters
+        return AllowedLetters({rng.randrange(length): text(2, codes) for _ in range(10)})
+
+    def motifs() -> Constraint:
+        among = letters + "RYN" if nucleotides else letters
+        return ForbiddenMotifs([text(rng.randint(3, 6), among) for _ in range(rng.randint(1, 4))])
+
+    def gc() -> Constraint:
+        low = rng.choice([0.2, 0.4, 0.5])
+        return GCContent(low, low + rng.choice([0.1, 0.3]), rng.choice([None, 20, 50]))
+
+    def codons() -> Constraint:
+        count = rng.randint(3, 20)
+        return SynonymousCodons(text(count, "MWKSLRGI"), rng.randint(0, length - 3 * count))
+
+    kinds = [fixed, allowed, motifs, motifs] + ([gc, gc, codons] if nucleotides else [])
+    rules = [rng.choice(kinds)() for _ in range(rng.randint(1, 4))]
+    repeat = {2: 14, 4: 5}.get(len(letters), 2)
+    return [*rules, MaxHomopolymer(rng.randint(2, 4)), MaxRepeat(rng.randint(repeat, repeat + 5))]

@@ -1,4 +1,4 @@
-"""Each constraint as one would check it by hand, on strings."""
+"""Each constraint as one would check it by hand, on strings of DNA; of RNA after U -> T; of other letters without codes."""
 
 import re
 from collections.abc import Callable
@@ -64,4 +64,29 @@ _CHECKS: dict[type, Callable[..., bool]] = {
 
 
 def keeps(rule: Constraint, sequence: str) -> bool:
+    """For DNA."""
     return _CHECKS[type(rule)](rule, sequence)
+
+
+def as_dna(rule: Constraint) -> Constraint:
+    """A rule for RNA with its letters U written T."""
+    if isinstance(rule, FixedPositions):
+        return FixedPositions({at: text.replace("U", "T") for at, text in rule.letters.items()})
+    if isinstance(rule, AllowedLetters):
+        return AllowedLetters({at: codes.replace("U", "T") for at, codes in rule.letters.items()})
+    if isinstance(rule, ForbiddenMotifs):
+        return ForbiddenMotifs([motif.replace("U", "T") for motif in rule.motifs], rule.both_strands)
+    if isinstance(rule, MaxHomopolymer) and rule.letters:
+        return MaxHomopolymer(rule.longest, rule.letters.replace("U", "T"))
+    return rule
+
+
+def keeps_plain(rule: Constraint, sequence: str) -> bool:
+    """For letters that stand for themselves alone and have no second strand."""
+    if isinstance(rule, AllowedLetters):
+        return all(sequence[at] in letters for at, letters in rule.letters.items())
+    if isinstance(rule, ForbiddenMotifs):
+        return not any(motif in sequence for motif in rule.motifs)
+    if isinstance(rule, MaxHomopolymer):
+        return not any(letter * (rule.longest + 1) in sequence for letter in rule.letters or set(sequence))
+    return keeps(rule, sequence)
