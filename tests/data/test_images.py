@@ -104,6 +104,7 @@ def test_dynamic_bits_are_new_in_training_and_those_of_fixed_in_evaluation() -> 
         assert torch.equal(first, static)
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create 2 worker processes")  # of a machine with one core
 def test_workers_draw_differently_from_each_other_and_in_each_epoch() -> None:
     data = Stripes(binarize="dynamic", batch_size=25, num_workers=2)
     data.dataset("train").pixels.fill_(127)
