@@ -64,14 +64,15 @@ class ForbiddenMotifs(Constraint):
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         length = probabilities.shape[-2]
         fits = probabilities @ self.table(self._fits, 0, alphabet, probabilities.device).to(probabilities.dtype)
+        fit = fits.unbind(-1)  # the gradient of a slice is as large as what it is cut from
         total = probabilities.sum((-2, -1)) * 0
         first = 0
         for pattern in self.patterns(alphabet):
             places = length - len(pattern) + 1
             if places > 0:
-                chance = fits[..., :places, first]
+                chance = fit[first][..., :places]
                 for i in range(1, len(pattern)):
-                    chance = chance * fits[..., i : i + places, first + i]
+                    chance = chance * fit[first + i][..., i : i + places]
                 total = total + chance.sum(-1)
             first += len(pattern)
         return total
