@@ -5,6 +5,7 @@ DARTS is known to collapse to skip connections (Zela et al. 2020, https://arxiv.
 
 import math
 import warnings
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -39,20 +40,21 @@ class SearchMonitor(Callback):
         found = [each for each in pl_module.modules() if isinstance(each, Choice)]
         relative = [_relative_entropy(each) for each in found]
         entropy = sum(relative) / max(1, len(relative))
-        if not hasattr(pl_module, "skip_share"):  # which logs them itself
+        searched: Any = pl_module if hasattr(pl_module, "skip_share") else None  # knows what of its decisions is used
+        skips = searched.skip_share() if searched else skip_share(pl_module)
+        dead = searched.disconnected() if searched else disconnected(pl_module)
+        if searched is None:  # others log these themselves
             pl_module.log("search/choice_entropy", entropy, rank_zero_only=True)
-            pl_module.log("search/skip_share", skip_share(pl_module), rank_zero_only=True)
+            pl_module.log("search/skip_share", skips, rank_zero_only=True)
         last = trainer.max_epochs or 0
         done = trainer.current_epoch + 1
         if not trainer.is_global_zero or done < self.patience * last:
             return
-        # from the choices themselves: a module logs its own figures after its callbacks
-        skips = skip_share(pl_module)
         gap = float(trainer.callback_metrics.get("val/relaxation_gap", 0.0))
-        if disconnected(pl_module):
+        if dead:
             self._warn(
                 "disconnected",
-                f"all choices are for no connection (epoch {done}): what is derived computes nothing. Leave `none` out of the "
+                f"nothing connects input and output (epoch {done}): what is derived computes nothing. Leave `none` out of the "
                 "options, or lower the architecture's learning rate",
             )
         if skips > self.skip_share:

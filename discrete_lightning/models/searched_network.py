@@ -15,7 +15,7 @@ from discrete_lightning.functional import entropy
 from discrete_lightning.metrics import RelaxationGap
 from discrete_lightning.models.search_method import GDAS, Sampled, SearchMethod
 from discrete_lightning.models.search_settings import CostTarget, SearchOptimizers
-from discrete_lightning.nn import Choice, Edge, NASBench201, SearchSpace, Weight, derive, held, one_draw, skip_share
+from discrete_lightning.nn import Choice, Edge, NASBench201, SearchSpace, Weight, derive, held, one_draw
 from discrete_lightning.nn.operation_costs import Measure
 
 Batch = tuple[Tensor, Tensor]
@@ -123,8 +123,13 @@ class SearchedNetwork(LightningModule):
             self.log(name, value, prog_bar=shown, rank_zero_only=True)
 
     def skip_share(self) -> float:
-        """Share of skip connections among the decided operations that are not `none`; 0 if all are."""
-        return skip_share(self.network)
+        """Share of skip connections among the operations that the derived network uses; 0 if it uses none."""
+        used = [name for name in self.architecture() if name != "none"]
+        return sum(name.startswith("skip") for name in used) / max(1, len(used))
+
+    def disconnected(self) -> bool:
+        """Whether no operation of the derived network leads from input to output."""
+        return set(self.architecture()) <= {"none"}
 
     @contextmanager
     def _decided(self) -> Iterator[None]:

@@ -1,9 +1,11 @@
 """Modules with state. They know nothing of Lightning and work in plain PyTorch."""
 
 from discrete_lightning.nn._float32 import FixedDtype, Float32State
-from discrete_lightning.nn.choice import (
-    Choice,
-    Draw,
+from discrete_lightning.nn.choice import Choice, Draw
+from discrete_lightning.nn.codebook import Codebook, Quantized, Quantizer
+from discrete_lightning.nn.composite_quantizer import CompositeQuantizer
+from discrete_lightning.nn.darts_cell import DARTSSpace
+from discrete_lightning.nn.draws import (
     architecture_parameters,
     choices,
     expected_loss,
@@ -11,9 +13,6 @@ from discrete_lightning.nn.choice import (
     one_draw,
     weight_parameters,
 )
-from discrete_lightning.nn.codebook import Codebook, Quantized, Quantizer
-from discrete_lightning.nn.composite_quantizer import CompositeQuantizer
-from discrete_lightning.nn.darts_cell import DARTSSpace
 from discrete_lightning.nn.finite_scalar_quantizer import FiniteScalarQuantizer
 from discrete_lightning.nn.gumbel_quantizer import GumbelQuantizer
 from discrete_lightning.nn.large_gumbel_quantizer import LargeGumbelQuantizer

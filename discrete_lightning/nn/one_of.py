@@ -153,26 +153,26 @@ def skip_share(module: nn.Module) -> float:
         >>> skip_share(OneOf([torch.nn.Identity(), torch.nn.Tanh()]))
         1.0
     """
-    decided = [kind for layer in _first_of_rows(module) if (kind := _kind(layer)) != "none"]
+    decided = [kind for kind in _decided_kinds(module) if kind != "none"]
     return decided.count("skip") / max(1, len(decided))
 
 
 def disconnected(module: nn.Module) -> bool:
     """Whether the OneOfs in `module` all decided for no connection."""
-    return all(_kind(layer) == "none" for layer in _first_of_rows(module))
+    return set(_decided_kinds(module)) <= {"none"}
 
 
-def _first_of_rows(module: nn.Module) -> list[OneOf]:
+def _decided_kinds(module: nn.Module) -> list[str]:
+    """For each row of each choice, which cells may share: "none", "skip" or "other"."""
     layers = [each for each in module.modules() if isinstance(each, OneOf)]
-    return list({(id(each.choice), each.row): each for each in reversed(layers)}.values())
-
-
-def _kind(layer: OneOf) -> str:
-    index = layer.choice.decide()[layer.row]
-    name, option = layer.choice.options[index], layer.options[index]
-    if name == "none" or isinstance(option, Zero):
-        return "none"
-    return "skip" if name.startswith("skip") or isinstance(option, nn.Identity) else "other"
+    decided = {choice: choice.decide() for choice in {layer.choice for layer in layers}}
+    kinds: dict[tuple[Choice, int], str] = {}
+    for layer in layers:
+        index = decided[layer.choice][layer.row]
+        name, option = layer.choice.options[index], layer.options[index]
+        kind = "skip" if name.startswith("skip") or isinstance(option, nn.Identity) else "other"
+        kinds.setdefault((layer.choice, layer.row), "none" if name == "none" or isinstance(option, Zero) else kind)
+    return list(kinds.values())
 
 
 def _replace(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from discrete_lightning.nn.choice import Choice, choices, held
+from discrete_lightning.nn.choice import Choice
+from discrete_lightning.nn.draws import choices, held
 from discrete_lightning.nn.one_of import OneOf
 
 Measure = Literal["parameters", "flops", "latency"]

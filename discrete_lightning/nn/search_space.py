@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.nn.choice import Choice, held
+from discrete_lightning.nn.choice import Choice
+from discrete_lightning.nn.draws import held
 from discrete_lightning.nn.one_of import derive
 from discrete_lightning.nn.operation_costs import Measure, operation_costs
 from discrete_lightning.nn.operations import Norm, batch_norm, search_norm

@@ -95,12 +95,13 @@ def test_monitor_logs_and_warns_of_any_module() -> None:
     assert 0 < float(trainer.callback_metrics["search/choice_entropy"]) < 0.5
 
 
-def test_alarm_of_a_network_that_computes_nothing() -> None:
+@pytest.mark.parametrize("decided", [(0, 0, 0), (0, 0, 3)])  # all none; an edge that hangs on a dead node
+def test_alarm_of_a_network_that_computes_nothing(decided: tuple[int, ...]) -> None:
     search = tiny_search(DARTS(), optimizers=SearchOptimizers(architecture_learning_rate=1e-6))
     with torch.no_grad():
-        search.choice.logits[:, 0] = 0.1
+        search.choice.logits[range(3), decided] = 0.1
     trainer = quiet_trainer(callbacks=[SearchMonitor(entropy=1.0, gap=1.0)])
-    with pytest.warns(UserWarning, match="all choices are for no connection"):
+    with pytest.warns(UserWarning, match="nothing connects input and output"):
         trainer.fit(search, tiny_split())
 
 
