@@ -4,7 +4,6 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 """
 
 import importlib
-import importlib.util
 from argparse import HelpFormatter
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +14,6 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from omegaconf.errors import OmegaConfBaseException
 
 from discrete_lightning import __version__
-from discrete_lightning.callbacks import TemperatureAnnealing
 from discrete_lightning.cli.checkpoints import select_checkpoint
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
 from discrete_lightning.cli.explain import explain_building
@@ -24,6 +22,7 @@ from discrete_lightning.cli.loggers import WandbOptions
 from discrete_lightning.cli.run_trainer import RunTrainer
 from discrete_lightning.cli.typos import explain_parsing
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training.annealing import TemperatureAnnealing
 
 # Whose classes configs can name in short: jsonargparse resolves such names among the subclasses that are imported.
 _NAMED = (
@@ -59,8 +58,9 @@ class App(LightningCLI):
         self.method = {"check": "fit", "decode": "predict"}.get(invocation.command, invocation.command)
         self.checkpoint = select_checkpoint(invocation)
         for name in _NAMED:
-            if importlib.util.find_spec(f"discrete_lightning.{name}") is not None:
-                importlib.import_module(f"discrete_lightning.{name}")
+            module = importlib.import_module(f"discrete_lightning.{name}")
+            for each in getattr(module, "__all__", ()):  # a lazy face imports what it hands on when it is asked
+                getattr(module, each)
         self._refused: tuple[type, Exception] | None = None
         args = [self.method]
         for source in invocation.sources:

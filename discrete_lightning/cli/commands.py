@@ -12,13 +12,18 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.checkpoints import LAST
-from discrete_lightning.cli.decode import Decoder, loader, read_codes, write_images
+from discrete_lightning.cli.decode import (
+    Decoder,
+    loader,
+    read_codes,
+    write_images,
+)
 from discrete_lightning.cli.explain import explain_running
 from discrete_lightning.cli.invocation import Invocation
 from discrete_lightning.cli.result import print_metrics, print_run
 from discrete_lightning.cli.session import session
 from discrete_lightning.cli.sources import CHECKPOINTS
-from discrete_lightning.nn import Temperature
+from discrete_lightning.layers.temperature import Temperature
 
 Results = Sequence[Any]
 

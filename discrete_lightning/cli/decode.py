@@ -10,8 +10,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
-from discrete_lightning.callbacks._output import fresh_path, image_grid, to_pillow
 from discrete_lightning.cli.errors import MISUSE, CliError
+from discrete_lightning.training.run_files import fresh_path, image_grid, to_pillow
 
 _BATCH = 256
 _SHOWN = 64

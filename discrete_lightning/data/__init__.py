@@ -1,11 +1,5 @@
-"""Real data as LightningDataModules: digits that need no download, MNIST and Fashion-MNIST."""
+"""Data as LightningDataModules: digits that need no download, MNIST and Fashion-MNIST, and what families add to them."""
 
-from discrete_lightning.data.dataset import ImageDataset
-from discrete_lightning.data.digits import Digits
-from discrete_lightning.data.errors import DataError
-from discrete_lightning.data.idx import read_idx
-from discrete_lightning.data.images import ImageDataModule
-from discrete_lightning.data.mnist import MNIST, FashionMNIST
-from discrete_lightning.data.search_split import SearchSplit
+from discrete_lightning._lazy import lazy_face
 
-__all__ = ["MNIST", "DataError", "Digits", "FashionMNIST", "ImageDataModule", "ImageDataset", "SearchSplit", "read_idx"]
+__getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.alphabet import Alphabet
+from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.goals import Goal, Maximize
+from discrete_lightning.design.oracles import Composite
+from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
-from discrete_lightning.nn import FixedDtype
-from discrete_lightning.oracles import Composite
-from discrete_lightning.oracles.composite import one_score_each
+from discrete_lightning.layers.float32 import FixedDtype
 
 
 class Evaluator(FixedDtype):

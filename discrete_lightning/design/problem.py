@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.alphabet import DNA, Alphabet, alphabet
-from discrete_lightning.constraints import Constraint, ConstraintSet, check_satisfiable
-from discrete_lightning.constraints.constraint_set import require_constraints
+from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
+from discrete_lightning.design.constraints import Constraint, ConstraintSet, check_satisfiable
+from discrete_lightning.design.constraints.constraint_set import require_constraints
 from discrete_lightning.design.evaluator import Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.start import Start
@@ -32,7 +32,7 @@ class DesignProblem(nn.Module):
 
     Example:
         >>> from discrete_lightning.design import FromNothing
-        >>> from discrete_lightning.oracles import TFBind8
+        >>> from discrete_lightning.design.oracles import TFBind8
         >>> problem = DesignProblem(TFBind8(), FromNothing(8))
         >>> [round(float(score), 4) for score in problem.score(DNA.encode_all(["AGGTATCA", "AAAAAAAA"]))]
         [0.4911, 0.03]

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from discrete_lightning.alphabet import Alphabet
-from discrete_lightning.constraints import Constraint, keep
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints import Constraint, keep
 
 _FASTA = (".fasta", ".fa", ".fna", ".faa")
 

@@ -3,9 +3,7 @@
 from discrete_lightning.functional._checks import check_elements, check_finite, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
-from discrete_lightning.functional.commitment import commitment_loss
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
-from discrete_lightning.functional.ema import code_statistics, codes_from_statistics, ema_update_
 from discrete_lightning.functional.entropy import (
     binary_entropy,
     binary_kl_to_uniform,
@@ -13,13 +11,6 @@ from discrete_lightning.functional.entropy import (
     kl_divergence,
     kl_to_uniform,
     perplexity,
-)
-from discrete_lightning.functional.finite_scalar import (
-    FiniteScalar,
-    check_levels,
-    finite_scalar,
-    finite_scalar_decode,
-    finite_scalar_remainder,
 )
 from discrete_lightning.functional.gapped_straight_through import gapped_straight_through
 from discrete_lightning.functional.gumbel import (
@@ -33,19 +24,13 @@ from discrete_lightning.functional.gumbel_lookup import GumbelLookup, gumbel_loo
 from discrete_lightning.functional.gumbel_rao import conditional_gumbel, gumbel_rao
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax, softmax
-from discrete_lightning.functional.kmeans import kmeans
 from discrete_lightning.functional.leave_one_out import leave_one_out
-from discrete_lightning.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals
-from discrete_lightning.functional.nearest_code import nearest_code
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
-from discrete_lightning.functional.rotation_trick import rotate
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
-from discrete_lightning.functional.unrolled_gradient import unrolled_gradient
 
 __all__ = [
-    "FiniteScalar",
     "GumbelLookup",
     "antithetic_bernoulli",
     "argmax_one_hot",
@@ -55,19 +40,11 @@ __all__ = [
     "categorical_one_hot",
     "check_elements",
     "check_finite",
-    "check_levels",
     "check_tau",
-    "code_statistics",
-    "codes_from_statistics",
-    "commitment_loss",
     "conditional_gumbel",
     "disarm",
-    "ema_update_",
     "entropy",
     "exponential_noise",
-    "finite_scalar",
-    "finite_scalar_decode",
-    "finite_scalar_remainder",
     "float32",
     "gapped_straight_through",
     "gumbel_lookup",
@@ -78,22 +55,15 @@ __all__ = [
     "gumbel_softmax",
     "kl_divergence",
     "kl_to_uniform",
-    "kmeans",
     "largest_logit",
     "leave_one_out",
     "logistic_noise",
-    "lookup_free",
-    "lookup_free_decode",
-    "nearest_code",
     "one_hot",
     "perplexity",
     "reinmax",
     "relaxed_top_k",
-    "rotate",
-    "soft_code_marginals",
     "softmax",
     "softmax_draw",
     "straight_through",
     "straight_through_one_hot",
-    "unrolled_gradient",
 ]

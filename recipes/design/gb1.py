@@ -13,9 +13,9 @@ import argparse
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.alphabet import PROTEIN
 from discrete_lightning.design import DesignProblem, FromNothing, GradientSearch, Polish
-from discrete_lightning.oracles import GB1, GB1Surrogate
+from discrete_lightning.design.alphabet import PROTEIN
+from discrete_lightning.design.oracles import GB1, GB1Surrogate
 
 COUNT = 100
 

@@ -11,12 +11,12 @@ import torch
 from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor, nn
 
-from discrete_lightning.alphabet import Alphabet
 from discrete_lightning.callbacks import DesignTrajectory, DesignWriter
-from discrete_lightning.constraints import Constraint, FixedPositions, MaxHomopolymer
 from discrete_lightning.design import Design, Edit, GradientSearch, Polish, Target
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints import Constraint, FixedPositions, MaxHomopolymer
+from discrete_lightning.design.oracles import MotifScan
 from discrete_lightning.models import SequenceDesigner
-from discrete_lightning.oracles import MotifScan
 
 PROMOTER = "ATGCTAGCCGTTAACGCATCGTACCGGATTTCAGGCATTACGGCTACTTGCAACGTAGGCTTCACCGTAGCAATGCGTACTGG"
 

@@ -17,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from discrete_lightning.design.oracles import TFBind8
 from discrete_lightning.estimators import (
     Estimator,
     GappedStraightThrough,
@@ -28,7 +29,6 @@ from discrete_lightning.estimators import (
     StraightThroughGumbel,
 )
 from discrete_lightning.functional import gumbel_noise
-from discrete_lightning.oracles import TFBind8
 
 Function = Callable[[Tensor], Tensor]
 ESTIMATORS: list[Estimator] = [

@@ -14,8 +14,14 @@ from torch import Tensor, nn
 from discrete_lightning.callbacks import TemperatureAnnealing
 from discrete_lightning.data import Digits
 from discrete_lightning.estimators import ReinMax
-from discrete_lightning.nn import OneOf, Temperature, architecture_parameters, choices, derive, expected_loss
-from discrete_lightning.nn import weight_parameters as weights_of
+from discrete_lightning.nas import (
+    architecture_parameters,
+    choices,
+    derive,
+    expected_loss,
+)
+from discrete_lightning.nas import weight_parameters as weights_of
+from discrete_lightning.nn import OneOf, Temperature
 from discrete_lightning.schedules import Linear
 
 

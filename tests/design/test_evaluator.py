@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.alphabet import DNA
 from discrete_lightning.design import Evaluator, Goal, Maximize, Minimize, Target
-from discrete_lightning.oracles import Ensemble, OneOutput, WeightedSum
-from tests.design.oracles import Constant, Linear, Pairs
+from discrete_lightning.design.alphabet import DNA
+from discrete_lightning.design.oracles import Ensemble, OneOutput, WeightedSum
+from tests.design.toy_oracles import Constant, Linear, Pairs
 
 
 def one_hot(count: int, length: int = 6, seed: int = 0) -> Tensor:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from discrete_lightning.constraints import (
+from discrete_lightning.design import DesignProblem, Edit, FromNothing, GradientSearch, Polish, SurrogateSearch
+from discrete_lightning.design.constraints import (
     ForbiddenMotifs,
     GCContent,
     MaxRepeat,
@@ -14,9 +15,8 @@ from discrete_lightning.constraints import (
     Unsatisfiable,
     translate,
 )
-from discrete_lightning.design import DesignProblem, Edit, FromNothing, GradientSearch, Polish, SurrogateSearch
-from discrete_lightning.oracles import MotifScan, WeightedSum
-from tests.design.oracles import Linear
+from discrete_lightning.design.oracles import MotifScan, WeightedSum
+from tests.design.toy_oracles import Linear
 
 CODING = "CCATGTCATTAAGAGGAATTTCTCTTCGTGGGTAACC"
 

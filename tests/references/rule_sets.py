@@ -2,7 +2,7 @@
 
 import random
 
-from discrete_lightning.constraints import (
+from discrete_lightning.design.constraints import (
     AllowedLetters,
     Constraint,
     FixedPositions,

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from discrete_lightning.constraints import (
+from discrete_lightning.design.constraints import (
     AllowedLetters,
     Constraint,
     FixedPositions,

@@ -1,0 +1,44 @@
+"""Lazy faces (PEP 562): a module that hands names on imports each name's home only when the name is asked for.
+
+What a face hands on stands once, in the stub file (`.pyi`) beside it, which type checkers and editors read, too.
+"""
+
+import ast
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def lazy_face(
+    name: str, file: str, moved: dict[str, str] | None = None
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` and `__all__` of the face `name`, read from its stub.
+
+    Args:
+        name: the face's `__name__`.
+        file: its `__file__`; the stub lies beside it and holds only lines `from MODULE import NAME as NAME`.
+        moved: former names, and where each is now; asking for one says so.
+
+    Returns:
+        the three objects, to be assigned at the top of the face.
+    """
+    stub = ast.parse(Path(file).with_suffix(".pyi").read_text(encoding="utf-8"))
+    homes = {
+        alias.name: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+
+    def get(attribute: str) -> Any:
+        if attribute in homes:
+            value = getattr(importlib.import_module(homes[attribute]), attribute)
+            vars(importlib.import_module(name))[attribute] = value  # found without this function from now on
+            return value
+        if moved and attribute in moved:
+            raise AttributeError(f"{name}.{attribute} is now {moved[attribute]}")
+        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+
+    names = sorted(homes)
+    return get, lambda: names, names

@@ -1,0 +1,13 @@
+from discrete_lightning.design.training.design_trajectory import DesignTrajectory as DesignTrajectory
+from discrete_lightning.design.training.design_writer import DesignCallback as DesignCallback
+from discrete_lightning.design.training.design_writer import DesignWriter as DesignWriter
+from discrete_lightning.design.training.sequence_logo import SequenceLogo as SequenceLogo
+from discrete_lightning.nas.training.architecture_writer import ArchitectureWriter as ArchitectureWriter
+from discrete_lightning.nas.training.search_monitor import SearchMonitor as SearchMonitor
+from discrete_lightning.training.annealing import ScalarAnnealing as ScalarAnnealing
+from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
+from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing
+from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
+from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
+from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions
+from discrete_lightning.vq.training.codebook_monitor import CodebookMonitor as CodebookMonitor

@@ -1,0 +1,14 @@
+from discrete_lightning.design.constraints.allowed_letters import AllowedLetters as AllowedLetters
+from discrete_lightning.design.constraints.base import Constraint as Constraint
+from discrete_lightning.design.constraints.constraint_set import ConstraintSet as ConstraintSet
+from discrete_lightning.design.constraints.feasibility import Unsatisfiable as Unsatisfiable
+from discrete_lightning.design.constraints.feasibility import check_satisfiable as check_satisfiable
+from discrete_lightning.design.constraints.fixed_positions import FixedPositions as FixedPositions
+from discrete_lightning.design.constraints.fixed_positions import keep as keep
+from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs as ForbiddenMotifs
+from discrete_lightning.design.constraints.gc_content import GCContent as GCContent
+from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer as MaxHomopolymer
+from discrete_lightning.design.constraints.max_repeat import MaxRepeat as MaxRepeat
+from discrete_lightning.design.constraints.repair import repair as repair
+from discrete_lightning.design.constraints.synonymous_codons import SynonymousCodons as SynonymousCodons
+from discrete_lightning.design.constraints.synonymous_codons import translate as translate

@@ -1,0 +1,30 @@
+"""Rules that designed sequences must keep: differentiable penalties while searching, hard checks at the end."""
+
+from discrete_lightning.design.constraints.allowed_letters import AllowedLetters
+from discrete_lightning.design.constraints.base import Constraint
+from discrete_lightning.design.constraints.constraint_set import ConstraintSet
+from discrete_lightning.design.constraints.feasibility import Unsatisfiable, check_satisfiable
+from discrete_lightning.design.constraints.fixed_positions import FixedPositions, keep
+from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs
+from discrete_lightning.design.constraints.gc_content import GCContent
+from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer
+from discrete_lightning.design.constraints.max_repeat import MaxRepeat
+from discrete_lightning.design.constraints.repair import repair
+from discrete_lightning.design.constraints.synonymous_codons import SynonymousCodons, translate
+
+__all__ = [
+    "AllowedLetters",
+    "Constraint",
+    "ConstraintSet",
+    "FixedPositions",
+    "ForbiddenMotifs",
+    "GCContent",
+    "MaxHomopolymer",
+    "MaxRepeat",
+    "SynonymousCodons",
+    "Unsatisfiable",
+    "check_satisfiable",
+    "keep",
+    "repair",
+    "translate",
+]

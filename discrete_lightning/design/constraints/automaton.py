@@ -1,0 +1,128 @@
+"""The sequences that keep constraints of position, codon, motif, run and total GC share, as the paths of an automaton.
+
+A state is which forbidden patterns have begun (Baeza-Yates and Gonnet 1992, https://doi.org/10.1145/135239.135243) and the last
+letters of the codon so far; dynamic programming over positions finds whether a path exists, and how few or many G and C it can
+have.
+"""
+
+from collections.abc import Sequence
+from itertools import product
+
+from torch import Tensor
+
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints.base import Pattern
+from discrete_lightning.design.constraints.constraint_set import ConstraintSet
+
+State = tuple[int, str]
+_START: State = (0, "")
+
+
+class _Automaton:
+    """Sequences without forbidden patterns that spell allowed codons, letter by letter."""
+
+    def __init__(
+        self, patterns: Sequence[Pattern], codons: Sequence[tuple[int, list[frozenset[str]]]], alphabet: Alphabet
+    ) -> None:
+        self.starts = self.ends = 0
+        self.advance = dict.fromkeys(alphabet.letters, 0)
+        offset = 0
+        for pattern in patterns:
+            self.starts |= 1 << offset
+            for i, letters in enumerate(pattern):
+                for letter in letters:
+                    self.advance[letter] |= 1 << (offset + i)
+            offset += len(pattern)
+            self.ends |= 1 << (offset - 1)
+        self.codon_at: dict[int, set[str]] = {}  # position of a codon's first letter -> what every constraint allows
+        for start, spelt in codons:
+            for i, codon in enumerate(spelt):
+                at = start + 3 * i
+                named = {c.replace("T", "U") if "U" in alphabet.letters else c for c in codon}
+                self.codon_at[at] = self.codon_at.get(at, named) & named
+        # frames may differ between constraints: a codon's letters are remembered for as long as any frame needs them
+        self.memory = 2 if self.codon_at else 0
+
+    def step(self, state: State, position: int, letter: str) -> State | None:
+        """The state after a letter at a position, or None if a rule is broken."""
+        begun = ((state[0] << 1) | self.starts) & self.advance[letter]
+        if begun & self.ends:
+            return None
+        if not self.memory:
+            return begun, ""
+        recent = state[1] + letter
+        codons = self.codon_at.get(position - 2)
+        if codons is not None and recent not in codons:
+            return None
+        return begun, recent[-2:]
+
+
+def find_path(rules: ConstraintSet, steps: int) -> tuple[Tensor | None, bool]:
+    """A sequence without the forbidden patterns and with the allowed codons and letters.
+
+    Repeats and GC shares in windows are not looked at, and a whole sequence's GC share only by its range.
+
+    Args:
+        rules: the constraints.
+        steps: of the automaton, at most; a million take about a second, and gapped motifs have many states.
+
+    Returns:
+        the sequence (length,) or None; and whether it is certain that no sequence keeps all rules.
+    """
+    length, alphabet = rules.length, rules.alphabet
+    codons = [spelt for rule in rules.constraints if (spelt := rule.codons()) is not None]
+    automaton = _Automaton(patterns_within(rules, length), codons, alphabet)
+    bounds = [found for rule in rules.constraints if (found := rule.gc_bounds(length)) is not None]
+    fewest = max((low for width, low, _ in bounds if width == length), default=0)
+    most = min((high for width, _, high in bounds if width == length), default=length)
+    # state -> fewest and most G or C of the paths that lead there
+    reached: dict[State, tuple[int, int]] = {_START: (0, 0)}
+    came: list[dict[State, tuple[State, str]]] = []
+    for position, row in enumerate(rules.allowed.tolist()):
+        letters = [letter for letter, there in zip(alphabet.letters, row, strict=True) if there]
+        following: dict[State, tuple[int, int]] = {}
+        came.append({})
+        for (state, (low, high)), letter in product(reached.items(), letters):
+            new = automaton.step(state, position, letter)
+            if new is None:
+                continue
+            gc = letter in "GC"
+            before = following.get(new, (length, 0))
+            following[new] = min(before[0], low + gc), max(before[1], high + gc)
+            came[-1].setdefault(new, (state, letter))
+        if not following:
+            return None, True
+        steps -= len(reached) * len(letters)
+        if steps < 0:
+            return None, False
+        reached = following
+    if min(low for low, _ in reached.values()) > most or max(high for _, high in reached.values()) < fewest:
+        return None, True
+    state, text = next(iter(reached)), ""
+    for step in reversed(came):
+        state, letter = step[state]
+        text = letter + text
+    return alphabet.encode(text), False
+
+
+def patterns_within(rules: ConstraintSet, length: int) -> list[Pattern]:
+    """The forbidden patterns that fit a length."""
+    found = [pattern for rule in rules.constraints for pattern in rule.patterns(rules.alphabet)]
+    return [pattern for pattern in found if len(pattern) <= length]
+
+
+def count_words(rules: ConstraintSet, width: int, enough: int) -> int:
+    """At most so many words of `width` letters occur in sequences without forbidden patterns; counted up to about `enough`."""
+    automaton = _Automaton(patterns_within(rules, width), [], rules.alphabet)
+    anywhere = rules.allowed.any(0).tolist()
+    letters = [letter for letter, there in zip(rules.alphabet.letters, anywhere, strict=True) if there]
+    counts: dict[State, int] = {_START: 1}
+    for position in range(width):
+        following: dict[State, int] = {}
+        for (state, count), letter in product(counts.items(), letters):
+            if (new := automaton.step(state, position, letter)) is not None:
+                following[new] = following.get(new, 0) + count
+        counts = following
+        if len(counts) > enough:  # different states are different words
+            return enough + 1
+    return sum(counts.values())

@@ -1,0 +1,74 @@
+"""The rules of a design together, for sequences of one length and alphabet."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints.base import Constraint
+
+
+class ConstraintSet(nn.Module):
+    """Constraints that all have to be kept. A module, so that what it holds moves with the model.
+
+    Args:
+        constraints: the rules.
+        length: of the sequences.
+        alphabet: of the sequences.
+
+    Attributes:
+        allowed: letters that every rule allows by position alone, bool (length, letters).
+
+    Raises:
+        TypeError: something in the list is no Constraint.
+        ValueError: a constraint makes no sense for this length or alphabet.
+
+    Example:
+        >>> from discrete_lightning.design.alphabet import DNA
+        >>> from discrete_lightning.design.constraints import GCContent, MaxHomopolymer
+        >>> rules = ConstraintSet([GCContent(0.5, 1.0), MaxHomopolymer(2)], 4, DNA)
+        >>> rules.satisfied(DNA.encode_all(["GGCA", "GGGA", "ATGA"]))
+        tensor([ True, False, False])
+    """
+
+    allowed: Tensor
+
+    def __init__(self, constraints: Sequence[Constraint], length: int, alphabet: Alphabet) -> None:
+        super().__init__()
+        require_constraints(constraints)
+        self.constraints, self.length, self.alphabet = tuple(constraints), length, alphabet
+        allowed = torch.ones(length, len(alphabet), dtype=torch.bool)
+        for constraint in self.constraints:
+            constraint.validate(length, alphabet)
+            if (own := constraint.allowed(length, alphabet)) is not None:
+                allowed &= own
+        self.register_buffer("allowed", allowed, persistent=False)
+
+    def one_hot(self, tokens: Tensor) -> Tensor:
+        """float32 (..., length, letters) of indices (..., length)."""
+        return torch.nn.functional.one_hot(tokens, len(self.alphabet)).to(torch.float32)
+
+    def penalty(self, probabilities: Tensor) -> Tensor:
+        """Sum of the penalties (...) of letter probabilities (..., length, letters)."""
+        total = torch.zeros(probabilities.shape[:-2], device=probabilities.device)
+        for constraint in self.constraints:
+            total = total + constraint.penalty(probabilities, self.alphabet)
+        return total
+
+    def satisfied(self, tokens: Tensor) -> Tensor:
+        """Which sequences (..., length) keep all rules, bool (...)."""
+        result = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
+        for constraint in self.constraints:
+            result &= constraint.satisfied(tokens, self.alphabet)
+        return result
+
+
+def require_constraints(constraints: Sequence[Constraint]) -> None:
+    """Raises TypeError if something else than constraints is given, such as the name of one."""
+    for constraint in [constraints] if isinstance(constraints, str) else constraints:
+        if not isinstance(constraint, Constraint):
+            raise TypeError(
+                f"constraints are a list of Constraint objects such as GCContent(0.25, 0.65), got {constraint!r}. In a config "
+                "each is written {class_path: GCContent, init_args: {low: 0.25, high: 0.65}}"
+            )

@@ -1,0 +1,78 @@
+"""Motifs that must not occur: restriction sites, on both strands."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints.base import Constraint, Pattern
+
+
+@dataclass(frozen=True)
+class ForbiddenMotifs(Constraint):
+    """None of the motifs occurs. penalty = expected number of occurrences, sum over places of prod_i p(motif_i).
+
+    Args:
+        motifs: such as ["GAATTC", "GGTCTC"], IUPAC codes included for nucleotides ("GCNGC").
+        both_strands: also forbid their reverse complements; proteins and alphabets of one's own without complements have one
+            strand.
+
+    Raises:
+        ValueError: a motif is empty, or (in `validate`) holds letters that the alphabet does not have, or both strands of
+            nucleotides are asked for whose Alphabet has no complements.
+
+    Example:
+        >>> no_bsai = ForbiddenMotifs(["GGTCTC"])
+        >>> no_bsai.check("AAGGTCTCAA"), no_bsai.check("AAGAGACCAA"), no_bsai.check("AAGAGCCCAA")
+        (False, False, True)
+    """
+
+    motifs: tuple[str, ...]
+    both_strands: bool = True
+
+    def __init__(self, motifs: list[str] | tuple[str, ...], both_strands: bool = True) -> None:
+        if isinstance(motifs, str) or not motifs or not all(motifs):
+            raise ValueError(f"ForbiddenMotifs needs a list of motifs of one letter or more, got {motifs!r}")
+        object.__setattr__(self, "motifs", tuple(motifs))
+        object.__setattr__(self, "both_strands", both_strands)
+
+    def validate(self, length: int, alphabet: Alphabet) -> None:
+        if self.both_strands and alphabet.nucleotides and not alphabet.complements:
+            raise ValueError(
+                f"ForbiddenMotifs: both strands were asked for, and the nucleotides {alphabet.letters!r} have no complements: "
+                "give the Alphabet complements, or set both_strands to False"
+            )
+        list(self.patterns(alphabet))
+
+    def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
+        found: dict[Pattern, None] = {}
+        for motif in self.motifs:
+            pattern = tuple("".join(sorted(alphabet.choices(letter))) for letter in motif)
+            found[pattern] = None
+            if self.both_strands and alphabet.complements:
+                paired = dict(zip(alphabet.letters, alphabet.complements, strict=True))
+                found[tuple("".join(sorted(paired[x] for x in letters)) for letters in reversed(pattern))] = None
+        yield from found
+
+    def _fits(self, length: int, alphabet: Alphabet) -> Tensor:
+        """Whether a letter fits each place of the patterns, bool (letters, places of all patterns one after another)."""
+        places = [letters for pattern in self.patterns(alphabet) for letters in pattern]
+        return torch.tensor([[letter in letters for letters in places] for letter in alphabet.letters])
+
+    def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
+        length = probabilities.shape[-2]
+        fits = probabilities @ self.table(self._fits, 0, alphabet, probabilities.device).to(probabilities.dtype)
+        fit = fits.unbind(-1)  # the gradient of a slice is as large as what it is cut from
+        total = probabilities.sum((-2, -1)) * 0
+        first = 0
+        for pattern in self.patterns(alphabet):
+            places = length - len(pattern) + 1
+            if places > 0:
+                chance = fit[first][..., :places]
+                for i in range(1, len(pattern)):
+                    chance = chance * fit[first + i][..., i : i + places]
+                total = total + chance.sum(-1)
+            first += len(pattern)
+        return total

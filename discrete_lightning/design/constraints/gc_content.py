@@ -1,0 +1,71 @@
+"""The share of G and C, of a whole sequence or of every window: what synthesis companies ask for."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints.base import Constraint
+
+
+@dataclass(frozen=True)
+class GCContent(Constraint):
+    """Between `low` and `high` of the letters are G or C. penalty = summed excess of the expected share over the windows.
+
+    Args:
+        low, high: shares in [0, 1].
+        window: length of the windows that must all keep it; None: the whole sequence.
+
+    Raises:
+        ValueError: if not 0 <= low <= high <= 1, or (in `validate`) the window does not fit or the alphabet has no G and C.
+
+    Example:
+        >>> GCContent(0.25, 0.65).check("ACGT"), GCContent(0.25, 0.65, window=2).check("ACGT")
+        (True, False)
+    """
+
+    low: float
+    high: float
+    window: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise ValueError(f"GCContent needs 0 <= low <= high <= 1, got low={self.low}, high={self.high}")
+
+    def validate(self, length: int, alphabet: Alphabet) -> None:
+        if not {"G", "C"} <= set(alphabet.letters):
+            raise ValueError(f"GCContent: the alphabet {alphabet.letters!r} has no G and C")
+        if self.window is not None and not 1 <= self.window <= length:
+            raise ValueError(f"GCContent: window={self.window} does not fit sequences of length {length}")
+
+    def gc_bounds(self, length: int) -> tuple[int, int, int]:
+        width = length if self.window is None else self.window
+        return width, math.ceil(self.low * width - 1e-9), math.floor(self.high * width + 1e-9)
+
+    def allowed(self, length: int, alphabet: Alphabet) -> Tensor | None:
+        width, fewest, most = self.gc_bounds(length)
+        is_gc = self._is_gc(length, alphabet)
+        if fewest == width:
+            return is_gc.expand(length, -1)
+        return (~is_gc).expand(length, -1) if most == 0 else None
+
+    def _is_gc(self, length: int, alphabet: Alphabet) -> Tensor:
+        return torch.tensor([letter in "GC" for letter in alphabet.letters])
+
+    def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
+        is_gc = self.table(self._is_gc, 0, alphabet, probabilities.device)
+        share = (probabilities * is_gc).sum(-1)
+        width, fewest, most = self.gc_bounds(share.shape[-1])
+        running = torch.nn.functional.pad(share.double().cumsum(-1), (1, 0))
+        counts = (running[..., width:] - running[..., :-width]).to(share.dtype)
+        excess = (counts - most).clamp_min(0) + (fewest - counts).clamp_min(0)
+        return (excess / width).sum(-1)
+
+    def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
+        is_gc = self.table(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
+        width, fewest, most = self.gc_bounds(tokens.shape[-1])
+        running = torch.nn.functional.pad(is_gc.cumsum(-1), (1, 0))
+        counts = running[..., width:] - running[..., :-width]
+        return ((counts >= fewest) & (counts <= most)).all(-1)

@@ -1,0 +1,52 @@
+"""Limits on words that occur twice: what synthesis and assembly cannot stand."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constraints.base import Constraint
+from discrete_lightning.design.constraints.repeats import expected_repeats, word_hashes
+
+
+@dataclass(frozen=True)
+class MaxRepeat(Constraint):
+    """No word longer than `longest` occurs at two places. penalty = expected number of pairs of places with the same word.
+
+    With m(i, j) = sum_k p(i, k) p(j, k), the chance that two letters agree, the penalty is the sum over pairs of places i < j
+    of prod_t m(i + t, j + t), t = 0 ... longest. Memory is linear in the length. So is time, but for sorting, at one-hot
+    letters, as hard estimators draw; at relaxed ones it grows with the length squared.
+
+    Places may overlap (AAAA holds AAA twice). Words are compared on the strand as given: a word and its reverse complement, as
+    in a hairpin, are no repeat.
+
+    Args:
+        longest: allowed length of a repeated word, at least 1.
+
+    Raises:
+        ValueError: if it is less than 1.
+
+    Example:
+        >>> MaxRepeat(3).check("ACGTTACGA"), MaxRepeat(2).check("ACGTTACGA")
+        (True, False)
+    """
+
+    longest: int
+
+    def __post_init__(self) -> None:
+        if self.longest < 1:
+            raise ValueError(f"MaxRepeat: longest must be at least 1, got {self.longest}")
+
+    def longest_repeat(self) -> int:
+        return self.longest
+
+    def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
+        return expected_repeats(probabilities, self.longest + 1)
+
+    def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
+        width = self.longest + 1
+        if tokens.shape[-1] <= width:
+            return torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
+        hashed = word_hashes(tokens, width, len(alphabet)).sort(-1).values
+        return (hashed[..., 1:] != hashed[..., :-1]).all(-1)

@@ -1,0 +1,27 @@
+"""What a designed sequence is scored by: modules that take one-hot or relaxed sequences (batch, letters, length)."""
+
+from discrete_lightning.design.oracles.black_box import BlackBox
+from discrete_lightning.design.oracles.composite import Composite
+from discrete_lightning.design.oracles.ehrlich import Ehrlich
+from discrete_lightning.design.oracles.ensemble import Ensemble
+from discrete_lightning.design.oracles.gb1 import GB1, GB1Surrogate
+from discrete_lightning.design.oracles.motif_scan import MotifScan, read_jaspar
+from discrete_lightning.design.oracles.one_output import OneOutput
+from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN
+from discrete_lightning.design.oracles.tfbind8 import TFBind8
+from discrete_lightning.design.oracles.weighted_sum import WeightedSum
+
+__all__ = [
+    "GB1",
+    "BlackBox",
+    "Composite",
+    "Ehrlich",
+    "Ensemble",
+    "GB1Surrogate",
+    "MotifScan",
+    "OneOutput",
+    "SequenceCNN",
+    "TFBind8",
+    "WeightedSum",
+    "read_jaspar",
+]

@@ -1,0 +1,48 @@
+"""Functions of text as oracles: anything that scores sequences and has no gradient."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
+
+
+class BlackBox(nn.Module):
+    """Scores sequences with a Python function of strings. It has no gradient.
+
+    Search it with SurrogateSearch, or with GradientSearch and the estimator LeaveOneOut.
+
+    Args:
+        function: a list of sequences to as many numbers.
+        letters: "DNA", "RNA", "protein", an Alphabet, or its letters.
+
+    Example:
+        >>> oracle = BlackBox(lambda sequences: [sequence.count("G") for sequence in sequences])
+        >>> oracle(torch.nn.functional.one_hot(DNA.encode("GAGA"), 4).T[None].float())
+        tensor([2.])
+    """
+
+    def __init__(self, function: Callable[[list[str]], Sequence[float]], letters: str | Alphabet = DNA) -> None:
+        super().__init__()
+        self.function, self.alphabet = function, alphabet(letters)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (batch,) of one-hot sequences (batch, letters, length).
+
+        Raises:
+            ValueError: x is not one-hot, or the function returns another number of scores.
+        """
+        if not bool(((x == 0) | (x == 1)).all()):
+            raise ValueError(
+                "BlackBox scores sequences, and these are relaxed (not one-hot): take an estimator whose samples are hard, "
+                "such as LeaveOneOut, or SurrogateSearch"
+            )
+        sequences = [self.alphabet.decode(row) for row in x.argmax(1)]
+        scores = torch.as_tensor(self.function(sequences), dtype=torch.float32)
+        if scores.shape != (len(sequences),):
+            raise ValueError(
+                f"the function of BlackBox must return one number a sequence: {len(sequences)} sequences, "
+                f"shape {tuple(scores.shape)}"
+            )
+        return scores.to(x.device)

@@ -1,0 +1,53 @@
+"""Logits of many sequences at once: the parameters that a design search moves."""
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.layers.float32 import Float32State
+
+
+class SequenceLogits(Float32State):
+    """One parameter (chains, length, letters), float32 under every precision; letters that are not allowed are -inf.
+
+    Args:
+        chains: number of independent sequences.
+        length: of each.
+        letters: of the alphabet, at least 2.
+        allowed: bool (length, letters); all if None.
+
+    Raises:
+        ValueError: a size is too small, or a position allows no letter.
+
+    Example:
+        >>> SequenceLogits(2, 3, 4, allowed=torch.tensor([[True, False, True, True]]).expand(3, 4))()[0, 0]
+        tensor([0., -inf, 0., 0.], grad_fn=<SelectBackward0>)
+    """
+
+    allowed: Tensor
+
+    def __init__(self, chains: int, length: int, letters: int, allowed: Tensor | None = None) -> None:
+        super().__init__()
+        if chains < 1 or length < 1 or letters < 2:
+            raise ValueError(
+                f"SequenceLogits needs chains, length >= 1 and letters >= 2, got {chains}, {length}, {letters}"
+            )
+        mask = torch.ones(length, letters, dtype=torch.bool) if allowed is None else allowed.clone()
+        if not mask.any(-1).all():
+            raise ValueError(f"no letter is allowed at positions {(~mask.any(-1)).nonzero().flatten().tolist()}")
+        self.logits = nn.Parameter(torch.zeros(chains, length, letters))
+        self.register_buffer("allowed", mask, persistent=False)
+
+    def forward(self) -> Tensor:
+        """Logits (chains, length, letters)."""
+        return self.logits.masked_fill(~self.allowed, -torch.inf)
+
+    @torch.no_grad()
+    def favour_(self, tokens: Tensor, strength: float) -> None:
+        """Sets logits to `strength` at the letters `tokens` (length,) or (chains, length), and to 0 at the others."""
+        self.logits.zero_().scatter_(-1, tokens.expand(self.logits.shape[:2]).unsqueeze(-1), strength)
+
+    @torch.no_grad()
+    def randomize_(self, scale: float, generator: torch.Generator | None = None) -> None:
+        """Sets logits to independent normal numbers of this standard deviation."""
+        noise = torch.randn(self.logits.shape, generator=generator, device=self.logits.device)
+        self.logits.copy_(scale * noise)

@@ -1,0 +1,118 @@
+"""A sequence logo of the designs (Schneider and Stephens 1990, https://doi.org/10.1093/nar/18.20.6097), drawn by logomaker."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch import LightningModule, Trainer
+
+from discrete_lightning.design import Design
+from discrete_lightning.design.alphabet import DNA, PROTEIN, RNA
+from discrete_lightning.design.training.design_writer import DesignCallback
+from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
+
+_MOST = 120  # positions that can be read in one picture
+
+
+class SequenceLogo(DesignCallback):
+    """Draws `logo.png`: the information of each position over the designs, in bits. Needs logomaker and matplotlib.
+
+    Of longer sequences the 120 positions from the first one on that was edited (or from the beginning) are shown.
+
+    Args:
+        filename: written to the run's folder, never over an existing file.
+    """
+
+    def __init__(self, filename: str = "logo.png") -> None:
+        self.filename = filename
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        try:
+            import logomaker  # noqa: F401
+        except ImportError:
+            raise ImportError(
+                "SequenceLogo draws with logomaker, which is not installed: pip install 'discrete_lightning[recipes]', "
+                "or leave the callback out"
+            ) from None
+
+    def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        found: list[Design] = pl_module.designs()  # type: ignore[operator]
+        if not found:
+            return
+        from PIL import Image
+
+        start = next((i for i, letters in enumerate(_columns(pl_module, found)) if len(set(letters)) > 1), 0)
+        path = fresh_path(output_folder(trainer), self.filename)
+        problem = getattr(pl_module, "problem", None)
+        letters = None if problem is None else problem.alphabet.letters
+        draw_logo([design.sequence for design in found], start, letters).savefig(path, dpi=120)
+        with Image.open(path) as image:
+            log_image(trainer, "designs/logo", image)
+
+
+def _columns(module: Any, found: list[Design]) -> list[tuple[str, ...]]:
+    """The letters at each position, the template's among them."""
+    problem = getattr(module, "problem", None)
+    template = problem.start.template(problem.alphabet) if problem is not None else None
+    sequences = [design.sequence for design in found] + ([template] if template else [])
+    return list(zip(*sequences, strict=True))
+
+
+def information(sequences: Sequence[str], letters: str) -> Any:
+    """The information of each letter at each position of sequences of equal length, in bits, as a pandas table.
+
+    R(i) = log2(K) - H(i) bits at position i, shared by its letters as often as they occur, with K letters in the alphabet,
+    whether they occur or not: a position where all sequences agree has log2(K) bits, 2 for DNA.
+
+    Args:
+        sequences: one or more.
+        letters: of the alphabet.
+
+    Example:
+        >>> information(["AAAA", "AAAC"], "ACGT").sum(axis=1).round(2).tolist()
+        [2.0, 2.0, 2.0, 1.0]
+    """
+    import pandas as pd  # type: ignore[import-untyped]
+
+    shares = np.array([[column.count(letter) for letter in letters] for column in zip(*sequences, strict=True)], float)
+    shares /= len(sequences)
+    entropy = -(shares * np.log2(np.where(shares > 0, shares, 1))).sum(1, keepdims=True)
+    return pd.DataFrame(shares * (np.log2(len(letters)) - entropy), columns=list(letters))
+
+
+def _smallest_alphabet(occurring: set[str]) -> str:
+    known = (each.letters for each in (DNA, RNA, PROTEIN))
+    return next((letters for letters in known if occurring <= set(letters)), "".join(sorted(occurring)))
+
+
+def draw_logo(sequences: list[str], start: int = 0, letters: str | None = None) -> Any:
+    """A matplotlib figure of the logo of sequences of equal length.
+
+    Args:
+        sequences: one or more.
+        start: first position shown; at most 120 are.
+        letters: of the alphabet; if None DNA, RNA or protein, whichever has the letters that occur, else these alone.
+    """
+    import logomaker
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    start = max(0, min(start, len(sequences[0]) - _MOST))
+    shown = [sequence[start : start + _MOST] for sequence in sequences]
+    figure = Figure(figsize=(max(4.0, 0.22 * len(shown[0]) + 1), 2.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of logomaker's dependencies
+        matrix = information(shown, letters or _smallest_alphabet(set("".join(sequences))))
+        colors = "classic" if set(matrix.columns) <= set("ACGTU") else "chemistry"
+        known = set(matrix.columns) <= set("ACDEFGHIKLMNPQRSTVWY") | {"U"}
+        logomaker.Logo(matrix, ax=axes, color_scheme=colors if known else "dodgerblue")
+    axes.set_ylabel("bits")
+    axes.set_xlabel(f"position (from {start})" if start else "position")
+    ticks = np.arange(0, len(shown[0]), 1 if len(shown[0]) <= 20 else 10)
+    axes.set_xticks(ticks, [str(start + tick) for tick in ticks])
+    axes.set_title(f"{len(sequences)} designs")
+    return figure

@@ -1,0 +1,5 @@
+"""LightningModules, ready to run from a config and to subclass."""
+
+from discrete_lightning._lazy import lazy_face
+
+__getattr__, __dir__, __all__ = lazy_face(__name__, __file__)

@@ -1,0 +1,16 @@
+from discrete_lightning.design.training.designer import SequenceDesigner as SequenceDesigner
+from discrete_lightning.nas.training.method import DARTS as DARTS
+from discrete_lightning.nas.training.method import GDAS as GDAS
+from discrete_lightning.nas.training.method import SNAS as SNAS
+from discrete_lightning.nas.training.method import Sampled as Sampled
+from discrete_lightning.nas.training.method import SearchMethod as SearchMethod
+from discrete_lightning.nas.training.method import SecondOrderDARTS as SecondOrderDARTS
+from discrete_lightning.nas.training.retrain import ArchitectureTraining as ArchitectureTraining
+from discrete_lightning.nas.training.search import ArchitectureSearch as ArchitectureSearch
+from discrete_lightning.nas.training.settings import CostTarget as CostTarget
+from discrete_lightning.nas.training.settings import SearchOptimizers as SearchOptimizers
+from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
+from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE
+from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as DiscreteVAE
+from discrete_lightning.vq.training.autoencoder import Reconstruction as Reconstruction
+from discrete_lightning.vq.training.autoencoder import VQAutoencoder as VQAutoencoder

@@ -1,0 +1,45 @@
+"""Architecture search in plain PyTorch: choices among operations, and spaces of networks.
+
+Its Lightning part is `discrete_lightning.nas.training`.
+"""
+
+from discrete_lightning.nas.choice import Choice, Draw
+from discrete_lightning.nas.cost_table import check_options, operation_costs
+from discrete_lightning.nas.one_of import OneOf, derive, disconnected, skip_share
+from discrete_lightning.nas.shared_draw import (
+    architecture_parameters,
+    choices,
+    expected_loss,
+    held,
+    one_draw,
+    weight_parameters,
+)
+from discrete_lightning.nas.spaces.darts import DARTSSpace
+from discrete_lightning.nas.spaces.inverted_residuals import LayerChain
+from discrete_lightning.nas.spaces.nasbench201 import NASBench201
+from discrete_lightning.nas.spaces.space import Edge, SearchNetwork, SearchSpace
+from discrete_lightning.nas.unrolled_gradient import unrolled_gradient
+
+__all__ = [
+    "Choice",
+    "DARTSSpace",
+    "Draw",
+    "Edge",
+    "LayerChain",
+    "NASBench201",
+    "OneOf",
+    "SearchNetwork",
+    "SearchSpace",
+    "architecture_parameters",
+    "check_options",
+    "choices",
+    "derive",
+    "disconnected",
+    "expected_loss",
+    "held",
+    "one_draw",
+    "operation_costs",
+    "skip_share",
+    "unrolled_gradient",
+    "weight_parameters",
+]

@@ -1,0 +1,242 @@
+"""Choices that a network makes about itself: logits, one draw for all who use them, equal on all ranks.
+
+    logits (count, K) -> estimator -> sample (count, K) -> OneOf: which module runs, or how much of each
+
+The noise of a draw is a pure function of a seed and of the number of the draw, both kept in checkpoints: a resumed run
+draws what it would have drawn, and all ranks draw the same.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.distributed import broadcast_, world_size
+from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
+from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.functional._random import numbered_seed
+from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.relaxed import RelaxedCategorical
+from discrete_lightning.layers.temperature import Temperature
+
+_SEEDS = 2**62
+_REMEMBERED = 256
+
+
+class Draw(NamedTuple):
+    """A sample (count, K), and the index of the largest entry of each row, where Python can read it.
+
+    A decision is no sample: whoever uses it runs the decided option alone, also where samples are mixtures.
+    """
+
+    sample: Tensor
+    indices: list[int]
+    decision: bool = False
+
+
+class Choice(Float32State):
+    """`count` categorical choices among the same `options`, shared by every OneOf that is given a row of it.
+
+    In training a draw of the estimator; in eval() `decide()`: the most likely options within the cost limit, if there is one.
+    Logits start at zero: all options are equally likely.
+
+    Args:
+        options: names of the K >= 1 options, all different.
+        count: number of choices >= 1.
+        estimator: how the gradient passes the choice; StraightThroughGumbel by default.
+        temperature: a Temperature, or a number for a new one.
+
+    Raises:
+        ValueError: if there is nothing to choose from, or two options have one name.
+
+    Example:
+        >>> choice = Choice(["skip", "conv"], count=3).eval()
+        >>> with torch.no_grad():
+        ...     choice.logits[0, 1] = 2.0
+        >>> choice.decided()
+        ['conv', 'skip', 'skip']
+    """
+
+    seed: Tensor
+    draws: Tensor
+    costs: Tensor
+    fixed_cost: Tensor
+    limit: Tensor
+
+    def __init__(
+        self,
+        options: Sequence[str],
+        count: int = 1,
+        estimator: Estimator | None = None,
+        temperature: Temperature | float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not options or count < 1:
+            raise ValueError(f"a choice needs one option or more and count >= 1, got {len(options)} options, {count}")
+        if len(set(options)) < len(options):
+            raise ValueError(f"a choice needs options of different names, got {', '.join(options)}")
+        self.options, self.count = tuple(options), count
+        self.logits = nn.Parameter(torch.zeros(count, len(options)))
+        self.sampler = RelaxedCategorical(estimator, temperature)
+        self.register_buffer("seed", torch.randint(_SEEDS, ()))
+        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("costs", torch.zeros(count, len(options)))
+        self.register_buffer("fixed_cost", torch.zeros(()))
+        self.register_buffer("limit", torch.tensor(math.inf))
+        self._held: Draw | None = None
+        self._used: dict[int, tuple[Draw | None, int]] = {}
+        self._agreed = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy holds what is held, without the graph that it is part of, which could not be copied."""
+        held = self._held and self._held._replace(sample=self._held.sample.detach())
+        return {**self.__dict__, "_held": held, "_used": {}}
+
+    def extra_repr(self) -> str:
+        return f"options={self.options}, count={self.count}"
+
+    @property
+    def mixes(self) -> bool:
+        """Whether samples are mixtures rather than one-hot."""
+        return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
+
+    def current(self) -> Draw:
+        """The draw that is held by `one_draw`, `held` or `expected_loss`; a new one in training, the decision in eval().
+
+        Activation checkpointing runs a forward pass again while gradients are computed, when nothing is held any more: it
+        gets the draw that it had, known by a key from the default generator, which checkpointing sets back.
+        """
+        if not self.sampler.training:
+            return self._held if self._held is not None else self._as_draw(self.decide())
+        key = int(torch.randint(_SEEDS, (), device="cpu"))
+        if torch._C._current_graph_task_id() != -1 and key in self._used:
+            held, number = self._used[key]
+            return held if held is not None else self._sampled(self._generator(number), gradient=True)
+        self._used[key] = self._held, int(self.draws)
+        if len(self._used) > _REMEMBERED:
+            del self._used[next(iter(self._used))]
+        return self._held if self._held is not None else self.draw()
+
+    def forward(self) -> Tensor:
+        """The current sample, (count, K), float32."""
+        return self.current().sample
+
+    def draw(self, gradient: bool = True) -> Draw:
+        """A new draw.
+
+        Args:
+            gradient: whether it carries one to the logits. Without, estimators that need the loss's value serve, too.
+        """
+        return self._sampled(self.next_generator(), gradient)
+
+    def _sampled(self, generator: torch.Generator, gradient: bool) -> Draw:
+        estimator = self.sampler.estimator
+        if gradient:
+            sample = estimator(self.logits, self.sampler.temperature(), generator)
+        elif estimator.pathwise:
+            with torch.no_grad():
+                sample = estimator(self.logits, self.sampler.temperature(), generator)
+        else:
+            sample = categorical_one_hot(self.logits, generator=generator)
+        return Draw(sample, sample.detach().argmax(-1).tolist())
+
+    def next_generator(self) -> torch.Generator:
+        """The source of the next draw's noise; the same on all ranks."""
+        if world_size() > 1 and not self._agreed:  # asked at the first draw: modules are built before the group
+            broadcast_(self.seed)
+            broadcast_(self.draws)
+            self._agreed = True
+        number = int(self.draws)
+        self.draws += 1
+        return self._generator(number)
+
+    def _generator(self, number: int) -> torch.Generator:
+        return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
+
+    def scores(self) -> Tensor:
+        """Log-probabilities (count, K), float32, of which `decide` takes the best; -inf where an option may not be taken."""
+        return torch.log_softmax(self.logits.detach().float(), -1)
+
+    def fallback_scores(self) -> Tensor:
+        """Scores of which `decide` takes the best if the cost limit leaves nothing of `scores`."""
+        return self.scores()
+
+    @torch.no_grad()
+    def decide(self) -> list[int]:
+        """The most likely option of each choice; with a cost limit, the likeliest found within it.
+
+        Over the limit, the option that costs least log-probability for each unit saved is exchanged until the limit holds;
+        then whatever fits again is taken back.
+
+        Raises:
+            ValueError: if nothing is within the limit.
+        """
+        scores, costs = self.scores().double().cpu(), self.costs.double().cpu()
+        best = scores.argmax(-1)
+        room = float(self.limit) - float(self.fixed_cost)
+        rows = torch.arange(self.count)
+        if float(costs[rows, best].sum()) <= room:
+            return best.tolist()
+        if self._least(scores) > float(self.limit):
+            self.check_limit()
+            scores = self.fallback_scores().double().cpu()
+            best = scores.argmax(-1)
+        chosen = best.clone()
+        while float(costs[rows, chosen].sum()) > room:
+            lost = scores[rows, chosen].unsqueeze(1) - scores
+            saved = costs[rows, chosen].unsqueeze(1) - costs
+            price = torch.where(saved > 0, lost.clamp_min(0) / saved, math.inf)
+            row, option = divmod(int(price.argmin()), len(self.options))
+            chosen[row] = option
+        for row in (scores[rows, best] - scores[rows, chosen]).argsort(descending=True).tolist():
+            others = float(costs[rows, chosen].sum() - costs[row, chosen[row]])
+            fits = torch.where(others + costs[row] <= room, scores[row], -math.inf)
+            chosen[row] = fits.argmax()
+        return chosen.tolist()
+
+    def check_limit(self) -> None:
+        """Raises ValueError if no decision is within the cost limit."""
+        least = min(self._least(self.scores()), self._least(self.fallback_scores()))
+        if least > float(self.limit):
+            raise ValueError(
+                f"a cost of {float(self.limit):,.6g} was asked for, and the cheapest of all choices costs {least:,.6g}: "
+                "raise the target, make the network narrower, or offer cheaper options"
+            )
+
+    def _least(self, scores: Tensor) -> float:
+        """The cost of the cheapest decision among those of finite score."""
+        possible = torch.where(scores.cpu() > -math.inf, self.costs.double().cpu(), math.inf)
+        return float(possible.amin(-1).sum()) + float(self.fixed_cost)
+
+    def decided(self) -> list[str]:
+        """Names of the decided options."""
+        return [self.options[index] for index in self.decide()]
+
+    def indices(self, names: Sequence[str]) -> list[int]:
+        """Indices of these options, one for each choice.
+
+        Raises:
+            ValueError: if their number is another one, or a name is unknown.
+        """
+        unknown = [name for name in names if name not in self.options]
+        if len(names) != self.count or unknown:
+            raise ValueError(
+                f"an architecture of this space is {self.count} of {', '.join(self.options)}; got {len(names)}: "
+                f"{', '.join(map(str, names))}" + (f" ({', '.join(map(str, unknown))} unknown)" if unknown else "")
+            )
+        return [self.options.index(name) for name in names]
+
+    def cost(self, indices: Sequence[int]) -> float:
+        """The cost of a decision: `fixed_cost` and that of each option, in the units of `costs`."""
+        return float(self.fixed_cost) + float(self.costs[range(self.count), list(indices)].double().sum())
+
+    def expected_cost(self) -> Tensor:
+        """The mean cost over softmax(logits), exact since the cost is linear in the sample; with gradient."""
+        return self.fixed_cost + (torch.softmax(self.logits.float(), -1) * self.costs).sum()
+
+    def _as_draw(self, indices: Sequence[int]) -> Draw:
+        chosen = torch.tensor(list(indices), device=self.logits.device)
+        sample = nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype)
+        return Draw(sample, list(indices), decision=True)

@@ -1,0 +1,134 @@
+"""One draw for all who use it: blocks that hold the draws of every choice in a module, and the expected loss over them."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.nas.choice import Choice, Draw
+
+
+def choices(module: nn.Module) -> list[Choice]:
+    """The choices in a module, a shared one once.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    found = [each for each in module.modules() if isinstance(each, Choice)]
+    if not found:
+        raise ValueError(f"{type(module).__name__} holds no choice: put a OneOf([...]) where it shall choose")
+    return found
+
+
+@contextmanager
+def _hold(draws: dict[Choice, Draw]) -> Iterator[None]:
+    before = {choice: choice._held for choice in draws}
+    try:
+        for choice, draw in draws.items():
+            choice._held = draw
+        yield
+    finally:
+        for choice, draw_before in before.items():
+            choice._held = draw_before
+
+
+@contextmanager
+def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
+    """Inside, every choice in `module` has one draw that all its users share (GDAS: one for all cells).
+
+    Args:
+        module: holds choices.
+        gradient: whether the draws carry a gradient to the logits. Without, only weights learn.
+
+    Example:
+        >>> choice = Choice(["a", "b"])
+        >>> with one_draw(choice):
+        ...     bool((choice() == choice()).all())
+        True
+    """
+    with _hold({choice: choice.draw(gradient) for choice in choices(module)}):
+        yield
+
+
+@contextmanager
+def held(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
+    """Inside, the choices in `module` are these: for each Choice the index of each row's option."""
+    with _hold({each: each._as_draw(chosen) for each, chosen in zip(choices(module), indices, strict=True)}):
+        yield
+
+
+def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
+    """E[loss()] over the choices in `module`, such that its backward pass is their estimator's gradient.
+
+    Works with every estimator: those that need the loss's value call `loss` once for each sample they draw. In eval() it is
+    the loss of the decision, and nothing is drawn.
+
+    Args:
+        module: holds choices, all of one estimator and temperature.
+        loss: a scalar of whatever the network does with its choices.
+
+    Returns:
+        A scalar; its gradient reaches the weights, too.
+
+    Raises:
+        ValueError: if there is no choice in `module`, or two have different estimators or temperatures.
+
+    Example:
+        >>> from discrete_lightning.estimators import LeaveOneOut
+        >>> choice = Choice(["a", "b"], estimator=LeaveOneOut(samples=500))
+        >>> expected_loss(choice, lambda: choice()[0, 1] ** 2).backward()
+        >>> bool((choice.logits.grad - torch.tensor([[-0.25, 0.25]])).abs().max() < 0.03)
+        True
+    """
+    found = choices(module)
+    estimators = {choice.sampler.estimator for choice in found}
+    if len(estimators) > 1:
+        raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: use_estimator")
+    if not any(choice.sampler.training for choice in found):
+        return loss()
+    temperatures = {choice.sampler.temperature for choice in found}
+    values = sorted({float(each()) for each in temperatures})
+    if len(values) > 1 or (
+        len(temperatures) > 1 and any(p.requires_grad for t in temperatures for p in t.parameters())
+    ):
+        raise ValueError(
+            f"expected_loss needs one temperature in all choices, there are {len(temperatures)} (of "
+            f"{', '.join(f'{value:g}' for value in values)}): give every Choice or OneOf the same Temperature module"
+        )
+    widest = max(len(choice.options) for choice in found)
+    pad = [widest - len(choice.options) for choice in found]
+    logits = torch.cat(
+        [nn.functional.pad(each.logits, (0, more), value=-math.inf) for each, more in zip(found, pad, strict=True)]
+    )
+
+    def of_samples(samples: Tensor) -> Tensor:
+        flat = samples.flatten(0, -3)
+        return torch.stack([of_sample(sample) for sample in flat]).view(samples.shape[:-2])
+
+    def of_sample(sample: Tensor) -> Tensor:
+        rows = sample.split([choice.count for choice in found])
+        draws = {}
+        for choice, part in zip(found, rows, strict=True):
+            own = part[:, : len(choice.options)]
+            draws[choice] = Draw(own, own.detach().argmax(-1).tolist())
+        with _hold(draws):
+            return loss()
+
+    first = found[0]
+    value = first.sampler.estimator.expectation(
+        of_samples, logits.unsqueeze(0), first.sampler.temperature(), first.next_generator()
+    )
+    return value.squeeze(0)
+
+
+def architecture_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """The logits of all choices in a module (and learnable temperatures)."""
+    return list(dict.fromkeys(parameter for each in choices(module) for parameter in each.parameters()))
+
+
+def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
+    """All other parameters."""
+    chosen = {id(parameter) for parameter in architecture_parameters(module)}
+    return [parameter for parameter in module.parameters() if id(parameter) not in chosen]

@@ -1,0 +1,159 @@
+"""Writes what an architecture search found, how it came to it, and the config that trains it."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.training.cell_picture import draw, graphviz
+from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
+
+
+class ArchitectureWriter(Callback):
+    """Files of every run that chooses, in its folder; works on any LightningModule that holds a OneOf.
+
+        architecture.json           the decided options; for ArchitectureSearch with the space they are of
+        choice_probabilities.csv    softmax(logits) of every choice after each epoch, and as a picture (.png)
+        architecture.dot, .png      the cell, where the module says what it looks like (`architecture_edges`)
+        retrain.yaml                the config of the next step, where the module has one (`next_config`), with the data of
+                                    this run's config.yaml
+
+    Rank 0 writes; nothing is overwritten. After Ctrl-C or an error the first two are of the search so far. The history is kept
+    in checkpoints.
+
+    Raises:
+        ValueError: in setup, if the module holds no choice.
+    """
+
+    def __init__(self) -> None:
+        self._history: list[dict[str, Any]] = []
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage == "fit" and not _choices(pl_module):
+            raise ValueError(
+                f"ArchitectureWriter finds no choice in {type(pl_module).__name__}: put a OneOf([...]) where it shall "
+                "choose, or leave the callback out"
+            )
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        probabilities = {
+            name: torch.softmax(choice.logits.detach().float(), -1).cpu()
+            for name, choice in _choices(pl_module).items()
+        }
+        # a resumed run repeats no epoch
+        self._history = [each for each in self._history if each["epoch"] < trainer.current_epoch]
+        self._history.append({"epoch": trainer.current_epoch, "probabilities": probabilities})
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"history": self._history}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._history = list(state_dict["history"])
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
+            return
+        folder = output_folder(trainer)
+        self._write_found(folder, pl_module)
+        if hasattr(pl_module, "architecture_edges"):
+            edges: Any = pl_module.architecture_edges
+            fresh_path(folder, "architecture.dot").write_text(graphviz(edges()), encoding="utf-8")
+            picture = fresh_path(folder, "architecture.png")
+            draw(edges(), picture)
+            _show(trainer, "architecture", picture)
+        if hasattr(pl_module, "next_config"):
+            config: Any = pl_module.next_config
+            self._write_config(trainer, folder, config())
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        # what was found so far; without an epoch nothing was
+        if self._history and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            self._write_found(output_folder(trainer), pl_module)
+
+    def _write_found(self, folder: Path, pl_module: LightningModule) -> None:
+        record = getattr(pl_module, "architecture_record", lambda: _decisions(pl_module))()
+        path = fresh_path(folder, "architecture.json")
+        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        if self._history:
+            self._write_history(folder, _choices(pl_module))
+
+    def _write_history(self, folder: Path, choices: dict[str, Choice]) -> None:
+        with fresh_path(folder, "choice_probabilities.csv").open("x", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["epoch", "choice", "row", "option", "probability"])
+            for each in self._history:
+                for name, rows in each["probabilities"].items():
+                    for row, values in enumerate(rows.tolist()):
+                        for option, value in zip(choices[name].options, values, strict=True):
+                            writer.writerow([each["epoch"], name, row, option, f"{value:.6g}"])
+        _draw_history(self._history, choices, fresh_path(folder, "choice_probabilities.png"))
+
+    def _write_config(self, trainer: Trainer, folder: Path, config: dict[str, Any]) -> None:
+        import yaml  # type: ignore[import-untyped]
+
+        own = folder / "config.yaml"
+        searched = yaml.safe_load(own.read_text(encoding="utf-8")) if own.is_file() else {}
+        data = searched.get("data")
+        if isinstance(data, dict) and str(data.get("class_path", "")).rpartition(".")[2] == "SearchSplit":
+            arguments = data.get("init_args") or {}
+            data = dict(arguments["data"])
+            data["init_args"] = {**(data.get("init_args") or {}), "batch_size": arguments.get("batch_size", 64)}
+        config = {"seed_everything": searched.get("seed_everything", 1), **config}
+        where = {name: (searched.get("trainer") or {}).get(name) for name in ("accelerator", "devices", "precision")}
+        config["trainer"] = (config.get("trainer") or {}) | {name: it for name, it in where.items() if it is not None}
+        if data is not None:
+            config["data"] = data
+        path = fresh_path(folder, "retrain.yaml")
+        title = "# The found architecture trained from scratch, beside random search at the cost of the search\n"
+        path.write_text(title + yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False), encoding="utf-8")
+        if data is not None:
+            print(f"next step: discrete-lightning fit -c {path}")
+
+
+def _choices(module: LightningModule) -> dict[str, Choice]:
+    return {name: each for name, each in module.named_modules() if isinstance(each, Choice)}
+
+
+def _decisions(module: LightningModule) -> dict[str, Any]:
+    return {"choices": {name: choice.decided() for name, choice in _choices(module).items()}}
+
+
+def _show(trainer: Trainer, key: str, picture: Path) -> None:
+    from PIL import Image
+
+    with Image.open(picture) as image:
+        log_image(trainer, key, image.convert("RGB"))
+
+
+def _draw_history(history: list[dict[str, Any]], choices: dict[str, Choice], path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    panels = [(name, row) for name, choice in choices.items() for row in range(choice.count)]
+    columns = min(len(panels), 4)
+    lines = -(-len(panels) // columns)
+    figure = Figure(figsize=(3.2 * columns + 1.6, 2.2 * lines + 0.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.subplots(lines, columns, squeeze=False, sharex=True, sharey=True).flatten()
+    epochs = [each["epoch"] + 1 for each in history]
+    shared = len({choice.options for choice in choices.values()}) == 1  # one legend for all
+    for axes, (name, row) in zip(grid, panels, strict=False):
+        values: Tensor = torch.stack([each["probabilities"][name][row] for each in history])
+        for option, curve in zip(choices[name].options, values.T.tolist(), strict=True):
+            axes.plot(epochs, curve, marker="." if len(epochs) == 1 else None, label=option)
+        axes.set_title(f"choice {row}" if len(choices) == 1 else f"{name} {row}", fontsize=8, loc="left")
+        axes.set_ylim(0, 1)
+        if not shared:
+            axes.legend(fontsize=6)
+    for axes in grid[len(panels) :]:
+        axes.axis("off")
+    grid[0].set_ylabel("probability")
+    figure.supxlabel("epoch", fontsize=8)
+    if shared:
+        figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
+    figure.savefig(path, dpi=110)

@@ -1,0 +1,59 @@
+"""Settings of an architecture search: its optimisers, and what the found network may cost."""
+
+from dataclasses import dataclass
+
+from discrete_lightning.nas.cost_table import Measure
+
+
+@dataclass(frozen=True)
+class CostTarget:
+    """What the found network may cost.
+
+    loss = task loss + multiplier * (expected cost / target - 1), where the multiplier rises while the most likely architecture
+    costs more than the target and falls while it costs less. What is derived never costs more: see `Choice.decide`.
+
+    Args:
+        measure: "parameters", "flops" (of one image) or "latency" (milliseconds of a batch on the device of the search).
+        target: in that unit.
+        rate: of the multiplier, for each step.
+        batch_size: of the batch whose latency is measured.
+    """
+
+    measure: Measure
+    target: float
+    rate: float = 0.02
+    batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        if not (self.target > 0 and self.rate > 0 and self.batch_size >= 1):
+            raise ValueError(f"{self}: target and rate must be positive, batch_size at least 1")
+
+
+@dataclass(frozen=True)
+class SearchOptimizers:
+    """SGD with Nesterov momentum and a cosine for the weights, Adam(0.5, 0.999) for the choices: GDAS's.
+
+    Args:
+        learning_rate: of the weights at the start.
+        final_learning_rate: at the end.
+        weight_decay: of the weights.
+        clip: largest norm of the weights' gradient.
+        architecture_learning_rate: of the choices.
+        architecture_weight_decay: of the choices.
+        architecture_delay: share of the search, in [0, 1), in which the weights learn alone: options with weights are judged
+            once they have learned something.
+    """
+
+    learning_rate: float = 0.025
+    final_learning_rate: float = 0.001
+    weight_decay: float = 5e-4
+    clip: float = 5.0
+    architecture_learning_rate: float = 3e-4
+    architecture_weight_decay: float = 1e-3
+    architecture_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (self.learning_rate > 0 and self.architecture_learning_rate > 0 and self.clip > 0):
+            raise ValueError(f"{self}: learning rates and clip must be positive")
+        if not 0 <= self.architecture_delay < 1:
+            raise ValueError(f"{self}: architecture_delay is a share in [0, 1)")

@@ -1,0 +1,56 @@
+"""KL divergence of discrete latents to their prior (Jang et al. 2016; https://arxiv.org/abs/1611.01144), analytic."""
+
+from torch import Tensor, nn
+
+from discrete_lightning.functional import binary_kl_to_uniform, kl_divergence, kl_to_uniform
+from discrete_lightning.layers.temperature import Weight
+
+
+def kl_to_prior(logits: Tensor, prior_logits: Tensor | None = None, *, binary: bool = False) -> Tensor:
+    """KL(q || prior) summed over the latents of each example, in nats.
+
+    Args:
+        logits: categorical (B, ..., K), or log-odds (B, ...) if `binary`.
+        prior_logits: categorical prior, broadcast against `logits`; uniform if None.
+        binary: Bernoulli latents with a uniform prior.
+
+    Returns:
+        float32 of shape (B,), >= 0.
+
+    Raises:
+        ValueError: if both `binary` and `prior_logits` are given.
+
+    Example:
+        >>> kl_to_prior(torch.zeros(2, 20, 10)).round(decimals=4)
+        tensor([0., 0.])
+    """
+    if binary and prior_logits is not None:
+        raise ValueError("Bernoulli latents have a uniform prior here: leave prior_logits out")
+    if binary:
+        values = binary_kl_to_uniform(logits)
+    else:
+        values = kl_to_uniform(logits) if prior_logits is None else kl_divergence(logits, prior_logits)
+    return values.flatten(1).sum(1) if values.ndim > 1 else values
+
+
+class KLToPrior(nn.Module):
+    """weight * KL(q || prior), averaged over the batch; `WeightAnnealing` moves the weight (KL warm-up, beta-VAE).
+
+    Args:
+        weight: >= 0; 1 is the evidence lower bound.
+        prior_logits: categorical prior (K,) or (..., K); uniform if None.
+
+    Example:
+        >>> KLToPrior(0.5)(torch.zeros(2, 20, 10)).round(decimals=4)
+        tensor(0.)
+    """
+
+    prior_logits: Tensor | None
+
+    def __init__(self, weight: float = 1.0, prior_logits: Tensor | None = None) -> None:
+        super().__init__()
+        self.weight = Weight(weight)
+        self.register_buffer("prior_logits", prior_logits)
+
+    def forward(self, logits: Tensor) -> Tensor:
+        return self.weight() * kl_to_prior(logits, self.prior_logits).mean()

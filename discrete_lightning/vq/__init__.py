@@ -1,0 +1,29 @@
+"""Codebooks: quantisers of vectors, in plain PyTorch. Their Lightning part is `discrete_lightning.vq.training`."""
+
+from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
+from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
+from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
+from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
+from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer
+from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer
+from discrete_lightning.vq.quantizers.lookup_free import LookupFreeQuantizer
+from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer
+from discrete_lightning.vq.quantizers.product import ProductQuantizer
+from discrete_lightning.vq.quantizers.residual import ResidualQuantizer
+from discrete_lightning.vq.quantizers.vector import VectorQuantizer
+
+__all__ = [
+    "Codebook",
+    "CompositeQuantizer",
+    "FiniteScalarQuantizer",
+    "GumbelQuantizer",
+    "LargeGumbelQuantizer",
+    "LearnedVectorQuantizer",
+    "LookupFreeQuantizer",
+    "NearestCodeQuantizer",
+    "ProductQuantizer",
+    "Quantized",
+    "Quantizer",
+    "ResidualQuantizer",
+    "VectorQuantizer",
+]

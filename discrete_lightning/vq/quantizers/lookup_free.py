@@ -1,0 +1,85 @@
+"""Look-up-free quantisation as a layer (Yu et al. 2023, https://arxiv.org/abs/2310.05737): see functional/lookup_free."""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.distributed import mean_over_ranks
+from discrete_lightning.functional import binary_entropy, check_finite, float32
+from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.vq.functional.commitment import commitment_loss
+from discrete_lightning.vq.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals
+from discrete_lightning.vq.quantizer import Codebook, Quantized
+
+
+class LookupFreeQuantizer(Codebook):
+    """One bit a channel: 2^dim codes with no table, kept in use by an entropy loss over all tokens of all ranks.
+
+    loss = commitment * |z - sg[q]|^2 + entropy * (mean H(p(. | z)) - gamma * H(mean p(. | z)))
+
+    H of the mean is exact for up to 8 bits; with more it is the sum over groups of 8, an upper bound.
+
+    Args:
+        dim: number of bits, 1 to 62.
+        commitment: weight of the commitment loss, >= 0.
+        entropy: weight of the entropy loss; a `Weight` that WeightAnnealing can move.
+        gamma: how much using all codes counts against being decided, >= 0.
+        tau: temperature of the soft assignment in the entropy loss, > 0.
+
+    Raises:
+        ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.
+
+    Example:
+        >>> quantizer = LookupFreeQuantizer(dim=10)
+        >>> result = quantizer(torch.randn(2, 7, 7, 10))
+        >>> quantizer.num_codes, result.indices.shape
+        (1024, torch.Size([2, 7, 7]))
+    """
+
+    commits = True
+    remedy = "raise entropy or gamma"
+
+    def __init__(
+        self, dim: int, commitment: float = 0.25, entropy: float = 0.1, gamma: float = 1.0, tau: float = 0.01
+    ) -> None:
+        if not 1 <= dim <= 62:
+            raise ValueError(f"LookupFreeQuantizer: dim is a number of bits, 1 to 62, got {dim}")
+        super().__init__(2**dim, dim)
+        for name, value, allowed, rule in (
+            ("commitment", commitment, commitment >= 0, ">= 0"),
+            ("gamma", gamma, gamma >= 0, ">= 0"),
+            ("tau", tau, tau > 0, "> 0"),
+        ):
+            if not allowed:
+                raise ValueError(f"LookupFreeQuantizer: {name} must be {rule}, got {value}")
+        self.commitment, self.gamma, self.tau = commitment, gamma, tau
+        self.entropy = Weight(entropy)
+
+    def forward(self, vectors: Tensor) -> Quantized:
+        self._check_input(vectors)
+        check_finite(vectors, "LookupFreeQuantizer")
+        quantized, indices = lookup_free(vectors)
+        loss = self.commitment * commitment_loss(vectors, quantized)
+        if self.training:
+            loss = loss + self.entropy() * self.entropy_loss(vectors)
+        return Quantized(quantized, indices, loss)
+
+    def entropy_loss(self, vectors: Tensor) -> Tensor:
+        """Mean entropy of each choice - gamma * entropy of their mean, in nats, over all tokens of all ranks."""
+        flat = float32(vectors).reshape(-1, self.dim)
+        each = mean_over_ranks(binary_entropy(flat * (4.0 / self.tau)).sum(), len(flat))
+        marginals = soft_code_marginals(flat, self.tau)
+        mean = mean_over_ranks(torch.cat(marginals), len(flat))
+        used = -torch.special.xlogy(mean, mean.clamp_min(torch.finfo(mean.dtype).tiny)).sum()
+        return each - self.gamma * used
+
+    def decode(self, indices: Tensor) -> Tensor:
+        return lookup_free_decode(indices, self.dim)
+
+    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+        return (vectors - quantized) * 2
+
+    def finer(self) -> list[float]:
+        return [0.5] * self.dim
+
+    def reset_parameters(self) -> None:
+        """Nothing to draw."""

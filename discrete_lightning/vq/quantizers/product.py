@@ -1,0 +1,59 @@
+"""Product quantisation (Jegou et al. 2011, https://doi.org/10.1109/TPAMI.2010.57): each part of a vector has its own codebook.
+
+K codes in each of G groups stand for K^G vectors.
+"""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.vq.quantizer import Quantized, Quantizer
+from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
+
+
+class ProductQuantizer(CompositeQuantizer):
+    """Cuts vectors into groups of channels and quantises each by a quantiser of its own.
+
+    Args:
+        quantizer: any Quantizer; the first group's, and the pattern of the others.
+        groups: G >= 1; `dim` is G times the quantiser's.
+
+    Raises:
+        ValueError: if groups < 1; in forward, whatever the quantiser refuses.
+
+    Example:
+        >>> from discrete_lightning.nn import VectorQuantizer
+        >>> quantizer = ProductQuantizer(VectorQuantizer(num_codes=16, dim=4), groups=2)
+        >>> result = quantizer(torch.randn(5, 8))
+        >>> result.quantized.shape, result.indices.shape
+        (torch.Size([5, 8]), torch.Size([5, 2]))
+    """
+
+    def __init__(self, quantizer: Quantizer, groups: int) -> None:
+        if groups < 1:
+            raise ValueError(f"ProductQuantizer needs groups >= 1, got {groups}")
+        super().__init__(quantizer, groups, quantizer.dim * groups)
+
+    def forward(self, vectors: Tensor) -> Quantized:
+        self._check_input(vectors)
+        results = [quantizer(part) for quantizer, part in zip(self.parts(), self._cut(vectors), strict=True)]
+        quantized = torch.cat([result.quantized for result in results], -1)
+        loss = torch.stack([result.loss for result in results]).mean()  # each is a mean over its channels
+        return self._combine(quantized, loss, results)
+
+    def decode(self, indices: Tensor) -> Tensor:
+        codes = zip(self.parts(), self._indices_of_parts(indices), strict=True)
+        return torch.cat([quantizer.decode(index) for quantizer, index in codes], -1)
+
+    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+        groups = zip(self.parts(), self._cut(vectors), self._cut(quantized), strict=True)
+        return torch.cat([quantizer.remainder(vector, code) for quantizer, vector, code in groups], -1)
+
+    def finer(self) -> list[float]:
+        return [scale for quantizer in self.parts() for scale in quantizer.finer()]
+
+    def carry(self, quantized: Tensor, vectors: Tensor) -> Tensor:
+        groups = zip(self.parts(), self._cut(quantized), self._cut(vectors), strict=True)
+        return torch.cat([quantizer.carry(code, vector) for quantizer, code, vector in groups], -1)
+
+    def _cut(self, vectors: Tensor) -> tuple[Tensor, ...]:
+        return vectors.chunk(self.index_shape[0], dim=-1)

@@ -1,0 +1,25 @@
+"""What sampled codebooks share: a layer that makes logits of vectors, and the table of codes that a sample picks from."""
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.vq.quantizer import Codebook
+
+
+class SampledCodebook(Codebook):
+    """Base of GumbelQuantizer and LargeGumbelQuantizer: logits = W x + b over the codes, which are parameters."""
+
+    remedy = "raise marginal_entropy, start at a higher temperature or anneal it slower"
+
+    def __init__(self, num_codes: int, dim: int) -> None:
+        super().__init__(num_codes, dim)
+        self.to_logits = nn.Linear(dim, num_codes)
+        self.codes = nn.Parameter(torch.randn(num_codes, dim) / dim**0.5)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        self.to_logits.reset_parameters()
+        self.codes.normal_(std=self.dim**-0.5)
+
+    def decode(self, indices: Tensor) -> Tensor:
+        return nn.functional.embedding(indices, self.codes)

@@ -1,0 +1,72 @@
+"""Vector quantisation with codes that are moving averages (van den Oord et al. 2017, appendix A.1;
+https://arxiv.org/abs/1711.00937).
+
+    index = argmin_k |x - c_k|,   quantized = c_index forward, gradient of x backward,   loss = commitment * |x - sg[c]|^2
+"""
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.vq.functional.ema import codes_from_statistics, ema_update_
+from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, NearestCodeQuantizer
+
+
+class VectorQuantizer(NearestCodeQuantizer):
+    """Nearest-code quantiser whose codes follow the vectors that chose them, with k-means start and revival of dead codes.
+
+    Codes, counts and sums are updated after each step of a torch optimiser, from statistics of all ranks; see
+    NearestCodeQuantizer for when a pass counts.
+
+    Args:
+        num_codes: K >= 2.
+        dim: dimension D of vectors and codes.
+        decay: of the moving averages per optimiser step, in [0, 1).
+        commitment: weight of the commitment loss, >= 0.
+        revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
+        kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
+        distance: "euclidean", or "cosine": vectors and codes of length 1 (Yu et al. 2021, https://arxiv.org/abs/2110.04627).
+        gradient: "straight_through", or "rotation" (the rotation trick, Fifty et al. 2024, https://arxiv.org/abs/2410.06424).
+        seed: of the generator for the start.
+
+    Raises:
+        ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.
+
+    Example:
+        >>> quantizer = VectorQuantizer(num_codes=16, dim=8)
+        >>> result = quantizer(torch.randn(2, 7, 7, 8))
+        >>> result.quantized.shape, result.indices.shape
+        (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]))
+    """
+
+    sums: Tensor
+
+    def __init__(
+        self,
+        num_codes: int,
+        dim: int,
+        decay: float = 0.9,
+        commitment: float = 1.0,
+        revive_below: float = 0.1,
+        kmeans_iterations: int = 10,
+        distance: Distance = "euclidean",
+        gradient: Gradient = "straight_through",
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            num_codes, dim, decay, commitment, revive_below, kmeans_iterations, distance, gradient, seed
+        )  # fmt: skip
+        self.register_buffer("codes", self._initial_codes())
+        self.register_buffer("sums", torch.zeros(num_codes, dim, dtype=torch.float32))
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.sums.zero_()
+
+    def _follow(self, sums: Tensor, finite: Tensor) -> None:
+        ema_update_(self.sums, torch.where(finite, sums, self.sums), self.decay)
+        moved = codes_from_statistics(self.counts, self.sums, self.codes)
+        self.codes.copy_(torch.where(finite, moved, self.codes))
+
+    def _place(self, which: Tensor, vectors: Tensor, count: Tensor) -> None:
+        super()._place(which, vectors, count)
+        self.sums[which] = vectors * count.expand(len(which)).unsqueeze(1)

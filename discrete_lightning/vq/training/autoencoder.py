@@ -1,0 +1,212 @@
+"""An autoencoder whose latents are codes of a codebook (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937)."""
+
+from typing import NamedTuple, cast
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor, nn
+
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional import perplexity
+from discrete_lightning.layers.diversity import CodeDiversity
+from discrete_lightning.layers.entropy_bonus import EntropyBonus, choice_entropy, marginal_entropy
+from discrete_lightning.layers.relaxation_gap import RelaxationGap
+from discrete_lightning.layers.relaxed import relaxed, use_estimator
+from discrete_lightning.layers.temperature import Temperature
+from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
+from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
+from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
+from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
+
+Batch = tuple[Tensor, Tensor]
+
+
+class Reconstruction(NamedTuple):
+    """What a forward pass gives: images, and the codes they were made from."""
+
+    images: Tensor
+    quantized: Quantized
+
+
+class VQAutoencoder(LightningModule):
+    """Convolutional autoencoder through a codebook: images to a grid of codes, and back.
+
+    loss = mean squared error + the quantiser's own loss - choice_entropy * H(choice) - marginal_entropy * H(marginal)
+           + diversity * (1 - exp(H(marginal)) / K)
+
+    Subclass it to change a part: `encoder` and `decoder` are modules, `quantizer` is any Quantizer, `loss` is a method.
+
+    Args:
+        quantizer: any Quantizer; its `dim` is the dimension of the encoder's output. GumbelQuantizer(128, 64) by default.
+        estimator: given to the quantiser's sampling layers; leave it out for a quantiser that does not sample.
+        choice_entropy: weight of the bonus for undecided choices (exploration); a `Weight` that WeightAnnealing can move.
+        marginal_entropy: weight of the bonus for using all codes.
+        diversity: weight of the loss for using few of them (Baevski et al. 2020, eq. 4; https://arxiv.org/abs/2006.11477).
+        channels: of the images.
+        hidden: width of the convolutions.
+        learning_rate: of Adam.
+
+    Raises:
+        ValueError: if the quantiser cannot use an argument (an estimator, an entropy bonus).
+
+    Example:
+        >>> model = VQAutoencoder(GumbelQuantizer(num_codes=16, dim=8), hidden=8)
+        >>> model.eval().encode(torch.rand(2, 1, 28, 28)).indices.shape
+        torch.Size([2, 7, 7])
+    """
+
+    def __init__(
+        self,
+        quantizer: Quantizer | None = None,
+        estimator: Estimator | None = None,
+        choice_entropy: float = 0.0,
+        marginal_entropy: float = 0.0,
+        diversity: float = 0.0,
+        channels: int = 1,
+        hidden: int = 64,
+        learning_rate: float = 2e-3,
+    ) -> None:
+        super().__init__()
+        self.quantizer = GumbelQuantizer(num_codes=128, dim=64) if quantizer is None else quantizer
+        if estimator is not None:
+            use_estimator(self.quantizer, estimator)
+        if (choice_entropy or marginal_entropy or diversity) and not self.quantizer.has_logits:
+            raise ValueError(
+                f"{type(self.quantizer).__name__} has no logits, so choice_entropy={choice_entropy}, "
+                f"marginal_entropy={marginal_entropy} and diversity={diversity} have nothing to act on; leave them at 0 or "
+                "take GumbelQuantizer"
+            )
+        separate = len(self.quantizer.index_shape)
+        self.bonus = EntropyBonus(choice_entropy, marginal_entropy, separate)
+        self.diversity = CodeDiversity(diversity, separate) if diversity else None  # a softmax over all logits a step
+        self.learning_rate = learning_rate
+        self.encoder = ConvolutionalEncoder(channels, hidden, self.quantizer.dim)
+        self.decoder = ConvolutionalDecoder(channels, hidden, self.quantizer.dim)
+        self.val_metrics, self.test_metrics = _StageMetrics(self.quantizer), _StageMetrics(self.quantizer)
+
+    def encode(self, images: Tensor) -> Quantized:
+        """The codes of images (B, C, H, W): a grid of indices (B, H / 4, W / 4, *index_shape)."""
+        return self.quantizer(self.encoder(images))
+
+    def decode(self, indices: Tensor) -> Tensor:
+        """Images of int64 code grids (B, h, w, *index_shape).
+
+        Raises:
+            ValueError: if the grids are not integers, or of another shape, or hold a code that there is not.
+        """
+        self._check_codes(indices)
+        vectors = self.quantizer.decode(indices)
+        return self.decoder(vectors.to(next(self.decoder.parameters()).dtype))
+
+    def _check_codes(self, indices: Tensor) -> None:
+        shape = self.quantizer.index_shape
+        if indices.is_floating_point() or indices.ndim != 3 + len(shape) or tuple(indices.shape[3:]) != shape:
+            wanted = ", ".join(["N", "h", "w", *map(str, shape)])
+            raise ValueError(f"codes are int64 of shape ({wanted}), got {indices.dtype} {tuple(indices.shape)}")
+        if indices.device.type == "cpu" and indices.numel():
+            for name, codebook, column in _each_codebook(self.quantizer, indices):
+                low, high = int(column.min()), int(column.max())
+                if low < 0 or high >= codebook.num_codes:
+                    raise ValueError(
+                        f"codes of codebook{name or ' 0'} lie in [0, {codebook.num_codes - 1}], got {low} to {high}: are they "
+                        "of another model?"
+                    )
+
+    def forward(self, images: Tensor) -> Reconstruction:
+        quantized = self.encode(images)
+        return Reconstruction(self.decoder(quantized.quantized), quantized)
+
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """What comes back of images, clamped to [0, 1]."""
+        return self(images).images.clamp(0, 1)
+
+    def reconstruction_error(self, images: Tensor, target: Tensor) -> Tensor:
+        """Mean squared error of each image, float32 (B,)."""
+        return (images.float() - target.float()).square().flatten(1).mean(1)
+
+    def loss(self, output: Reconstruction, images: Tensor) -> Tensor:
+        """The training loss of a batch."""
+        loss = self.reconstruction_error(output.images, images).mean() + output.quantized.loss
+        if output.quantized.logits is not None:
+            loss = loss + self.bonus(output.quantized.logits, self._learned_temperature())
+            if self.diversity is not None:
+                loss = loss + self.diversity(output.quantized.logits)
+        return loss
+
+    def _learned_temperature(self) -> Tensor | float:
+        """The temperature that the entropy bonus may raise; 1 where there is none to learn."""
+        learned = [each for each in self.quantizer.modules() if isinstance(each, Temperature) and each.learnable]
+        return learned[0]() if learned else 1.0
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        images, _ = batch
+        output = self(images)
+        loss = self.loss(output, images)
+        every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if (self.global_step + 1) % max(1, every) == 0:  # a tenth of a step's time: only for the rows that get written
+            self._log_training(loss, output, images)
+        return loss
+
+    def _log_training(self, loss: Tensor, output: Reconstruction, images: Tensor) -> None:
+        quantized = output.quantized
+        self.log("train/loss", loss, prog_bar=True)
+        for name, codebook, indices in _each_codebook(self.quantizer, quantized.indices):
+            counts = torch.bincount(indices.flatten(), minlength=codebook.num_codes)
+            self.log(f"train/perplexity{name}", perplexity(counts), prog_bar=not name)
+        self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())
+        if quantized.logits is not None:
+            self.log("train/choice_entropy", choice_entropy(quantized.logits.detach()))
+            self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach(), self.bonus.separate))
+        if isinstance(learned := self._learned_temperature(), Tensor):
+            self.log("temperature", learned.detach(), prog_bar=True)  # an annealed one is logged by its callback
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("val", self.val_metrics, batch)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._evaluate("test", self.test_metrics, batch)
+
+    def _evaluate(self, stage: str, metrics: "_StageMetrics", batch: Batch) -> None:
+        images, _ = batch
+        output = self(images)
+        error = self.reconstruction_error(output.images, images)
+        self.log(f"{stage}/reconstruction", error.mean(), batch_size=len(images), sync_dist=True, prog_bar=True)
+        each = _each_codebook(self.quantizer, output.quantized.indices)
+        for (name, _, indices), (code_perplexity, live) in zip(each, metrics.usage(), strict=True):
+            code_perplexity.update(indices)
+            live.update(indices)
+            self.log(f"{stage}/perplexity{name}", code_perplexity, batch_size=len(images))
+            self.log(f"{stage}/live_codes{name}", live, batch_size=len(images))
+        if self.quantizer.has_logits:
+            with relaxed(self):
+                gap_to = self.reconstruction_error(self(images).images, images)
+            metrics.gap.update(relaxed=gap_to, discrete=error)
+            self.log(f"{stage}/relaxation_gap", metrics.gap, batch_size=len(images))
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        images, labels = batch
+        return {"codes": self.encode(images).indices, "labels": labels}
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+
+class _StageMetrics(nn.Module):
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        counted = [codebook.num_codes for codebook in quantizer.codebooks() if codebook.countable]
+        self.perplexity = nn.ModuleList(CodePerplexity(num_codes) for num_codes in counted)
+        self.live = nn.ModuleList(LiveCodes(num_codes) for num_codes in counted)
+        self.gap = RelaxationGap()
+
+    def usage(self) -> list[tuple[CodePerplexity, LiveCodes]]:
+        """The metrics of each codebook."""
+        return cast(list[tuple[CodePerplexity, LiveCodes]], list(zip(self.perplexity, self.live, strict=True)))
+
+
+def _each_codebook(quantizer: Quantizer, indices: Tensor) -> list[tuple[str, Codebook, Tensor]]:
+    """The single codebooks whose codes can be counted: a suffix for names ("" for the only one), and its indices."""
+    codebooks = list(quantizer.codebooks())
+    columns = indices.reshape(-1, len(codebooks)).unbind(-1)
+    each = enumerate(zip(codebooks, columns, strict=True))
+    return [(f"/{i}" if len(codebooks) > 1 else "", book, column) for i, (book, column) in each if book.countable]

@@ -1,0 +1,208 @@
+"""Every constraint against its reading by hand on strings, over random rules and sequences."""
+
+import pickle
+import random
+
+import pytest
+import torch
+
+from discrete_lightning.design.alphabet import (
+    DNA,
+    PROTEIN,
+    RNA,
+    Alphabet,
+    alphabet,
+)
+from discrete_lightning.design.constraints import (
+    AllowedLetters,
+    Constraint,
+    FixedPositions,
+    ForbiddenMotifs,
+    GCContent,
+    MaxHomopolymer,
+    MaxRepeat,
+    SynonymousCodons,
+    keep,
+    translate,
+)
+from tests.references.rule_sets import random_rule
+from tests.references.rules import keeps
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_hard_check_and_penalty_agree_with_strings(seed: int) -> None:
+    rng = random.Random(seed)
+    length = rng.randint(3, 16)
+    rule = random_rule(rng, length)
+    rule.validate(length, DNA)
+    tokens = torch.tensor([[rng.randrange(4) for _ in range(length)] for _ in range(300)])
+    expected = torch.tensor([keeps(rule, DNA.decode(row)) for row in tokens])
+    assert torch.equal(rule.satisfied(tokens, DNA), expected), rule
+    assert rule.check(DNA.decode(tokens[0])) is bool(expected[0])
+    penalty = rule.penalty(torch.nn.functional.one_hot(tokens, 4).float(), DNA)
+    assert torch.equal(penalty > 1e-4, ~expected), rule
+    assert (penalty >= 0).all()
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_penalty_is_finite_and_has_a_gradient(seed: int) -> None:
+    rng = random.Random(seed)
+    rule = random_rule(rng, 12)
+    logits = torch.randn(5, 12, 4, generator=torch.Generator().manual_seed(seed)).requires_grad_()
+    penalty = rule.penalty(torch.softmax(logits, -1), DNA)
+    assert penalty.shape == (5,)
+    (slope,) = torch.autograd.grad(penalty.sum(), logits)
+    assert penalty.isfinite().all()
+    assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    "rule", [MaxHomopolymer(2), ForbiddenMotifs(["GAA", "CRT"]), SynonymousCodons("SK"), AllowedLetters({2: "R"})]
+)
+def test_penalty_is_the_expected_number_of_faults(rule: Constraint) -> None:
+    """Each fault is a product over different positions, so independent letters give its exact expectation."""
+    generator = torch.Generator().manual_seed(1)
+    probabilities = torch.softmax(torch.randn(6, 4, generator=generator, dtype=torch.float64), -1)
+    every = torch.cartesian_prod(*[torch.arange(4)] * 6)
+    weight = probabilities.expand(len(every), -1, -1).gather(-1, every.unsqueeze(-1)).squeeze(-1).prod(-1)
+    faults = rule.penalty(torch.nn.functional.one_hot(every, 4).double(), DNA)
+    torch.testing.assert_close(rule.penalty(probabilities, DNA), (weight * faults).sum())
+
+
+def test_other_alphabets() -> None:
+    assert SynonymousCodons("MS").check("AUGUCA", RNA)
+    assert not ForbiddenMotifs(["GAAUUC"]).check("AAGAAUUCAA", RNA)
+    assert not ForbiddenMotifs(["NGS"], both_strands=False).check("MKNGSA", PROTEIN)
+    assert not FixedPositions({1: "1"}).check("000", Alphabet("01"))
+
+
+@pytest.mark.parametrize("letters", ["AGCT", "UCAG"])
+def test_the_order_of_the_letters_does_not_matter(letters: str) -> None:
+    """The same strings pass and fail as in the usual order, whatever channel a letter has."""
+    own = alphabet(letters)
+    usual = RNA if "U" in letters else DNA
+    site = "GGTCTC".replace("T", "U") if "U" in letters else "GGTCTC"
+    rules: list[Constraint] = [
+        ForbiddenMotifs([site[:4], "CAR"]),
+        AllowedLetters({2: "R"}),
+        GCContent(0.3, 0.6),
+        SynonymousCodons("X", 1),
+        MaxHomopolymer(2, "GC"),
+    ]
+    tokens = torch.randint(4, (400, 12), generator=torch.Generator().manual_seed(0))
+    strings = [usual.decode(row) for row in tokens]
+    for rule in rules:
+        rule.validate(12, own)
+        assert torch.equal(rule.satisfied(own.encode_all(strings), own), rule.satisfied(tokens, usual)), rule
+    assert not ForbiddenMotifs([site]).check("AA" + own.reverse_complement(site) + "AA", own)
+
+
+@pytest.mark.parametrize("letters", [Alphabet("AGCT"), Alphabet("ACGTN"), Alphabet("ACGU")])
+def test_both_strands_of_nucleotides_need_complements(letters: Alphabet) -> None:
+    with pytest.raises(ValueError, match=r"both strands.*no complements.*both_strands"):
+        ForbiddenMotifs(["GGTCTC".replace("T", letters.letters[3])]).validate(20, letters)
+    ForbiddenMotifs(["GGACC"], both_strands=False).validate(20, letters)
+
+
+def test_rules_are_read_from_tables_that_are_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rules: list[Constraint] = [
+        FixedPositions({0: "ATG"}),
+        AllowedLetters({2: "R"}),
+        SynonymousCodons("MS"),
+        ForbiddenMotifs(["CAR"]),
+        GCContent(0.2, 0.6),
+        MaxHomopolymer(3),
+    ]
+    probabilities = torch.softmax(torch.randn(3, 12, 4, generator=torch.Generator().manual_seed(0)), -1)
+    tokens = probabilities.argmax(-1)
+    first = [(rule.penalty(probabilities, DNA), rule.satisfied(tokens, DNA)) for rule in rules]
+    copies = pickle.loads(pickle.dumps(rules))
+    assert copies == rules
+    assert not any("_tables" in copy.__dict__ for copy in copies)
+    monkeypatch.setattr(torch, "tensor", lambda *_: pytest.fail("a table was made again"))
+    for rule, (penalty, kept) in zip(rules, first, strict=True):
+        assert torch.equal(rule.penalty(probabilities, DNA), penalty)
+        assert torch.equal(rule.satisfied(tokens, DNA), kept)
+
+
+def test_codons_of_the_sequence_that_is_edited() -> None:
+    rule = SynonymousCodons(start=2)
+    assert rule.for_template("CCATGTCATAGGGG") == SynonymousCodons("MS*", 2)  # to its stop
+    assert rule.for_template("CCAUGUCAUUAG") == SynonymousCodons("MSL", 2)  # no stop in frame: the last whole codon
+    assert SynonymousCodons("MK").for_template("ATGTCA") == SynonymousCodons("MK")
+    with pytest.raises(ValueError, match=r"no codon at position 2.*4 letters"):
+        rule.for_template("ATGT")
+    with pytest.raises(ValueError, match=r"no protein was given.*Edit"):
+        rule.validate(12, DNA)
+
+
+def test_long_words_are_compared_exactly_where_they_can_be() -> None:
+    generator = torch.Generator().manual_seed(0)
+    tokens = torch.randint(4, (4, 300), generator=generator)
+    assert MaxRepeat(40).satisfied(tokens, DNA).all()
+    tokens[2, 200:250] = tokens[2, 10:60]
+    assert MaxRepeat(40).satisfied(tokens, DNA).tolist() == [True, True, False, True]
+
+
+def test_keep_fixes_all_but_the_editable() -> None:
+    rule = keep("ACGTACGT", [(2, 4), (7, 8)])
+    assert rule.check("ACTTACGA")
+    assert not rule.check("ACGTCCGT")
+    assert keep("ACGT", [(0, 4)]).letters == {}
+    for bounds in ([0, 5], [-1, 2], [2, 2], [3, 1], [1]):
+        with pytest.raises(ValueError, match=r"is no range of positions of a sequence of 4 letters"):
+            keep("ACGT", [bounds])
+
+
+def test_translate() -> None:
+    assert translate("ATGAAATAA") == "MK*"
+    assert translate("AUGUUU") == "MF"
+    with pytest.raises(ValueError, match="three letters a codon, got 4"):
+        translate("ATGA")
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        (FixedPositions({6: "ACGT"}), ["'ACGT' at position 6", "out of range", "length 8", "0 to 7"]),
+        (FixedPositions({-1: "A"}), ["position -1", "out of range"]),
+        (FixedPositions({0: "AX"}), ["'X'", "alphabet 'ACGT'"]),
+        (FixedPositions({0: "AC", 1: "G"}), ["position 1", "'C'", "'G'"]),
+        (AllowedLetters({8: "A"}), ["position 8", "out of range", "length 8"]),
+        (AllowedLetters({0: ""}), ["no letter is allowed at position 0"]),
+        (AllowedLetters({0: "Z"}), ["'Z'"]),
+        (ForbiddenMotifs(["GAX"]), ["'X'"]),
+        (GCContent(0.2, 0.4, window=9), ["window=9", "length 8"]),
+        (SynonymousCodons("MMM"), ["3 codons", "9 letters", "8"]),
+        (MaxHomopolymer(2, "AQ"), ["'Q'"]),
+    ],
+)
+def test_rules_that_do_not_fit(rule: Constraint, words: list[str]) -> None:
+    with pytest.raises(ValueError) as error:
+        rule.validate(8, DNA)
+    assert all(word in str(error.value) for word in words), str(error.value)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: GCContent(0.6, 0.4),
+        lambda: GCContent(-0.1, 0.4),
+        lambda: MaxHomopolymer(0),
+        lambda: MaxRepeat(0),
+        lambda: ForbiddenMotifs([]),
+        lambda: ForbiddenMotifs("GAATTC"),  # type: ignore[arg-type]
+        lambda: SynonymousCodons("MJ"),
+        lambda: SynonymousCodons(""),
+    ],
+)
+def test_arguments_that_make_no_sense(make: object) -> None:
+    with pytest.raises(ValueError):
+        make()  # type: ignore[operator]
+
+
+def test_alphabets_without_what_a_rule_needs() -> None:
+    with pytest.raises(ValueError, match="has no G and C"):
+        GCContent(0.2, 0.4).validate(8, Alphabet("AB"))
+    with pytest.raises(ValueError, match="codons are of DNA or RNA"):
+        SynonymousCodons("M").validate(8, PROTEIN)

@@ -1,0 +1,261 @@
+import copy
+import itertools
+import math
+from contextlib import nullcontext
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from discrete_lightning.estimators import (
+    GumbelRao,
+    GumbelSoftmax,
+    LeaveOneOut,
+    ReinMax,
+    Softmax,
+    StraightThrough,
+    StraightThroughGumbel,
+)
+from discrete_lightning.nas import (
+    architecture_parameters,
+    choices,
+    derive,
+    expected_loss,
+    held,
+    one_draw,
+    weight_parameters,
+)
+from discrete_lightning.nn import Choice, OneOf
+from tests.ranks import run_on_ranks
+
+
+def make(count: int = 3, options: int = 4, seed: int = 0, estimator: object = None) -> Choice:
+    torch.manual_seed(seed)
+    choice = Choice([f"o{i}" for i in range(options)], count, estimator)  # type: ignore[arg-type]
+    with torch.no_grad():
+        choice.logits.normal_()
+    return choice
+
+
+def test_draws_are_a_function_of_seed_and_number() -> None:
+    one, other = make(), make()
+    torch.manual_seed(99)  # the default generator has no part in it
+    assert [one.draw().indices for _ in range(8)] == [other.draw().indices for _ in range(8)]
+    state = copy.deepcopy(one.state_dict())
+    expected = [one.draw().indices for _ in range(8)]
+    resumed = make(seed=5)
+    resumed.load_state_dict(state)
+    assert [resumed.draw().indices for _ in range(8)] == expected
+
+
+def test_draws_follow_the_probabilities() -> None:
+    """Chi-squared over 4,000 draws of one choice of four: 16.27 is the 0.1 % quantile of 3 degrees of freedom."""
+    choice = make(count=1)
+    counts = torch.zeros(4)
+    for _ in range(4000):
+        counts[choice.draw(gradient=False).indices[0]] += 1
+    expected = 4000 * torch.softmax(choice.logits.detach()[0], 0)
+    assert float(((counts - expected).square() / expected).sum()) < 16.27
+
+
+def test_one_draw_is_shared_and_ends() -> None:
+    choice = make()
+    with one_draw(choice):
+        assert torch.equal(choice(), choice())
+        assert choice().requires_grad
+    with one_draw(choice, gradient=False):
+        assert not choice().requires_grad
+    assert len({tuple(choice.current().indices) for _ in range(20)}) > 1
+
+
+def test_eval_is_the_mode_and_draws_nothing() -> None:
+    choice = make().eval()
+    before = choice.draws.clone()
+    assert choice.current().indices == choice.logits.argmax(1).tolist()
+    assert torch.equal(choice.draws, before)
+
+
+@pytest.mark.parametrize("estimator", [LeaveOneOut(samples=3000), ReinMax(), StraightThrough(), Softmax()], ids=repr)
+def test_expected_loss_has_the_exact_gradient_of_a_linear_loss(estimator: object) -> None:
+    """Of a loss linear in each sample all of these are exact in the mean; tolerance 5 standard errors at most."""
+    choice = make(count=2, options=3, estimator=estimator)
+    weights = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, -1.0]])
+    exact = torch.autograd.grad((torch.softmax(choice.logits, -1) * weights).sum(), choice.logits)[0]
+    repeats = 1 if isinstance(estimator, LeaveOneOut | Softmax) else 2000
+    total = torch.zeros_like(exact)
+    for _ in range(repeats):
+        total += torch.autograd.grad(expected_loss(choice, lambda: (choice() * weights).sum()), choice.logits)[0]
+    torch.testing.assert_close(total / repeats, exact, rtol=0, atol=0.12)
+
+
+def test_expected_loss_over_choices_of_different_sizes() -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.ModuleList(
+        OneOf([torch.nn.Identity() for _ in range(n)], estimator=LeaveOneOut(samples=3000)) for n in (2, 3)
+    )
+    costs = [torch.tensor([1.0, 2.0]), torch.tensor([0.0, 5.0, 1.0])]
+
+    def loss() -> torch.Tensor:  # not linear: the product of both
+        first, second = (layer.choice()[0] @ cost for layer, cost in zip(layers, costs, strict=True))
+        return first * second
+
+    expected_loss(layers, loss).backward()
+    logits = [layer.choice.logits.detach().clone().requires_grad_() for layer in layers]
+    means = [(torch.softmax(x, -1) @ cost).squeeze() for x, cost in zip(logits, costs, strict=True)]
+    (means[0] * means[1]).backward()
+    for layer, x in zip(layers, logits, strict=True):
+        torch.testing.assert_close(layer.choice.logits.grad, x.grad, rtol=0, atol=0.25)
+
+
+def test_estimators_must_agree() -> None:
+    layers = torch.nn.ModuleList(
+        OneOf([torch.nn.Identity()], estimator=each) for each in (ReinMax(), StraightThroughGumbel())
+    )
+    with pytest.raises(ValueError, match="one estimator"):
+        expected_loss(layers, lambda: torch.zeros(()))
+
+
+def test_mixes() -> None:
+    kinds = [GumbelSoftmax(), Softmax(), ReinMax(), GumbelRao(), StraightThroughGumbel(), LeaveOneOut()]
+    assert [make(estimator=kind).mixes for kind in kinds] == [True, True, False, False, False, False]
+
+
+def brute_force(choice: Choice) -> float:
+    scores, best = choice.scores(), -math.inf
+    for indices in itertools.product(range(len(choice.options)), repeat=choice.count):
+        if choice.cost(indices) <= float(choice.limit):
+            best = max(best, float(scores[range(choice.count), list(indices)].sum()))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_decisions_keep_the_cost_limit(seed: int) -> None:
+    choice = make(count=4, options=4, seed=seed)
+    choice.costs.copy_(torch.rand(4, 4))
+    choice.fixed_cost.fill_(0.5)
+    cheapest = float(choice.costs.amin(1).sum()) + 0.5
+    unlimited = choice.cost(choice.decide())
+    choice.limit.fill_(cheapest + 0.4 * max(0.0, unlimited - cheapest) + 1e-6)
+    decided = choice.decide()
+    assert choice.cost(decided) <= float(choice.limit)
+    found = float(choice.scores()[range(4), decided].sum())
+    assert found >= brute_force(choice) - 1.0  # the exchange is greedy: near the best, not always it
+    choice.limit.fill_(math.inf)
+    assert choice.decide() == choice.logits.argmax(1).tolist()
+
+
+def test_impossible_limit() -> None:
+    choice = make()
+    choice.costs.fill_(2.0)
+    choice.limit.fill_(5.0)
+    with pytest.raises(ValueError, match=r"a cost of 5 .* cheapest of all choices costs 6"):
+        choice.decide()
+
+
+def test_expected_cost_is_the_mean_over_draws() -> None:
+    choice = make(count=2, options=3)
+    choice.costs.copy_(torch.tensor([[0.0, 1.0, 4.0], [2.0, 0.0, 1.0]]))
+    choice.fixed_cost.fill_(10.0)
+    p = torch.softmax(choice.logits.detach(), -1)
+    exact = sum(float(p[0, i] * p[1, j]) * choice.cost([i, j]) for i, j in itertools.product(range(3), repeat=2))
+    assert float(choice.expected_cost().detach()) == pytest.approx(exact, rel=1e-5)
+
+
+def test_names_to_indices() -> None:
+    choice = Choice(["a", "b"], 2)
+    assert choice.indices(["b", "a"]) == [1, 0]
+    for wrong in (["a"], ["a", "c"]):
+        with pytest.raises(ValueError, match="2 of a, b"):
+            choice.indices(wrong)
+
+
+@pytest.mark.parametrize(("options", "count"), [([], 1), (["a"], 0), (["a", "a"], 1)])
+def test_what_is_no_choice(options: list[str], count: int) -> None:
+    with pytest.raises(ValueError, match="a choice needs"):
+        Choice(options, count)
+
+
+def test_parameters_are_split() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), OneOf([torch.nn.Linear(2, 2), torch.nn.Identity()]))
+    chosen, rest = architecture_parameters(network), weight_parameters(network)
+    assert [p.shape for p in chosen] == [(1, 2)]
+    assert len(rest) == 4
+    with pytest.raises(ValueError, match="holds no choice"):
+        choices(torch.nn.Linear(1, 1))
+
+
+def test_held_indices() -> None:
+    choice = make()
+    with held(choice, [[3, 0, 1]]):
+        assert choice.current().indices == [3, 0, 1]
+
+
+def test_logits_stay_float32() -> None:
+    choice = make().to(torch.bfloat16)
+    assert choice.logits.dtype == choice.costs.dtype == torch.float32
+    assert choice.draws.dtype == choice.seed.dtype == torch.int64
+
+
+def _draws_of_a_rank() -> list[list[int]]:
+    import torch.distributed as dist
+
+    choice = make(seed=dist.get_rank())  # another seed on each rank, and another place in the sequence
+    with torch.no_grad():
+        choice.logits.zero_()
+    choice.draws += dist.get_rank()
+    return [choice.draw().indices for _ in range(10)]
+
+
+def test_all_ranks_draw_the_same() -> None:
+    first, second = run_on_ranks(_draws_of_a_rank)
+    assert first == second
+
+
+@pytest.mark.parametrize("reentrant", [False, True])
+@pytest.mark.parametrize("how", ["free", "one draw"])
+def test_activation_checkpointing_runs_the_same_option_again(reentrant: bool, how: str) -> None:
+    def gradients(checkpointed: bool) -> list[torch.Tensor]:
+        torch.manual_seed(0)
+        layers = torch.nn.Sequential(*(OneOf([torch.nn.Linear(4, 4) for _ in range(4)]) for _ in range(6)))
+        x = torch.randn(3, 4, requires_grad=True)
+        with one_draw(layers) if how == "one draw" else nullcontext():
+            y = x
+            for layer in layers:  # each recomputed on its own, while gradients are computed
+                y = checkpoint(layer, y, use_reentrant=reentrant) if checkpointed else layer(y)
+        y.square().sum().backward()
+        found = [each for each in layers.parameters() if each.requires_grad]
+        return [x.grad, *(each.grad if each.grad is not None else torch.zeros_like(each) for each in found)]
+
+    for plain, again in zip(gradients(False), gradients(True), strict=True):
+        torch.testing.assert_close(again, plain)
+
+
+def test_a_fixed_seed_in_every_step_draws_anew() -> None:
+    """The number that recomputation knows a draw by repeats, the draw does not."""
+    layer = OneOf([torch.nn.Identity() for _ in range(16)])
+    drawn = set()
+    for _ in range(20):
+        torch.manual_seed(0)
+        drawn.add(layer.choice.current().indices[0])
+    assert len(drawn) > 5
+
+
+def test_expected_loss_of_the_decision_in_eval_draws_nothing() -> None:
+    choice = make(estimator=LeaveOneOut(4)).eval()
+    decided = [choice.decide()]
+    before = int(choice.draws)
+    assert float(expected_loss(choice, lambda: choice().argmax(-1).double().sum())) == sum(decided[0])
+    assert int(choice.draws) == before
+
+
+def test_expected_loss_refuses_two_temperatures() -> None:
+    hot, cold = OneOf([torch.nn.Identity()] * 2, temperature=10.0), OneOf([torch.nn.Identity()] * 2, temperature=0.01)
+    with pytest.raises(ValueError, match=r"there are 2 \(of 0.01, 10\)"):
+        expected_loss(torch.nn.Sequential(hot, cold), lambda: hot(torch.zeros(1)).sum())
+
+
+def test_derive_while_a_draw_is_held() -> None:
+    layer = OneOf([torch.nn.Linear(2, 2), torch.nn.Identity()])
+    with one_draw(layer):
+        drawn = layer.choice.current().indices[0]
+        assert type(derive(layer)) is type(layer.options[drawn])

@@ -1,0 +1,86 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.losses import KLToPrior, kl_to_prior
+from tests.references import entropy as naive
+from tests.references.inputs import seeded
+
+PRIOR = torch.tensor([0.5, -1.0, 0.0])
+
+
+def latents(*shape: int) -> Tensor:
+    return torch.randn(shape, generator=seeded(0))
+
+
+def naive_kl(logits: Tensor, prior: Tensor | None) -> list[float]:
+    q = naive.softmax([0.0] * logits.shape[-1] if prior is None else prior.tolist())
+    return [sum(naive.kl(naive.softmax(row), q) for row in x.reshape(-1, len(q)).tolist()) for x in logits]
+
+
+@pytest.mark.parametrize("prior", [None, PRIOR, torch.zeros(3)], ids=["default", "given", "uniform"])
+@pytest.mark.parametrize("shape", [(2, 3), (4, 5, 3), (2, 4, 5, 3), (0, 5, 3), (1, 3)])
+def test_categorical(shape: tuple[int, ...], prior: Tensor | None) -> None:
+    value = kl_to_prior(latents(*shape), prior)
+    assert (value.shape, value.dtype) == (torch.Size(shape[:1]), torch.float32)
+    torch.testing.assert_close(value, torch.tensor(naive_kl(latents(*shape), prior)))
+
+
+@pytest.mark.parametrize("shape", [(2,), (4, 5), (2, 3, 4), (0, 5)])
+def test_bernoulli(shape: tuple[int, ...]) -> None:
+    rows = latents(*shape).reshape(shape[0], math.prod(shape[1:])).tolist()
+    expected = [sum(naive.kl([naive.sigmoid(x), naive.sigmoid(-x)], [0.5, 0.5]) for x in row) for row in rows]
+    torch.testing.assert_close(kl_to_prior(latents(*shape), binary=True), torch.tensor(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_prior_of_each_latent() -> None:
+    logits, prior = latents(4, 2, 3), latents(2, 3) * 2
+    by_latent = [kl_to_prior(logits[:, i], prior[i]) for i in range(2)]
+    torch.testing.assert_close(kl_to_prior(logits, prior), by_latent[0] + by_latent[1])
+
+
+def test_a_prior_that_excludes_what_the_posterior_allows() -> None:
+    prior = torch.tensor([-math.inf, 0.0, 0.0])
+    values = kl_to_prior(torch.tensor([[0.0, 0.0, 0.0], [-math.inf, 0.0, 0.0]]), prior)
+    assert values[0] == math.inf
+    assert values[1] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("binary", [False, True])
+def test_half_precision_is_computed_in_float32(binary: bool, dtype: torch.dtype) -> None:
+    logits = latents(4, 20, 10).to(dtype)
+    assert kl_to_prior(logits, binary=binary).dtype == torch.float32
+    assert torch.equal(kl_to_prior(logits, binary=binary), kl_to_prior(logits.float(), binary=binary))
+
+
+@pytest.mark.parametrize("prior", [None, PRIOR])
+def test_gradcheck(prior: Tensor | None) -> None:
+    prior = None if prior is None else prior.double()
+    assert torch.autograd.gradcheck(lambda x: kl_to_prior(x, prior), latents(2, 4, 3).double().requires_grad_())
+
+
+def test_bernoulli_latents_take_no_prior() -> None:
+    with pytest.raises(ValueError, match="leave prior_logits out"):
+        kl_to_prior(latents(2, 3), PRIOR, binary=True)
+
+
+@pytest.mark.parametrize("prior", [None, PRIOR])
+@pytest.mark.parametrize("weight", [0.0, 0.5, 1.0])
+def test_the_module_weighs_the_mean_over_the_batch(weight: float, prior: Tensor | None) -> None:
+    values = naive_kl(latents(4, 5, 3), prior)
+    loss = KLToPrior(weight, prior)(latents(4, 5, 3))
+    assert loss.item() == pytest.approx(weight * sum(values) / 4, rel=1e-5)
+
+
+def test_the_weight_can_be_annealed_and_the_prior_is_saved() -> None:
+    loss, restored = KLToPrior(1.0, PRIOR), KLToPrior(1.0, torch.zeros(3))
+    assert isinstance(loss.weight, Weight)
+    loss.weight.set(0.25)
+    restored.load_state_dict(loss.state_dict())
+    assert torch.equal(restored(latents(4, 5, 3)), loss(latents(4, 5, 3)))
+    with pytest.raises(ValueError, match="must not be negative"):
+        KLToPrior(-1.0)
