@@ -65,7 +65,7 @@ def broadcast_(x: Tensor) -> Tensor:
     return x
 
 
-def mean_over_ranks(total: Tensor, count: Tensor | float) -> Tensor:
+def global_mean(total: Tensor, count: Tensor | float) -> Tensor:
     """Sum of `total` over ranks / sum of `count` over ranks, with a gradient that is right under data parallelism.
 
     DistributedDataParallel averages the ranks' gradients. The value is the global mean m = sum_r t_r / sum_r n_r; the
@@ -77,7 +77,7 @@ def mean_over_ranks(total: Tensor, count: Tensor | float) -> Tensor:
         count: the number of those elements (ranks may differ).
 
     Example:
-        >>> mean_over_ranks(torch.tensor([6.0]), 3)
+        >>> global_mean(torch.tensor([6.0]), 3)
         tensor([2.])
     """
     counted = torch.as_tensor(count, dtype=total.dtype, device=total.device)
@@ -103,13 +103,13 @@ def rank_generator(device: torch.device) -> torch.Generator | None:
 
 
 @torch.no_grad()
-def mean_of_all(tensors: Sequence[Tensor]) -> list[Tensor]:
+def average_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
     """The means over ranks of several tensors of one dtype and device, in one all-reduce; themselves when alone.
 
     All ranks must give tensors of the same shapes.
 
     Example:
-        >>> mean_of_all([torch.tensor([1.0])])
+        >>> average_over_ranks([torch.tensor([1.0])])
         [tensor([1.])]
     """
     if world_size() == 1 or not tensors:

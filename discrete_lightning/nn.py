@@ -2,4 +2,14 @@
 
 from discrete_lightning._lazy import lazy_face
 
-__getattr__, __dir__, __all__ = lazy_face(__name__, __file__)
+_SEARCH = (
+    "architecture_parameters check_options choices derive disconnected expected_loss held one_draw operation_costs skip_share "
+    "weight_parameters"
+)
+_MOVED = {
+    "Choice": "discrete_lightning.nas.ArchitectureChoice",
+    "Scalar": "discrete_lightning.nn.Scheduled",
+    "Weight": "discrete_lightning.nn.LossWeight",
+    **{name: f"discrete_lightning.nas.{name}" for name in _SEARCH.split()},
+}
+__getattr__, __dir__, __all__ = lazy_face(__name__, __file__, _MOVED)

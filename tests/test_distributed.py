@@ -13,7 +13,7 @@ from discrete_lightning.distributed import (
     all_gather_rows,
     all_reduce_sum,
     broadcast_,
-    mean_over_ranks,
+    global_mean,
     rank,
     rank_generator,
     world_size,
@@ -30,11 +30,11 @@ CPU = torch.device("cpu")
 
 
 def squared_error(logits: Tensor) -> Tensor:
-    return mean_over_ranks(logits.square().sum(), len(logits))
+    return global_mean(logits.square().sum(), len(logits))
 
 
 def function_of_a_mean_vector(logits: Tensor) -> Tensor:
-    return mean_over_ranks(logits.exp().sum(0), torch.tensor(float(len(logits)))).log().square().sum()
+    return global_mean(logits.exp().sum(0), torch.tensor(float(len(logits)))).log().square().sum()
 
 
 LOSSES: list[Callable[[Tensor], Tensor]] = [
@@ -210,7 +210,7 @@ def test_alone_collectives_are_the_identity() -> None:
 @pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
 def test_alone_the_mean_is_total_over_count(shape: tuple[int, ...], count: float | Tensor) -> None:
     total = torch.full(shape, 6.0, requires_grad=True)
-    mean = mean_over_ranks(total, count)
+    mean = global_mean(total, count)
     mean.sum().backward()
     assert torch.equal(mean, torch.full(shape, 1.5))
     assert torch.equal(total.grad, torch.full(shape, 0.25))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.layers.entropy_bonus import marginal_distribution
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 
 
 def code_diversity(logits: Tensor, separate: int = 0) -> Tensor:
@@ -32,7 +32,7 @@ def code_diversity(logits: Tensor, separate: int = 0) -> Tensor:
 
 
 class CodeDiversity(nn.Module):
-    """Loss term weight * code_diversity(logits); the weight is a `Weight` that WeightAnnealing can move.
+    """Loss term weight * code_diversity(logits); the weight is a `LossWeight` that WeightAnnealing can move.
 
     Args:
         weight: >= 0; 0.1 in the paper.
@@ -45,7 +45,7 @@ class CodeDiversity(nn.Module):
 
     def __init__(self, weight: float = 0.1, separate: int = 0) -> None:
         super().__init__()
-        self.weight, self.separate = Weight(weight), separate
+        self.weight, self.separate = LossWeight(weight), separate
 
     def forward(self, logits: Tensor) -> Tensor:
         return self.weight() * code_diversity(logits, self.separate)

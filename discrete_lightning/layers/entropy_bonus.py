@@ -9,10 +9,10 @@ The marginal is over all tokens of all ranks: averaged over a smaller group firs
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.distributed import mean_over_ranks
+from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional import entropy
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 
 
 def choice_entropy(logits: Tensor) -> Tensor:
@@ -29,7 +29,7 @@ def choice_entropy(logits: Tensor) -> Tensor:
         0.0
     """
     values = entropy(logits)
-    return mean_over_ranks(values.sum(), values.numel())
+    return global_mean(values.sum(), values.numel())
 
 
 def marginal_distribution(logits: Tensor, separate: int = 0) -> Tensor:
@@ -48,7 +48,7 @@ def marginal_distribution(logits: Tensor, separate: int = 0) -> Tensor:
     """
     kept = logits.shape[logits.ndim - 1 - separate :]
     flat = float32(logits).reshape(-1, *kept)
-    return mean_over_ranks(torch.softmax(flat, -1).sum(0), len(flat))
+    return global_mean(torch.softmax(flat, -1).sum(0), len(flat))
 
 
 def marginal_entropy(logits: Tensor, separate: int = 0) -> Tensor:
@@ -72,7 +72,7 @@ def marginal_entropy(logits: Tensor, separate: int = 0) -> Tensor:
 class EntropyBonus(nn.Module):
     """Loss term -(choice * choice_entropy + marginal * marginal_entropy): add it to the loss.
 
-    The weights are `Weight`s, so `WeightAnnealing(schedule, only="*choice")` moves them.
+    The weights are `LossWeight`s, so `WeightAnnealing(schedule, only="*choice")` moves them.
 
     Args:
         choice: weight of the entropy of each choice, >= 0.
@@ -88,7 +88,7 @@ class EntropyBonus(nn.Module):
     def __init__(self, choice: float = 0.0, marginal: float = 0.0, separate: int = 0) -> None:
         super().__init__()
         self.separate = separate
-        self.choice, self.marginal = Weight(choice), Weight(marginal)
+        self.choice, self.marginal = LossWeight(choice), LossWeight(marginal)
 
     def forward(self, logits: Tensor, tau: float | Tensor = 1.0) -> Tensor:
         """The loss term of logits (..., K), 0-dim float32.

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from discrete_lightning.layers.float32 import Float32State
 
 
-class Scalar(Float32State):
+class Scheduled(Float32State):
     """A number as a persistent 0-dim float32 buffer: checkpoints hold it, and torch.compile compiles once for all values.
 
-    The annealing callbacks set every Scalar of their kind that they find in a module.
+    The annealing callbacks set every Scheduled of their kind that they find in a module.
     """
 
     value: Tensor
@@ -44,11 +44,11 @@ class Scalar(Float32State):
         return "meta" if value.is_meta else f"{value.item():.4g}"
 
 
-class Weight(Scalar):
+class LossWeight(Scheduled):
     """The weight of a term of a loss (entropy bonus, KL), any finite number >= 0; moved by `WeightAnnealing`.
 
     Example:
-        >>> weight = Weight(0.5)
+        >>> weight = LossWeight(0.5)
         >>> weight.set(0.25)
         >>> weight()
         tensor(0.2500)
@@ -60,7 +60,7 @@ class Weight(Scalar):
             raise ValueError(f"a loss weight must not be negative, got {value}: the sign belongs to the loss")
 
 
-class Temperature(Scalar):
+class Temperature(Scheduled):
     """The temperature of a relaxation, moved by `TemperatureAnnealing` or learned.
 
     Args:

@@ -3,7 +3,7 @@
 Its Lightning part is `discrete_lightning.nas.training`.
 """
 
-from discrete_lightning.nas.choice import Choice, Draw
+from discrete_lightning.nas.choice import ArchitectureChoice, Draw
 from discrete_lightning.nas.cost_table import check_options, operation_costs
 from discrete_lightning.nas.one_of import OneOf, derive, disconnected, skip_share
 from discrete_lightning.nas.shared_draw import (
@@ -15,17 +15,17 @@ from discrete_lightning.nas.shared_draw import (
     weight_parameters,
 )
 from discrete_lightning.nas.spaces.darts import DARTSSpace
-from discrete_lightning.nas.spaces.inverted_residuals import LayerChain
+from discrete_lightning.nas.spaces.inverted_residuals import InvertedResidualSpace
 from discrete_lightning.nas.spaces.nasbench201 import NASBench201
 from discrete_lightning.nas.spaces.space import Edge, SearchNetwork, SearchSpace
 from discrete_lightning.nas.unrolled_gradient import unrolled_gradient
 
 __all__ = [
-    "Choice",
+    "ArchitectureChoice",
     "DARTSSpace",
     "Draw",
     "Edge",
-    "LayerChain",
+    "InvertedResidualSpace",
     "NASBench201",
     "OneOf",
     "SearchNetwork",

@@ -36,7 +36,7 @@ class Draw(NamedTuple):
     decision: bool = False
 
 
-class Choice(Float32State):
+class ArchitectureChoice(Float32State):
     """`count` categorical choices among the same `options`, shared by every OneOf that is given a row of it.
 
     In training a draw of the estimator; in eval() `decide()`: the most likely options within the cost limit, if there is one.
@@ -52,7 +52,7 @@ class Choice(Float32State):
         ValueError: if there is nothing to choose from, or two options have one name.
 
     Example:
-        >>> choice = Choice(["skip", "conv"], count=3).eval()
+        >>> choice = ArchitectureChoice(["skip", "conv"], count=3).eval()
         >>> with torch.no_grad():
         ...     choice.logits[0, 1] = 2.0
         >>> choice.decided()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
 from discrete_lightning.nas.shared_draw import choices, held
 
@@ -74,7 +74,7 @@ _MEASURES: dict[str, Callable[..., float]] = {"parameters": parameters, "flops":
 
 @torch.no_grad()
 def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tuple[Tensor, float]:
-    """The table of a network whose OneOfs share one Choice.
+    """The table of a network whose OneOfs share one ArchitectureChoice.
 
     Args:
         network: as it would be deployed; measured in eval().
@@ -85,14 +85,14 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
         (table, fixed): float32 (count, K), and what every architecture costs.
 
     Raises:
-        ValueError: if there is not exactly one Choice, or two options of a OneOf give different shapes.
+        ValueError: if there is not exactly one ArchitectureChoice, or two options of a OneOf give different shapes.
     """
     if measure not in _MEASURES:
         raise ValueError(f"a cost is measured in {', '.join(_MEASURES)}, got {measure!r}")
     found = choices(network)
     if len(found) > 1:
         raise ValueError(
-            f"a cost needs one Choice for the network, there are {len(found)}: share one between the OneOfs"
+            f"a cost needs one ArchitectureChoice for the network, there are {len(found)}: share one between the OneOfs"
         )
     choice, cost = found[0], _MEASURES[measure]
     training = network.training
@@ -154,7 +154,7 @@ def check_options(network: nn.Module, inputs: Tensor) -> None:
         network.train(training)
 
 
-def _inputs(network: nn.Module, choice: Choice, inputs: Tensor) -> list[tuple[OneOf, tuple[Any, ...]]]:
+def _inputs(network: nn.Module, choice: ArchitectureChoice, inputs: Tensor) -> list[tuple[OneOf, tuple[Any, ...]]]:
     """What each OneOf of a choice is called with, one entry a call; runs all of its options on it."""
     calls: list[tuple[OneOf, tuple[Any, ...]]] = []
 

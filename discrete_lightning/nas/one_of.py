@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.operations import Zero
 
 
@@ -29,10 +29,10 @@ class OneOf(nn.Module):
 
     Args:
         modules: the options.
-        choice: a Choice to share with other layers; a new one by default.
+        choice: a ArchitectureChoice to share with other layers; a new one by default.
         row: which of the choices in `choice`.
-        estimator: of a new Choice; StraightThroughGumbel by default.
-        temperature: of a new Choice.
+        estimator: of a new ArchitectureChoice; StraightThroughGumbel by default.
+        temperature: of a new ArchitectureChoice.
         single_path: False runs and mixes all options, by any pathwise estimator; None leaves it to the estimator.
 
     Raises:
@@ -48,7 +48,7 @@ class OneOf(nn.Module):
     def __init__(
         self,
         modules: Iterable[nn.Module],
-        choice: Choice | None = None,
+        choice: ArchitectureChoice | None = None,
         row: int = 0,
         *,
         estimator: Estimator | None = None,
@@ -60,7 +60,7 @@ class OneOf(nn.Module):
         if not len(self.options):
             raise ValueError("OneOf needs one module or more to choose from, got none")
         if choice is None:
-            choice = Choice(_names(self.options), 1, estimator, temperature)
+            choice = ArchitectureChoice(_names(self.options), 1, estimator, temperature)
         elif len(choice.options) != len(self.options) or not 0 <= row < choice.count:
             raise ValueError(
                 f"OneOf has {len(self.options)} modules and row {row}; its choice has {choice.count} rows of "
@@ -166,7 +166,7 @@ def _decided_kinds(module: nn.Module) -> list[str]:
     """For each row of each choice, which cells may share: "none", "skip" or "other"."""
     layers = [each for each in module.modules() if isinstance(each, OneOf)]
     decided = {choice: choice.decide() for choice in {layer.choice for layer in layers}}
-    kinds: dict[tuple[Choice, int], str] = {}
+    kinds: dict[tuple[ArchitectureChoice, int], str] = {}
     for layer in layers:
         index = decided[layer.choice][layer.row]
         name, option = layer.choice.options[index], layer.options[index]
@@ -184,7 +184,7 @@ def _replace(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
     for name, child in list(result._modules.items()):
         if child is None:
             continue
-        if isinstance(child, Choice):
+        if isinstance(child, ArchitectureChoice):
             del result._modules[name]
         else:
             result._modules[name] = _replace(child, known)

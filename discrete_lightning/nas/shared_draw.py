@@ -7,23 +7,23 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.nas.choice import Choice, Draw
+from discrete_lightning.nas.choice import ArchitectureChoice, Draw
 
 
-def choices(module: nn.Module) -> list[Choice]:
+def choices(module: nn.Module) -> list[ArchitectureChoice]:
     """The choices in a module, a shared one once.
 
     Raises:
         ValueError: if there is none.
     """
-    found = [each for each in module.modules() if isinstance(each, Choice)]
+    found = [each for each in module.modules() if isinstance(each, ArchitectureChoice)]
     if not found:
         raise ValueError(f"{type(module).__name__} holds no choice: put a OneOf([...]) where it shall choose")
     return found
 
 
 @contextmanager
-def _hold(draws: dict[Choice, Draw]) -> Iterator[None]:
+def _hold(draws: dict[ArchitectureChoice, Draw]) -> Iterator[None]:
     before = {choice: choice._held for choice in draws}
     try:
         for choice, draw in draws.items():
@@ -43,7 +43,7 @@ def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
         gradient: whether the draws carry a gradient to the logits. Without, only weights learn.
 
     Example:
-        >>> choice = Choice(["a", "b"])
+        >>> choice = ArchitectureChoice(["a", "b"])
         >>> with one_draw(choice):
         ...     bool((choice() == choice()).all())
         True
@@ -54,7 +54,7 @@ def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
 
 @contextmanager
 def held(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
-    """Inside, the choices in `module` are these: for each Choice the index of each row's option."""
+    """Inside, the choices in `module` are these: for each ArchitectureChoice the index of each row's option."""
     with _hold({each: each._as_draw(chosen) for each, chosen in zip(choices(module), indices, strict=True)}):
         yield
 
@@ -77,7 +77,7 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
 
     Example:
         >>> from discrete_lightning.estimators import LeaveOneOut
-        >>> choice = Choice(["a", "b"], estimator=LeaveOneOut(samples=500))
+        >>> choice = ArchitectureChoice(["a", "b"], estimator=LeaveOneOut(samples=500))
         >>> expected_loss(choice, lambda: choice()[0, 1] ** 2).backward()
         >>> bool((choice.logits.grad - torch.tensor([[-0.25, 0.25]])).abs().max() < 0.03)
         True
@@ -95,7 +95,7 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     ):
         raise ValueError(
             f"expected_loss needs one temperature in all choices, there are {len(temperatures)} (of "
-            f"{', '.join(f'{value:g}' for value in values)}): give every Choice or OneOf the same Temperature module"
+            f"{', '.join(f'{value:g}' for value in values)}): give all of them the same Temperature module"
         )
     widest = max(len(choice.options) for choice in found)
     pad = [widest - len(choice.options) for choice in found]

@@ -11,13 +11,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from discrete_lightning.layers.temperature import Scalar, Temperature, Weight
+from discrete_lightning.layers.temperature import LossWeight, Scheduled, Temperature
 from discrete_lightning.schedules import Schedule
 
 Count = Literal["optimizer_steps", "batches", "epochs"]
 
 
-class ScalarAnnealing(Callback):
+class Annealing(Callback):
     """Sets scalars of one kind at the start of every training batch; base of TemperatureAnnealing and WeightAnnealing.
 
     Args:
@@ -28,7 +28,8 @@ class ScalarAnnealing(Callback):
         log: whether to log the value: by kind if there is one scalar, else kind/name.
     """
 
-    kind: ClassVar[type[Scalar]] = Scalar
+    kind: ClassVar[type[Scheduled]] = Scheduled
+    logged_as: ClassVar[str] = "value"
 
     def __init__(
         self,
@@ -42,7 +43,7 @@ class ScalarAnnealing(Callback):
         self.schedule, self.count, self.log_values = schedule, count, log  # Lightning takes `log` for itself
         self.only = [only] if isinstance(only, str) else only
 
-    def scalars(self, module: nn.Module) -> dict[str, Scalar]:
+    def scalars(self, module: nn.Module) -> dict[str, Scheduled]:
         """The scalars of `module` that this callback sets, by name. A shared one appears once.
 
         Raises:
@@ -86,7 +87,7 @@ class ScalarAnnealing(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         found = self.scalars(pl_module)
-        kind = self.kind.__name__.lower()
+        kind = self.logged_as
         alone = len(found) == 1 and self.only is None
         self._logged = {kind if alone else f"{kind}/{name}": scalar for name, scalar in found.items()}
         # Weight averaging averages buffers, too. Set in both places, since an average of equal values is the value.
@@ -108,7 +109,7 @@ class ScalarAnnealing(Callback):
                 pl_module.log(name, scalar(), prog_bar=name == "temperature", on_step=True, on_epoch=False)
 
 
-class TemperatureAnnealing(ScalarAnnealing):
+class TemperatureAnnealing(Annealing):
     """Anneals every `Temperature` in a module that is not learned; logs `temperature`, or `temperature/<name>` of several.
 
     Args:
@@ -125,15 +126,15 @@ class TemperatureAnnealing(ScalarAnnealing):
         >>> jang = TemperatureAnnealing(Staircase(Exponential(1.0, rate=1e-5, minimum=0.5), every=500))
     """
 
-    kind = Temperature
+    kind, logged_as = Temperature, "temperature"
 
 
-class WeightAnnealing(ScalarAnnealing):
+class WeightAnnealing(Annealing):
     """Anneals the weights of loss terms: entropy bonuses (`only="*choice"`), KL (`only="kl.weight"`).
 
     Args:
         schedule: step -> weight >= 0.
-        only: glob patterns of names of the `Weight`s; required, since one schedule rarely fits all weights.
+        only: glob patterns of names of the `LossWeight`s; required, since one schedule rarely fits all weights.
         count: "optimizer_steps", "batches" or "epochs".
         log: whether to log `weight/<name>`.
 
@@ -142,7 +143,7 @@ class WeightAnnealing(ScalarAnnealing):
         >>> warm_up = WeightAnnealing(Linear(0.0, 1.0, steps=1000), only="kl.weight")
     """
 
-    kind = Weight
+    kind, logged_as = LossWeight, "weight"
 
     def __init__(
         self, schedule: Schedule, only: str | list[str], count: Count = "optimizer_steps", log: bool = True

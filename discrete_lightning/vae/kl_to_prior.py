@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from discrete_lightning.functional import binary_kl_to_uniform, kl_divergence, kl_to_uniform
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 
 
 def kl_to_prior(logits: Tensor, prior_logits: Tensor | None = None, *, binary: bool = False) -> Tensor:
@@ -49,7 +49,7 @@ class KLToPrior(nn.Module):
 
     def __init__(self, weight: float = 1.0, prior_logits: Tensor | None = None) -> None:
         super().__init__()
-        self.weight = Weight(weight)
+        self.weight = LossWeight(weight)
         self.register_buffer("prior_logits", prior_logits)
 
     def forward(self, logits: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_entropy
 from tests.references import entropy as naive
 from tests.references.inputs import seeded
@@ -94,8 +94,8 @@ def test_descending_the_bonus_raises_its_entropy(name: str) -> None:
 
 def test_weights_can_be_annealed_and_are_saved() -> None:
     bonus = EntropyBonus(0.3, 0.7)
-    assert isinstance(bonus.choice, Weight)
-    assert isinstance(bonus.marginal, Weight)
+    assert isinstance(bonus.choice, LossWeight)
+    assert isinstance(bonus.marginal, LossWeight)
     bonus.choice.set(0.0)
     restored = EntropyBonus()
     restored.load_state_dict(bonus.state_dict())

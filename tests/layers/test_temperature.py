@@ -9,14 +9,14 @@ import torch
 from torch import nn
 from torch._dynamo.testing import CompileCounter
 
-from discrete_lightning.nn import Scalar, Temperature, Weight
+from discrete_lightning.nn import LossWeight, Scheduled, Temperature
 
 VALUE = 0.7123456  # no bf16 number: a round trip would show
 SCALARS = {
     "temperature": Temperature(VALUE, minimum=0.1),
     "learned": Temperature(VALUE, minimum=0.1, learnable=True),
-    "weight": Weight(VALUE),
-    "scalar": Scalar(-VALUE),
+    "weight": LossWeight(VALUE),
+    "scalar": Scheduled(-VALUE),
 }
 every_scalar = pytest.mark.parametrize("scalar", SCALARS.values(), ids=SCALARS)
 
@@ -34,10 +34,10 @@ every_scalar = pytest.mark.parametrize("scalar", SCALARS.values(), ids=SCALARS)
         (lambda: Temperature().set(-0.5), "positive and finite, got -0.5"),
         (lambda: Temperature().set(math.nan), "positive and finite, got nan"),
         (lambda: Temperature().set(math.inf), "positive and finite, got inf"),
-        (lambda: Weight(-0.1), "must not be negative, got -0.1"),
-        (lambda: Weight(1.0).set(-1e-9), "must not be negative, got -1e-09"),
-        (lambda: Weight(1.0).set(math.nan), "Weight must be a finite number, got nan"),
-        (lambda: Scalar(math.inf), "Scalar must be a finite number, got inf"),
+        (lambda: LossWeight(-0.1), "must not be negative, got -0.1"),
+        (lambda: LossWeight(1.0).set(-1e-9), "must not be negative, got -1e-09"),
+        (lambda: LossWeight(1.0).set(math.nan), "LossWeight must be a finite number, got nan"),
+        (lambda: Scheduled(math.inf), "Scheduled must be a finite number, got inf"),
     ],
 )
 def test_out_of_range(make: Callable[[], object], wrong: str) -> None:
@@ -58,11 +58,11 @@ def test_a_rejected_value_changes_nothing() -> None:
         (Temperature(1.0), 0.25, 0.25),
         (Temperature(1.0), 4.0, 4.0),
         (Temperature(1.0, minimum=0.5), 0.1, 0.5),
-        (Weight(1.0), 0.0, 0.0),
-        (Scalar(1.0), -3.0, -3.0),
+        (LossWeight(1.0), 0.0, 0.0),
+        (Scheduled(1.0), -3.0, -3.0),
     ],
 )
-def test_set(scalar: Scalar, value: float, reads: float) -> None:
+def test_set(scalar: Scheduled, value: float, reads: float) -> None:
     scalar.set(value)
     assert scalar().item() == reads
     assert scalar().shape == ()
@@ -88,7 +88,7 @@ def test_a_learned_temperature_is_not_set() -> None:
     ],
     ids=["half", "bfloat16", "double", "to_bf16", "to_cpu_f64", "chain"],
 )
-def test_float32_and_exact_under_casts(scalar: Scalar, cast: Callable[[nn.Module], nn.Module]) -> None:
+def test_float32_and_exact_under_casts(scalar: Scheduled, cast: Callable[[nn.Module], nn.Module]) -> None:
     module = nn.Sequential(nn.Linear(1, 1), copy.deepcopy(scalar))
     before = {name: value.clone() for name, value in module[1].state_dict().items()}
     cast(module)
@@ -108,8 +108,8 @@ def test_a_gradient_stays_float32_under_casts() -> None:
     assert torch.equal(temperature.raw.grad, gradient)  # type: ignore[arg-type]
 
 
-class Holder(Scalar):
-    """A Scalar with children: one that must be cast and one that must not, at two depths."""
+class Holder(Scheduled):
+    """A Scheduled with children: one that must be cast and one that must not, at two depths."""
 
     def __init__(self) -> None:
         super().__init__(VALUE)
@@ -147,7 +147,7 @@ def test_repr_on_the_meta_device() -> None:
 def test_float32_under_another_default_dtype(default: torch.dtype) -> None:
     torch.set_default_dtype(default)  # as Lightning's *-true plugins do while a model is built
     try:
-        made = [Temperature(VALUE), Temperature(VALUE, learnable=True), Weight(VALUE)]
+        made = [Temperature(VALUE), Temperature(VALUE, learnable=True), LossWeight(VALUE)]
     finally:
         torch.set_default_dtype(torch.float32)
     for scalar in made:
@@ -156,7 +156,7 @@ def test_float32_under_another_default_dtype(default: torch.dtype) -> None:
 
 
 @every_scalar
-def test_persistent(scalar: Scalar) -> None:
+def test_persistent(scalar: Scheduled) -> None:
     buffer = io.BytesIO()
     torch.save(scalar.state_dict(), buffer)
     other = copy.deepcopy(scalar)
@@ -168,13 +168,13 @@ def test_persistent(scalar: Scalar) -> None:
 
 
 @every_scalar
-def test_repr_names_kind_and_value(scalar: Scalar) -> None:
-    assert str(scalar) == f"{type(scalar).__name__}({'-' if type(scalar) is Scalar else ''}0.7123)"
+def test_repr_names_kind_and_value(scalar: Scheduled) -> None:
+    assert str(scalar) == f"{type(scalar).__name__}({'-' if type(scalar) is Scheduled else ''}0.7123)"
 
 
 @every_scalar
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-def test_copies_are_equal_and_independent(scalar: Scalar, duplicate: Callable[[Scalar], Scalar]) -> None:
+def test_copies_are_equal_and_independent(scalar: Scheduled, duplicate: Callable[[Scheduled], Scheduled]) -> None:
     twin = duplicate(scalar)
     assert type(twin) is type(scalar)
     assert torch.equal(twin(), scalar())

@@ -25,13 +25,13 @@ from discrete_lightning.nas import (
     one_draw,
     weight_parameters,
 )
-from discrete_lightning.nn import Choice, OneOf
+from discrete_lightning.nn import ArchitectureChoice, OneOf
 from tests.ranks import run_on_ranks
 
 
-def make(count: int = 3, options: int = 4, seed: int = 0, estimator: object = None) -> Choice:
+def make(count: int = 3, options: int = 4, seed: int = 0, estimator: object = None) -> ArchitectureChoice:
     torch.manual_seed(seed)
-    choice = Choice([f"o{i}" for i in range(options)], count, estimator)  # type: ignore[arg-type]
+    choice = ArchitectureChoice([f"o{i}" for i in range(options)], count, estimator)  # type: ignore[arg-type]
     with torch.no_grad():
         choice.logits.normal_()
     return choice
@@ -120,7 +120,7 @@ def test_mixes() -> None:
     assert [make(estimator=kind).mixes for kind in kinds] == [True, True, False, False, False, False]
 
 
-def brute_force(choice: Choice) -> float:
+def brute_force(choice: ArchitectureChoice) -> float:
     scores, best = choice.scores(), -math.inf
     for indices in itertools.product(range(len(choice.options)), repeat=choice.count):
         if choice.cost(indices) <= float(choice.limit):
@@ -162,7 +162,7 @@ def test_expected_cost_is_the_mean_over_draws() -> None:
 
 
 def test_names_to_indices() -> None:
-    choice = Choice(["a", "b"], 2)
+    choice = ArchitectureChoice(["a", "b"], 2)
     assert choice.indices(["b", "a"]) == [1, 0]
     for wrong in (["a"], ["a", "c"]):
         with pytest.raises(ValueError, match="2 of a, b"):
@@ -172,7 +172,7 @@ def test_names_to_indices() -> None:
 @pytest.mark.parametrize(("options", "count"), [([], 1), (["a"], 0), (["a", "a"], 1)])
 def test_what_is_no_choice(options: list[str], count: int) -> None:
     with pytest.raises(ValueError, match="a choice needs"):
-        Choice(options, count)
+        ArchitectureChoice(options, count)
 
 
 def test_parameters_are_split() -> None:

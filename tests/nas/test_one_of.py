@@ -16,7 +16,7 @@ from discrete_lightning.nas import (
     weight_parameters,
 )
 from discrete_lightning.nas.operations import Zero
-from discrete_lightning.nn import Choice, OneOf
+from discrete_lightning.nn import ArchitectureChoice, OneOf
 from tests.ranks import run_on_ranks
 
 
@@ -112,7 +112,7 @@ def test_eval_runs_the_likeliest() -> None:
 
 def test_shared_choice_makes_one_draw_for_all() -> None:
     torch.manual_seed(0)
-    choice = Choice(["a", "b", "c"], count=2)
+    choice = ArchitectureChoice(["a", "b", "c"], count=2)
     cells = nn.ModuleList(OneOf([Counting() for _ in range(3)], choice, row=1) for _ in range(4))
     for _ in range(5):
         before = [counted(cell) for cell in cells]  # type: ignore[arg-type]
@@ -129,7 +129,7 @@ def test_shared_choice_makes_one_draw_for_all() -> None:
 
 def test_derive_keeps_weights_and_is_plain() -> None:
     torch.manual_seed(0)
-    choice = Choice(["linear", "same"], count=2)
+    choice = ArchitectureChoice(["linear", "same"], count=2)
     network = nn.Sequential(
         OneOf([nn.Linear(4, 4), nn.Identity()], choice, 0),
         nn.ReLU(),
@@ -140,7 +140,7 @@ def test_derive_keeps_weights_and_is_plain() -> None:
         choice.logits[0, 0] = choice.logits[1, 0] = 1.0
     network.eval()
     result = derive(network)
-    assert not [each for each in result.modules() if isinstance(each, OneOf | Choice)]
+    assert not [each for each in result.modules() if isinstance(each, OneOf | ArchitectureChoice)]
     assert torch.equal(result(x), network(x))
     assert torch.equal(result[0].weight, network[0].options[0].weight)  # type: ignore[index,union-attr]
     assert result[0].weight is not network[0].options[0].weight  # type: ignore[index,union-attr]
@@ -169,9 +169,9 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match="one module or more"):
         OneOf([])
     with pytest.raises(ValueError, match="2 modules and row 0; its choice has 1 rows of 3"):
-        OneOf([nn.Identity(), nn.Tanh()], Choice(["a", "b", "c"]))
+        OneOf([nn.Identity(), nn.Tanh()], ArchitectureChoice(["a", "b", "c"]))
     with pytest.raises(ValueError, match="brings its own estimator"):
-        OneOf([nn.Identity()], Choice(["a"]), estimator=ReinMax())
+        OneOf([nn.Identity()], ArchitectureChoice(["a"]), estimator=ReinMax())
     with pytest.raises(TypeError, match="one tensor"):
         OneOf([nn.LSTM(2, 2)])(torch.zeros(1, 1, 2))
 

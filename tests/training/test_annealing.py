@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from discrete_lightning.callbacks import TemperatureAnnealing, WeightAnnealing
 from discrete_lightning.losses import EntropyBonus
-from discrete_lightning.nn import GumbelQuantizer, RelaxedCategorical, Temperature, Weight
+from discrete_lightning.nn import GumbelQuantizer, LossWeight, RelaxedCategorical, Temperature
 from discrete_lightning.schedules import Constant, Exponential, Linear, Schedule
 
 pytestmark = pytest.mark.filterwarnings(
@@ -246,7 +246,7 @@ class Several(Model):
         super().__init__()
         self.encoder = nn.ModuleDict({"a": Temperature(), "b": GumbelQuantizer(4, 2)})
         self.shared = self.encoder["a"]
-        self.kl = nn.ModuleDict({"weight": Weight(0.0)})
+        self.kl = nn.ModuleDict({"weight": LossWeight(0.0)})
 
 
 def test_several_with_schedules_of_their_own() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.losses import KLToPrior, kl_to_prior
 from tests.references import entropy as naive
 from tests.references.inputs import seeded
@@ -78,7 +78,7 @@ def test_the_module_weighs_the_mean_over_the_batch(weight: float, prior: Tensor 
 
 def test_the_weight_can_be_annealed_and_the_prior_is_saved() -> None:
     loss, restored = KLToPrior(1.0, PRIOR), KLToPrior(1.0, torch.zeros(3))
-    assert isinstance(loss.weight, Weight)
+    assert isinstance(loss.weight, LossWeight)
     loss.weight.set(0.25)
     restored.load_state_dict(loss.state_dict())
     assert torch.equal(restored(latents(4, 5, 3)), loss(latents(4, 5, 3)))

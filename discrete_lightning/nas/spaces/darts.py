@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
 from discrete_lightning.nas.operations import (
     FactorizedReduce,
@@ -43,7 +43,7 @@ OPERATIONS: dict[str, Operation] = {
 }
 
 
-class DARTSChoice(Choice):
+class DARTSChoice(ArchitectureChoice):
     """The choices of both cells; what is decided keeps two edges a node.
 
     Args:
@@ -153,7 +153,7 @@ class DARTSSpace(SearchSpace):
     def choices(self) -> int:
         return 2 * len(_pairs(self.nodes))
 
-    def choice(self, estimator: Estimator | None, temperature: Temperature | float) -> Choice:
+    def choice(self, estimator: Estimator | None, temperature: Temperature | float) -> ArchitectureChoice:
         return DARTSChoice(self.nodes, estimator, temperature)
 
     def check(self, architecture: Sequence[str]) -> None:
@@ -187,7 +187,7 @@ class DARTSSpace(SearchSpace):
             result += [Edge(names[a], names[b], operation, cell) for (a, b), operation in shown if operation != "none"]
         return result
 
-    def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
+    def _body(self, choice: ArchitectureChoice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         stem_width = 3 * self.channels
         stem = nn.Sequential(
             nn.Conv2d(image_channels, stem_width, 3, self.stem_stride, 1, bias=False), norm(stem_width)
@@ -206,7 +206,7 @@ class DARTSSpace(SearchSpace):
             before_last, last, reduced = last, self.nodes * width, reduce
         return DARTSBody(stem, cells), last
 
-    def _edges(self, choice: Choice, width: int, norm: Norm, reduce: bool) -> list[nn.Module]:
+    def _edges(self, choice: ArchitectureChoice, width: int, norm: Norm, reduce: bool) -> list[nn.Module]:
         pairs, edges = _pairs(self.nodes), list[nn.Module]()
         for index, (source, _) in enumerate(pairs):
             stride = 2 if reduce and source < 2 else 1

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
 from discrete_lightning.nas.operations import Norm, inverted_residual, skip
 from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 
 
 @dataclass(frozen=True)
-class LayerChain(SearchSpace):
+class InvertedResidualSpace(SearchSpace):
     """Layers in a row; each stage has `layers` of one width, its first of the stage's stride.
 
     The options are `skip` (a cheap change of shape where one is needed) and `k<kernel>_e<expansion>`.
@@ -27,7 +27,7 @@ class LayerChain(SearchSpace):
         expansions: factors of the inner width.
 
     Example:
-        >>> space = LayerChain(channels=(8, 16), strides=(1, 2), layers=2, kernels=(3,), expansions=(1, 3))
+        >>> space = InvertedResidualSpace(channels=(8, 16), strides=(1, 2), layers=2, kernels=(3,), expansions=(1, 3))
         >>> space.choices, space.options
         (4, ('skip', 'k3_e1', 'k3_e3'))
     """
@@ -42,14 +42,16 @@ class LayerChain(SearchSpace):
         for name in ("channels", "strides", "kernels", "expansions"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
             if not getattr(self, name) or min(getattr(self, name)) < 1:
-                raise ValueError(f"LayerChain: {name} are one or more numbers >= 1, got {getattr(self, name)}")
+                raise ValueError(
+                    f"InvertedResidualSpace: {name} are one or more numbers >= 1, got {getattr(self, name)}"
+                )
         if len(self.channels) != len(self.strides) or self.layers < 1:
             raise ValueError(
-                f"LayerChain: each stage has a width and a stride, and layers >= 1: got {len(self.channels)} widths, "
+                f"InvertedResidualSpace: each stage needs a width and a stride, layers >= 1; got {len(self.channels)} widths, "
                 f"{len(self.strides)} strides, layers={self.layers}"
             )
         if any(kernel % 2 == 0 for kernel in self.kernels):
-            raise ValueError(f"LayerChain: kernels must be odd, so that sides are kept; got {self.kernels}")
+            raise ValueError(f"InvertedResidualSpace: kernels must be odd, so that sides are kept; got {self.kernels}")
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -63,7 +65,7 @@ class LayerChain(SearchSpace):
         names = ["input", *(f"layer {i + 1}" for i in range(self.choices))]
         return [Edge(names[i], names[i + 1], operation, "chain") for i, operation in enumerate(architecture)]
 
-    def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
+    def _body(self, choice: ArchitectureChoice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         blocks = [skip, *(inverted_residual(kernel, e) for kernel in self.kernels for e in self.expansions)]
         width = self.channels[0]
         layers: list[nn.Module] = [nn.Conv2d(image_channels, width, 3, 1, 1, bias=False), norm(width), nn.ReLU()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
 from discrete_lightning.nas.operations import (
     Norm,
@@ -141,7 +141,7 @@ class NASBench201(SearchSpace):
         shown = zip(edge_list(self.nodes), self.used(architecture), strict=True)
         return [Edge(names[source], names[target], name, "cell") for (source, target), name in shown if name != "none"]
 
-    def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
+    def _body(self, choice: ArchitectureChoice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         stem = nn.Conv2d(image_channels, self.channels, 3, self.stem_stride, 1, bias=False)
         layers: list[nn.Module] = [stem, norm(self.channels)]
         width = self.channels
@@ -152,7 +152,7 @@ class NASBench201(SearchSpace):
             layers += [self._cell(choice, width, norm) for _ in range(self.cells)]
         return nn.Sequential(*layers, norm(width), nn.ReLU()), width
 
-    def _cell(self, choice: Choice, width: int, norm: Norm) -> nn.Module:
+    def _cell(self, choice: ArchitectureChoice, width: int, norm: Norm) -> nn.Module:
         options = [OPERATIONS[name] for name in self.operations]
         edges = [OneOf([build(width, width, 1, norm) for build in options], choice, row) for row in range(self.choices)]
         return SumCell(edges, self.nodes)

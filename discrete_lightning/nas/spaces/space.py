@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.cost_table import Measure, operation_costs
 from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.operations import Norm, batch_norm, search_norm
@@ -29,7 +29,7 @@ class Edge(NamedTuple):
 
 
 class SearchNetwork(nn.Module):
-    """A network for images (B, C, H, W) whose OneOfs share one Choice.
+    """A network for images (B, C, H, W) whose OneOfs share one ArchitectureChoice.
 
     Args:
         choice: shared by all cells.
@@ -38,7 +38,7 @@ class SearchNetwork(nn.Module):
         classes: of the logits.
     """
 
-    def __init__(self, choice: Choice, body: nn.Module, width: int, classes: int) -> None:
+    def __init__(self, choice: ArchitectureChoice, body: nn.Module, width: int, classes: int) -> None:
         super().__init__()
         self.choice, self.body = choice, body
         self.head = nn.Linear(width, classes)
@@ -73,12 +73,12 @@ class SearchSpace(ABC):
         """What the architecture's picture shows."""
 
     @abstractmethod
-    def _body(self, choice: Choice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
+    def _body(self, choice: ArchitectureChoice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
         """The network without its head, and its width."""
 
-    def choice(self, estimator: Estimator | None, temperature: Temperature | float) -> Choice:
+    def choice(self, estimator: Estimator | None, temperature: Temperature | float) -> ArchitectureChoice:
         """The choice that all cells share."""
-        return Choice(self.options, self.choices, estimator, temperature)
+        return ArchitectureChoice(self.options, self.choices, estimator, temperature)
 
     def supernet(
         self,
@@ -99,9 +99,9 @@ class SearchSpace(ABC):
 
     def check(self, architecture: Sequence[str]) -> None:
         """Raises ValueError if this is not an architecture of the space."""
-        Choice(self.options, self.choices).indices(architecture)
+        ArchitectureChoice(self.options, self.choices).indices(architecture)
 
-    def random(self, generator: torch.Generator, costs: Choice | None = None) -> list[str]:
+    def random(self, generator: torch.Generator, costs: ArchitectureChoice | None = None) -> list[str]:
         """An architecture drawn uniformly from the space.
 
         Args:
@@ -131,7 +131,7 @@ class SearchSpace(ABC):
         with held(network, [network.choice.indices(architecture)]):
             return derive(network)
 
-    def _network(self, image_channels: int, classes: int, choice: Choice, norm: Norm) -> SearchNetwork:
+    def _network(self, image_channels: int, classes: int, choice: ArchitectureChoice, norm: Norm) -> SearchNetwork:
         body, width = self._body(choice, image_channels, norm)
         return SearchNetwork(choice, body, width, classes)
 

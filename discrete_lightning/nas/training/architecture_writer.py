@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.training.cell_picture import draw, graphviz
 from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
 
@@ -82,7 +82,7 @@ class ArchitectureWriter(Callback):
         if self._history:
             self._write_history(folder, _choices(pl_module))
 
-    def _write_history(self, folder: Path, choices: dict[str, Choice]) -> None:
+    def _write_history(self, folder: Path, choices: dict[str, ArchitectureChoice]) -> None:
         with fresh_path(folder, "choice_probabilities.csv").open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(["epoch", "choice", "row", "option", "probability"])
@@ -115,8 +115,8 @@ class ArchitectureWriter(Callback):
             print(f"next step: discrete-lightning fit -c {path}")
 
 
-def _choices(module: LightningModule) -> dict[str, Choice]:
-    return {name: each for name, each in module.named_modules() if isinstance(each, Choice)}
+def _choices(module: LightningModule) -> dict[str, ArchitectureChoice]:
+    return {name: each for name, each in module.named_modules() if isinstance(each, ArchitectureChoice)}
 
 
 def _decisions(module: LightningModule) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def _show(trainer: Trainer, key: str, picture: Path) -> None:
         log_image(trainer, key, image.convert("RGB"))
 
 
-def _draw_history(history: list[dict[str, Any]], choices: dict[str, Choice], path: Path) -> None:
+def _draw_history(history: list[dict[str, Any]], choices: dict[str, ArchitectureChoice], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import entropy
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
-from discrete_lightning.layers.temperature import Weight
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.layers.temperature import LossWeight
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.cost_table import Measure
 from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.shared_draw import held, one_draw
@@ -60,7 +60,7 @@ class SearchedNetwork(LightningModule):
         self.accumulate, self.retrain_epochs = accumulate, retrain_epochs
         self.image_shape, self.classes = tuple(image_shape), classes
         self.network = self.space.supernet(image_shape[0], classes, self.method.estimator)
-        self.multiplier = Weight(0.0)
+        self.multiplier = LossWeight(0.0)
         self.val_gap = RelaxationGap()
         self.search_seconds = 0.0
         self._measured: str | None = None  # what the table of costs in a checkpoint is measured in
@@ -70,7 +70,7 @@ class SearchedNetwork(LightningModule):
         self._is_checked = False
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> ArchitectureChoice:
         """The choice that all cells share."""
         return self.network.choice
 

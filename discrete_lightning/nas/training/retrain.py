@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from discrete_lightning.distributed import mean_of_all
+from discrete_lightning.distributed import average_over_ranks
 from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.evaluation import check_images
 from discrete_lightning.training.progress import cosine, progress
@@ -103,7 +103,7 @@ class ArchitectureTraining(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         if len(self.random_networks) and self._seen:
-            self.validation.copy_(mean_of_all([self._right / self._seen])[0])
+            self.validation.copy_(average_over_ranks([self._right / self._seen])[0])
             self.log("val/accuracy_of_random_search", self.validation.max())
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:

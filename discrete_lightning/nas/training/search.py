@@ -11,7 +11,7 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from discrete_lightning.distributed import broadcast_, mean_of_all, rank
+from discrete_lightning.distributed import average_over_ranks, broadcast_, rank
 from discrete_lightning.nas.cost_table import check_options
 from discrete_lightning.nas.shared_draw import (
     architecture_parameters,
@@ -137,7 +137,7 @@ class ArchitectureSearch(SearchedNetwork):
                 momentum=group["momentum"],
                 buffers=buffers,
                 weight_decay=group["weight_decay"],
-                reduce=mean_of_all,
+                reduce=average_over_ranks,
             )
 
     def _cost_term(self) -> Tensor:
@@ -157,7 +157,7 @@ class ArchitectureSearch(SearchedNetwork):
         reduced = ran if alone else [*ran, *architecture]
         for dtype in dict.fromkeys(each.dtype for each in reduced):
             group = [each for each in reduced if each.dtype == dtype]
-            gradients = mean_of_all([each.grad for each in group if each.grad is not None])
+            gradients = average_over_ranks([each.grad for each in group if each.grad is not None])
             for parameter, gradient in zip(group, gradients, strict=True):
                 parameter.grad = gradient / micro_batches if micro_batches > 1 else gradient
         if ran:

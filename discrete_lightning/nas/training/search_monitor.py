@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional import entropy as entropy_of
-from discrete_lightning.nas.choice import Choice
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import disconnected, skip_share
 
 
@@ -38,7 +38,7 @@ class SearchMonitor(Callback):
         self._warned: set[str] = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found = [each for each in pl_module.modules() if isinstance(each, Choice)]
+        found = [each for each in pl_module.modules() if isinstance(each, ArchitectureChoice)]
         relative = [_relative_entropy(each) for each in found]
         entropy = sum(relative) / max(1, len(relative))
         searched: Any = pl_module if hasattr(pl_module, "skip_share") else None  # knows what of its decisions is used
@@ -84,5 +84,5 @@ class SearchMonitor(Callback):
             warnings.warn(text, stacklevel=2)
 
 
-def _relative_entropy(choice: Choice) -> float:
+def _relative_entropy(choice: ArchitectureChoice) -> float:
     return float(entropy_of(choice.logits.detach().float()).mean()) / math.log(max(2, len(choice.options)))

@@ -10,7 +10,7 @@ class CostTarget:
     """What the found network may cost.
 
     loss = task loss + multiplier * (expected cost / target - 1), where the multiplier rises while the most likely architecture
-    costs more than the target and falls while it costs less. What is derived never costs more: see `Choice.decide`.
+    costs more than the target and falls while it costs less. What is derived never costs more: see `ArchitectureChoice.decide`.
 
     Args:
         measure: "parameters", "flops" (of one image) or "latency" (milliseconds of a batch on the device of the search).

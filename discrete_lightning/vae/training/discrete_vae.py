@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import Relaxed, relaxed
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 
 Batch = tuple[Tensor, Tensor]
 _CHUNK = 50  # samples of the bound decoded at a time
@@ -36,7 +36,7 @@ class DiscreteVAE(LightningModule):
         latent: the discrete layer.
         event: shape of one example's logits.
         hidden: widths between pixels and latents; mirrored in the decoder.
-        kl_weight: 1 is the evidence lower bound; a `Weight` that WeightAnnealing can move.
+        kl_weight: 1 is the evidence lower bound; a `LossWeight` that WeightAnnealing can move.
         learning_rate: of the optimiser.
         bound_samples: of the importance-weighted bound reported by the test.
         pixels: of an image.
@@ -63,7 +63,7 @@ class DiscreteVAE(LightningModule):
         size = math.prod(event)
         self.encoder = multilayer_perceptron([pixels, *hidden, size])
         self.decoder = multilayer_perceptron([size, *reversed(hidden), pixels])
-        self.kl_weight = Weight(kl_weight)
+        self.kl_weight = LossWeight(kl_weight)
         self.learning_rate, self.bound_samples, self.optimizer = learning_rate, bound_samples, optimizer
         self.val_gap, self.test_gap = RelaxationGap(), RelaxationGap()
 

@@ -14,7 +14,7 @@ class CompositeQuantizer(Quantizer):
 
     Args:
         quantizer: the first part, and the pattern of the others: copies with parameters of their own (a Temperature or a
-            Weight is copied, too; annealing callbacks set them all).
+            LossWeight is copied, too; annealing callbacks set them all).
         count: number of parts, >= 1.
         dim: of the vectors.
     """

@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from discrete_lightning.distributed import mean_over_ranks, rank_generator
+from discrete_lightning.distributed import global_mean, rank_generator
 from discrete_lightning.functional import check_finite, gumbel_lookup, largest_logit
-from discrete_lightning.layers.temperature import Temperature, Weight
+from discrete_lightning.layers.temperature import LossWeight, Temperature
 from discrete_lightning.vq.quantizer import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
@@ -23,8 +23,8 @@ class LargeGumbelQuantizer(SampledCodebook):
         dim: dimension of vectors and codes.
         temperature: a Temperature, or a number for a new one.
         hard: exact codes with the gradient of the relaxed sample, or mixtures of codes while training.
-        choice_entropy: weight of the bonus for undecided choices, a `Weight`.
-        marginal_entropy: weight of the bonus for using all codes, a `Weight`.
+        choice_entropy: weight of the bonus for undecided choices, a `LossWeight`.
+        marginal_entropy: weight of the bonus for using all codes, a `LossWeight`.
 
     Raises:
         ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.
@@ -48,7 +48,7 @@ class LargeGumbelQuantizer(SampledCodebook):
         super().__init__(num_codes, dim)
         self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
         self.hard = hard
-        self.choice_entropy, self.marginal_entropy = Weight(choice_entropy), Weight(marginal_entropy)
+        self.choice_entropy, self.marginal_entropy = LossWeight(choice_entropy), LossWeight(marginal_entropy)
 
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
@@ -67,8 +67,8 @@ class LargeGumbelQuantizer(SampledCodebook):
         if not has_bonus:
             return Quantized(quantized, result.indices, loss)
         tokens = result.indices.numel()
-        choice = mean_over_ranks(result.choice_entropy, tokens)
-        marginal = mean_over_ranks(result.marginal, tokens)
+        choice = global_mean(result.choice_entropy, tokens)
+        marginal = global_mean(result.marginal, tokens)
         used = -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum()
         loss = loss - self.choice_entropy() * choice - self.marginal_entropy() * used
         return Quantized(quantized, result.indices, loss)

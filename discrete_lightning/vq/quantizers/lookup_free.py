@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
-from discrete_lightning.distributed import mean_over_ranks
+from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional import binary_entropy, check_finite, float32
-from discrete_lightning.layers.temperature import Weight
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals
 from discrete_lightning.vq.quantizer import Codebook, Quantized
@@ -21,7 +21,7 @@ class LookupFreeQuantizer(Codebook):
     Args:
         dim: number of bits, 1 to 62.
         commitment: weight of the commitment loss, >= 0.
-        entropy: weight of the entropy loss; a `Weight` that WeightAnnealing can move.
+        entropy: weight of the entropy loss; a `LossWeight` that WeightAnnealing can move.
         gamma: how much using all codes counts against being decided, >= 0.
         tau: temperature of the soft assignment in the entropy loss, > 0.
 
@@ -52,7 +52,7 @@ class LookupFreeQuantizer(Codebook):
             if not allowed:
                 raise ValueError(f"LookupFreeQuantizer: {name} must be {rule}, got {value}")
         self.commitment, self.gamma, self.tau = commitment, gamma, tau
-        self.entropy = Weight(entropy)
+        self.entropy = LossWeight(entropy)
 
     def forward(self, vectors: Tensor) -> Quantized:
         self._check_input(vectors)
@@ -66,9 +66,9 @@ class LookupFreeQuantizer(Codebook):
     def entropy_loss(self, vectors: Tensor) -> Tensor:
         """Mean entropy of each choice - gamma * entropy of their mean, in nats, over all tokens of all ranks."""
         flat = float32(vectors).reshape(-1, self.dim)
-        each = mean_over_ranks(binary_entropy(flat * (4.0 / self.tau)).sum(), len(flat))
+        each = global_mean(binary_entropy(flat * (4.0 / self.tau)).sum(), len(flat))
         marginals = soft_code_marginals(flat, self.tau)
-        mean = mean_over_ranks(torch.cat(marginals), len(flat))
+        mean = global_mean(torch.cat(marginals), len(flat))
         used = -torch.special.xlogy(mean, mean.clamp_min(torch.finfo(mean.dtype).tiny)).sum()
         return each - self.gamma * used
 

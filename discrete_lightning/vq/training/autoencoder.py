@@ -39,7 +39,7 @@ class VQAutoencoder(LightningModule):
     Args:
         quantizer: any Quantizer; its `dim` is the dimension of the encoder's output. GumbelQuantizer(128, 64) by default.
         estimator: given to the quantiser's sampling layers; leave it out for a quantiser that does not sample.
-        choice_entropy: weight of the bonus for undecided choices (exploration); a `Weight` that WeightAnnealing can move.
+        choice_entropy: weight of the bonus for undecided choices (exploration); a `LossWeight` that WeightAnnealing can move.
         marginal_entropy: weight of the bonus for using all codes.
         diversity: weight of the loss for using few of them (Baevski et al. 2020, eq. 4; https://arxiv.org/abs/2006.11477).
         channels: of the images.

@@ -17,9 +17,9 @@ from discrete_lightning.nas.cost_table import latency
 from discrete_lightning.nas.spaces.darts import DARTSChoice
 from discrete_lightning.nas.spaces.nasbench201 import connected, edge_list
 from discrete_lightning.nn import (
-    Choice,
+    ArchitectureChoice,
     DARTSSpace,
-    LayerChain,
+    InvertedResidualSpace,
     NASBench201,
     OneOf,
     SearchSpace,
@@ -28,7 +28,7 @@ from discrete_lightning.nn import (
 SPACES: list[SearchSpace] = [
     NASBench201(channels=2, nodes=4, stages=2),
     DARTSSpace(channels=2, cells=3, nodes=2),
-    LayerChain(channels=(2, 4), strides=(1, 2), layers=2, expansions=(1, 2)),
+    InvertedResidualSpace(channels=(2, 4), strides=(1, 2), layers=2, expansions=(1, 2)),
 ]
 each = pytest.mark.parametrize("space", SPACES, ids=lambda space: type(space).__name__)
 
@@ -49,10 +49,10 @@ def test_supernet_and_plain_network(space: SearchSpace) -> None:
     supernet = space.supernet(2, 5)
     assert supernet(images).shape == (3, 5)
     assert supernet.choice.count == space.choices
-    assert len([m for m in supernet.modules() if isinstance(m, Choice)]) == 1
+    assert len([m for m in supernet.modules() if isinstance(m, ArchitectureChoice)]) == 1
     check_options(supernet, images)
     plain = space.build(decided(space, 0), 2, 5)
-    assert not [m for m in plain.modules() if isinstance(m, OneOf | Choice)]
+    assert not [m for m in plain.modules() if isinstance(m, OneOf | ArchitectureChoice)]
     assert plain(images).shape == (3, 5)
     assert all(type(p) is nn.Parameter for p in plain.parameters())
 
@@ -151,7 +151,7 @@ def test_latency_orders_small_and_large() -> None:
 
 def test_two_choices_have_no_common_table() -> None:
     network = nn.Sequential(OneOf([nn.Identity()]), OneOf([nn.Identity()]))
-    with pytest.raises(ValueError, match="one Choice for the network, there are 2"):
+    with pytest.raises(ValueError, match="one ArchitectureChoice for the network, there are 2"):
         operation_costs(network, torch.zeros(1), "flops")
     with pytest.raises(ValueError, match="parameters, flops, latency, got 'joules'"):
         operation_costs(network, torch.zeros(1), "joules")  # type: ignore[arg-type]
@@ -164,9 +164,9 @@ def test_two_choices_have_no_common_table() -> None:
         (lambda: NASBench201(operations=()), "operations are some of"),
         (lambda: NASBench201(nodes=1), "nodes must be at least 2"),
         (lambda: DARTSSpace(cells=0), "cells must be at least 1"),
-        (lambda: LayerChain(channels=(8,), strides=(1, 2)), "1 widths, 2 strides"),
-        (lambda: LayerChain(kernels=(4,)), "odd"),
-        (lambda: LayerChain(channels=()), "one or more numbers"),
+        (lambda: InvertedResidualSpace(channels=(8,), strides=(1, 2)), "1 widths, 2 strides"),
+        (lambda: InvertedResidualSpace(kernels=(4,)), "odd"),
+        (lambda: InvertedResidualSpace(channels=()), "one or more numbers"),
     ],
 )
 def test_what_is_no_space(make: Any, words: str) -> None:

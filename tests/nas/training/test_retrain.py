@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from discrete_lightning.models import ArchitectureTraining
-from discrete_lightning.nn import Choice, DARTSSpace, OneOf
+from discrete_lightning.nn import ArchitectureChoice, DARTSSpace, OneOf
 from tests.tiny_images import SPACE, TinyImages, quiet_trainer
 
 CELL = ["conv3x3", "skip", "conv1x1"]
@@ -25,7 +25,7 @@ def fitted(**arguments: Any) -> tuple[ArchitectureTraining, dict[str, float]]:
 
 def test_plain_network_and_both_accuracies() -> None:
     model, result = fitted(random_architectures=3)
-    assert not [each for each in model.modules() if isinstance(each, OneOf | Choice)]
+    assert not [each for each in model.modules() if isinstance(each, OneOf | ArchitectureChoice)]
     assert set(result) == {
         "test/accuracy", "test/accuracy_of_random_search", "test/accuracy_of_random_mean", "test/random_architectures",
     }  # fmt: skip

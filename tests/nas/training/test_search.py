@@ -32,7 +32,7 @@ from discrete_lightning.nas import (
     unrolled_gradient,
     weight_parameters,
 )
-from discrete_lightning.nn import LayerChain, OneOf
+from discrete_lightning.nn import InvertedResidualSpace, OneOf
 from discrete_lightning.schedules import Constant
 from tests.ranks import run_on_ranks
 from tests.tiny_images import FAST, SPACE, TinyImages, quiet_trainer, tiny_search, tiny_split
@@ -101,7 +101,7 @@ def test_every_method_learns_weights_and_architecture(method: Any) -> None:
 
 
 def test_gdas_runs_two_draws_a_step_and_anneals() -> None:
-    space = LayerChain(channels=(2, 4), strides=(2, 2), layers=1, kernels=(3,), expansions=(1, 2))
+    space = InvertedResidualSpace(channels=(2, 4), strides=(2, 2), layers=1, kernels=(3,), expansions=(1, 2))
     search = tiny_search(GDAS(first=10.0, last=0.1), space=space)
     watch = Watch()
     quiet_trainer(max_epochs=2, callbacks=[watch], limit_val_batches=0).fit(search, tiny_split())
