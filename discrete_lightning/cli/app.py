@@ -10,7 +10,7 @@ from typing import Any
 
 from lightning import __version__ as lightning_version
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, _InstantiatorFn
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from omegaconf.errors import OmegaConfBaseException
 
 from discrete_lightning import __version__
@@ -22,6 +22,7 @@ from discrete_lightning.cli.loggers import WandbOptions
 from discrete_lightning.cli.run_trainer import RunTrainer
 from discrete_lightning.cli.typos import explain_parsing
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 
 # Whose classes configs can name in short: jsonargparse resolves such names among the subclasses that are imported.
@@ -112,7 +113,7 @@ class App(LightningCLI):
     def _add_instantiators(self) -> None:
         """Lightning's own, which record hyper-parameters, and one for all other classes: each notes who refused."""
         for key, base in (("model", LightningModule), ("data", LightningDataModule)):
-            self.parser.add_instantiator(self._noting(_InstantiatorFn(cli=self, key=key)), base)
+            self.parser.add_instantiator(self._noting(LightningInstantiator(cli=self, key=key)), base)
         self.parser.add_instantiator(self._noting(_construct), object)
 
     def _noting(self, construct: Callable[..., Any]) -> Callable[..., Any]:

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from discrete_lightning.cli.checkpoints import LAST
 from discrete_lightning.cli.errors import INTERRUPTED, TERMINATED
 from discrete_lightning.cli.sources import CHECKPOINTS, CONFIG_FILE
+from discrete_lightning.training._lightning_private import dump_checkpoint
 
 
 class RunRecorder(Callback):
@@ -99,5 +100,5 @@ class RunRecorder(Callback):
             trainer.save_checkpoint(path, weights_only=False)
         elif trainer.is_global_zero and isinstance(trainer.strategy, DDPStrategy):
             # save_checkpoint would wait for the other processes, which may be anywhere, or gone.
-            checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+            checkpoint = dump_checkpoint(trainer)
             trainer.strategy.checkpoint_io.save_checkpoint(checkpoint, path)

@@ -5,14 +5,13 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 
 import torch
-from jsonargparse import set_parsing_settings
-from jsonargparse._common import parsing_settings  # the public setter can add rules, but take none back
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from discrete_lightning.cli import trust
+from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.quiet import quiet
 
 
@@ -88,16 +87,10 @@ def _arguments(argv: Sequence[str], import_from_here: bool) -> Iterator[None]:
         sys.argv, sys.path[:] = before, path
 
 
-@contextmanager
-def _parsing_rules(trusted: Sequence[str]) -> Iterator[None]:
-    before = dict(parsing_settings)
-    set_parsing_settings(
+def _parsing_rules(trusted: Sequence[str]) -> AbstractContextManager[None]:
+    return parsing_rules(
         omegaconf_absolute_to_relative_paths=True,
         instantiate_subclass_spec_in_any=False,
         import_path_denylist=trust.denied(),
         import_path_allowlist=trust.allowed(trusted),
     )
-    try:
-        yield
-    finally:
-        parsing_settings.update(before)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._torch_private import softmax_backward
 
 _ELEMENTS = 1 << 19  # of float32: 2 megabytes, within the second-level caches of the cores that share a pass
 
@@ -54,7 +55,7 @@ class _RelaxedChoice(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (soft,) = ctx.saved_tensors
-        gradient = torch._softmax_backward_data(grad_outputs[0], soft, -1, soft.dtype)
+        gradient = softmax_backward(grad_outputs[0], soft)
         if ctx.tau != 1:  # in place unless a second derivative is wanted
             gradient = gradient / ctx.tau if torch.is_grad_enabled() else gradient.div_(ctx.tau)
         return gradient, None, None

@@ -3,10 +3,12 @@
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._torch_private import under_functorch
+
 
 def is_traced() -> bool:
     """Whether torch.compile or a torch.func transform is looking: no data-dependent Python and no bit views then."""
-    return torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack() is not None
+    return torch.compiler.is_compiling() or under_functorch()
 
 
 def values_can_be_read(x: Tensor) -> bool:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_finite, check_tau
 from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional._torch_private import softmax_backward
 from discrete_lightning.functional.gumbel import exponential_noise
 
 _ELEMENTS = 1 << 20  # logits held at a time: 4 MiB of float32 a tensor on the CPU
@@ -85,7 +86,7 @@ class _Lookup(torch.autograd.Function):
             y = torch.softmax(z / tau if ctx.needs_input_grad[4] else z.div_(tau), -1)
             if not ctx.hard:
                 d_codes.addmm_(y.t(), g[part])
-            d_logits = torch._softmax_backward_data(g[part] @ codes.t(), y, -1, y.dtype).div_(tau)
+            d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau)
             if ctx.needs_input_grad[4]:
                 d_tau -= (d_logits * z).sum() / tau
             if extra is not None:
@@ -100,7 +101,7 @@ class _Lookup(torch.autograd.Function):
 def _entropy_gradient(logits: Tensor, g_marginal: Tensor, g_entropy: Tensor) -> Tensor:
     """Of sum(marginal * g_marginal) + entropy * g_entropy: J(p) (g_marginal - g_entropy log p)."""
     log_p = torch.log_softmax(logits, -1)
-    return torch._softmax_backward_data(g_marginal - g_entropy * log_p.clamp_min(-1e30), log_p.exp(), -1, log_p.dtype)
+    return softmax_backward(g_marginal - g_entropy * log_p.clamp_min(-1e30), log_p.exp())
 
 
 def _parts(x: Tensor, weight: Tensor) -> list[slice]:

@@ -17,6 +17,7 @@ from discrete_lightning.distributed import broadcast_, world_size
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
 from discrete_lightning.functional import categorical_one_hot
 from discrete_lightning.functional._random import numbered_seed
+from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
@@ -111,7 +112,7 @@ class ArchitectureChoice(Float32State):
         if not self.sampler.training:
             return self._held if self._held is not None else self._as_draw(self.decide())
         key = int(torch.randint(_SEEDS, (), device="cpu"))
-        if torch._C._current_graph_task_id() != -1 and key in self._used:
+        if in_backward() and key in self._used:
             held, number = self._used[key]
             return held if held is not None else self._sampled(self._generator(number), gradient=True)
         self._used[key] = self._held, int(self.draws)

@@ -6,6 +6,8 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from discrete_lightning.protocols import EnumeratesLoss
+
 
 def every_state(event: tuple[int, ...], binary: bool) -> Tensor:
     """All states of the variables of one example, as samples (S, *event).
@@ -27,10 +29,9 @@ def exact_gradient(module: LightningModule, batch: object, max_states: int) -> T
 
     The module offers it by `enumerate_loss(batch) -> (layer, logits, function)`, see GradientProbe.
     """
-    enumerate_loss = getattr(module, "enumerate_loss", None)
-    if enumerate_loss is None:
+    if not isinstance(module, EnumeratesLoss):
         return None
-    layer, logits, function = enumerate_loss(batch)
+    layer, logits, function = module.enumerate_loss(batch)
     logits = logits.detach().float().requires_grad_()
     event = tuple(logits.shape[1:])
     values = 2 if layer.binary else event[-1]

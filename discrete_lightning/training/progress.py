@@ -4,6 +4,8 @@ import math
 
 from lightning.pytorch import Trainer
 
+from discrete_lightning.training._lightning_private import batches_begun
+
 
 def progress(trainer: Trainer, window: int = 1) -> float:
     """Share of the training that is over, in [0, 1], at the start of a batch; constant within `window` batches.
@@ -14,7 +16,7 @@ def progress(trainer: Trainer, window: int = 1) -> float:
     steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         return min(1.0, steps)
-    within = max(0, trainer.fit_loop.epoch_loop.batch_progress.current.ready - 1)
+    within = max(0, batches_begun(trainer) - 1)
     epochs = (trainer.current_epoch + (within - within % window) / trainer.num_training_batches) / trainer.max_epochs
     return min(1.0, max(steps, epochs))
 

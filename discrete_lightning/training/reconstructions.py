@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from discrete_lightning.protocols import ReconstructsImages
 from discrete_lightning.training.run_files import (
     fresh_path,
     image_grid,
@@ -36,7 +37,7 @@ class Reconstructions(Callback):
         self._images: Tensor | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not callable(getattr(pl_module, "reconstruct", None)):
+        if not isinstance(pl_module, ReconstructsImages):
             raise TypeError(
                 f"Reconstructions needs a method reconstruct(images) -> images, which {type(pl_module).__name__} "
                 "does not have; define it or leave the callback out"

@@ -22,6 +22,7 @@ from discrete_lightning.nas.spaces.nasbench201 import NASBench201
 from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 from discrete_lightning.nas.training.method import GDAS, Sampled, SearchMethod
 from discrete_lightning.nas.training.settings import CostTarget, SearchOptimizers
+from discrete_lightning.training._lightning_private import rewind_batches
 
 Batch = tuple[Tensor, Tensor]
 
@@ -242,7 +243,7 @@ class SearchedNetwork(LightningModule):
         draws = self._validation_draws
         if self._window is not None:
             first, draws = self._window
-            _rewind(checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"], first)
+            rewind_batches(checkpoint, first)
         if draws is not None:
             for name, module in self.named_modules(remove_duplicate=False):
                 if module is self.choice:  # known by a name in every OneOf
@@ -263,14 +264,6 @@ def check_images(batch: Batch, image_shape: tuple[int, ...], classes: int) -> No
         )
     if int(labels.max()) >= classes:
         raise ValueError(f"classes is {classes}, and a label is {int(labels.max())}: set model.classes to their number")
-
-
-def _rewind(progress: dict[str, Any], first: int) -> None:
-    """Sets Lightning's counters of batches back to the start of batch `first` of the epoch."""
-    undone = progress["current"]["completed"] - first
-    total = progress["total"]["completed"] - undone
-    for name in ("ready", "started", "processed", "completed"):
-        progress["current"][name], progress["total"][name] = first, total
 
 
 def _step_seconds(network: nn.Module, images: Tensor, labels: Tensor) -> float:

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, DistributedSampler, Subset
 
 from discrete_lightning.data.dataset import Batch, as_is
 from discrete_lightning.data.images import ImageDataModule
+from discrete_lightning.training._lightning_private import batches_begun
 
 
 class SearchSplit(LightningDataModule):
@@ -116,5 +117,5 @@ class _ResumedSampler(DistributedSampler[Any]):
         # evaluated when the first batch is asked for: by then the loop has been restored
         done = 0
         if trainer is not None and trainer.training:
-            done = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+            done = batches_begun(trainer)
         yield from list(super().__iter__())[done * self.owner.batch_size :]

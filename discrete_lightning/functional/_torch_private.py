@@ -1,0 +1,19 @@
+"""Everything that the package takes from the private interface of torch; tests/test_private_interfaces.py checks it."""
+
+import torch
+from torch import Tensor
+
+
+def under_functorch() -> bool:
+    """Whether a torch.func transform (vmap, grad, ...) is running."""
+    return torch._C._functorch.peek_interpreter_stack() is not None
+
+
+def in_backward() -> bool:
+    """Whether autograd is computing gradients right now, as when activation checkpointing runs a forward pass again."""
+    return torch._C._current_graph_task_id() != -1
+
+
+def softmax_backward(gradient: Tensor, output: Tensor) -> Tensor:
+    """The gradient of softmax over the last dimension, from that of its `output`, in one pass over memory."""
+    return torch._softmax_backward_data(gradient, output, -1, output.dtype)

@@ -1,0 +1,88 @@
+"""What the package takes from private interfaces still does what it did in the versions named here."""
+
+import copy
+from typing import Any
+
+import jsonargparse
+import lightning
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch.utils.checkpoint import checkpoint
+
+from discrete_lightning.cli import _jsonargparse_private
+from discrete_lightning.functional import _torch_private
+from discrete_lightning.training import _lightning_private
+
+CHECKED = {"torch": "2.13", "lightning": "2.6.6", "jsonargparse": "4.53"}
+THERE = {"torch": torch.__version__, "lightning": lightning.__version__, "jsonargparse": jsonargparse.__version__}
+
+
+def changed(package: str) -> str:
+    return (
+        f"{package} {THERE[package]} differs from {CHECKED[package]}, with which its private interface was last checked"
+    )
+
+
+def test_torch_tells_of_transforms_and_backward_passes() -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    def look(x: torch.Tensor) -> torch.Tensor:
+        seen.append((_torch_private.under_functorch(), _torch_private.in_backward()))
+        return x * 2
+
+    look(torch.ones(2))
+    torch.func.vmap(look)(torch.ones(2))
+    x = torch.ones(2, requires_grad=True)
+    checkpoint(look, x, use_reentrant=False).sum().backward()  # type: ignore[union-attr]
+    assert seen == [(False, False), (True, False), (False, False), (False, True)], changed("torch")
+
+
+def test_torchs_gradient_of_softmax() -> None:
+    x = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    g = torch.randn(3, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    soft = torch.softmax(x, -1)
+    (expected,) = torch.autograd.grad(soft, x, g)
+    torch.testing.assert_close(_torch_private.softmax_backward(g, soft.detach()), expected, msg=changed("torch"))
+
+
+class Counting(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen: list[int] = []
+        self.dumped: dict[str, Any] = {}
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        self.seen.append(_lightning_private.batches_begun(self.trainer) - batch_idx)
+        if batch_idx == 3:
+            self.dumped = _lightning_private.dump_checkpoint(self.trainer)
+        return self.layer(batch).sum()
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.0)
+
+
+def test_lightnings_counters_and_checkpoints() -> None:
+    trainer = Trainer(
+        max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu",
+    )  # fmt: skip
+    model = Counting()
+    trainer.fit(model, torch.utils.data.DataLoader(torch.zeros(5, 1)))
+    assert model.seen == [1] * 5, changed("lightning")
+    rewound = copy.deepcopy(model.dumped)
+    _lightning_private.rewind_batches(rewound, 1)
+    progress = rewound["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    assert progress["current"] == {"ready": 1, "completed": 1, "started": 1, "processed": 1}, changed("lightning")
+    assert progress["total"] == progress["current"], changed("lightning")
+    assert model.dumped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] == 3
+    assert set(model.dumped) >= {"state_dict", "optimizer_states", "loops"}, changed("lightning")
+
+
+def test_jsonargparses_settings_are_put_back() -> None:
+    from jsonargparse._common import parsing_settings
+
+    before = dict(parsing_settings)
+    with _jsonargparse_private.parsing_rules(import_path_denylist=["*"]):
+        assert dict(parsing_settings) != before, changed("jsonargparse")
+    assert dict(parsing_settings) == before, changed("jsonargparse")
