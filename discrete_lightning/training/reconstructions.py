@@ -7,13 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from discrete_lightning.protocols import ReconstructsImages
-from discrete_lightning.training.run_files import (
-    fresh_path,
-    image_grid,
-    log_image,
-    output_folder,
-    to_pillow,
-)
+from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.wandb_media import log_image
 
 
 class Reconstructions(Callback):

@@ -22,7 +22,8 @@ from discrete_lightning.nn import (
     ResidualQuantizer,
     VectorQuantizer,
 )
-from discrete_lightning.training.run_files import fresh_path, image_grid
+from discrete_lightning.training.pictures import image_grid
+from discrete_lightning.training.run_files import fresh_path
 
 
 class Codes(LightningModule):
