@@ -73,7 +73,9 @@ class ChoiceUse:
         if self.are_gates:
             self.chosen[:size] += (choices.chosen & counted.unsqueeze(-1)).reshape(-1, size).sum(0)
         else:
-            self.chosen[:size] += count_indices(choices.chosen, size, counted.unsqueeze(-1))
+            self.chosen[:size] += count_indices(
+                choices.chosen, size, None if choices.mask is None else counted.unsqueeze(-1)
+            )
         self.positions[here] += positions
         if measure and choices.logits is not None:
             self.measured[here] += positions

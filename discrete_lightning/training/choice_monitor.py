@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
-from discrete_lightning.functional._torch_private import in_backward
+from discrete_lightning.functional._torch_private import in_backward, under_functorch
 from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
 from discrete_lightning.layers.choices import choices_made, makes_choices
 from discrete_lightning.training.pictures import save_figure
@@ -24,13 +24,15 @@ class ChoiceMonitor(Callback):
     `choices_made` knows. Of a layer inside another one only the outer is counted. What is counted is every forward pass in
     training mode during a training batch, on all ranks, whether with a gradient or under `no_grad`; a pass that activation
     checkpointing repeats counts once, and positions that a layer's `mask` leaves out do not count. Of a relaxed sample the
-    largest entry counts. A layer that is only asked for an `expectation` makes no forward pass and cannot be counted.
+    largest entry counts. A layer that is only asked for an `expectation`, or called inside `torch.func.vmap` and its like,
+    cannot be counted.
 
     Logged after each epoch as `choices/<figure>`, or `choices/<layer>/<figure>` where there are several layers:
 
         live_share            share of the categories that were chosen at least once
         perplexity            exp of the entropy of usage, in [1, K]: the effective number of categories
-        dominant_share        share of the positions that take the most frequent category
+        dominant_share        share of the positions that take the most frequent category; for experts, K / k times this less
+                              one is the maximal violation of an even load
         open_share            of gates: share of the positions at which they are open, the mean over gates
         always_open_share     of gates: share of those open at every position
         always_closed_share   of gates: share of those open at none
@@ -116,7 +118,7 @@ class ChoiceMonitor(Callback):
         @torch.compiler.disable
         def count(layer: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
             # a deep copy of the layer has this hook, too; a recomputed pass runs inside of a backward pass
-            if not (self._counting and layer is watched and layer.training) or in_backward():
+            if not (self._counting and layer is watched and layer.training) or in_backward() or under_functorch():
                 return
             inputs = inspect.signature(type(layer).forward).bind(layer, *args, **kwargs).arguments
             choices = choices_made(layer, inputs, output)
