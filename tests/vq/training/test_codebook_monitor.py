@@ -13,6 +13,7 @@ from discrete_lightning.nn import (
     LargeGumbelQuantizer,
     LearnedVectorQuantizer,
     LookupFreeQuantizer,
+    Quantized,
     ResidualQuantizer,
     VectorQuantizer,
 )
@@ -73,3 +74,39 @@ def test_the_warning_names_the_knob_of_each_kind(tmp_path: Path, book: Any, reme
     model.book = book
     with pytest.warns(UserWarning, match=f"has collapsed.*{remedy}"):
         trainer(tmp_path, CodebookMonitor(filename=None, patience=1), epochs=1).fit(model, images(), images())
+
+
+def test_shows_what_codes_decode_to_where_the_module_says_it(tmp_path: Path) -> None:
+    class Decoding(Codes):
+        def decode_indices(self, indices: torch.Tensor) -> torch.Tensor:
+            assert not self.training
+            return self.book.decode(indices).sum(-1, keepdim=True).movedim(-1, 1).sigmoid()
+
+    for folder, model in ((tmp_path / "without", Codes()), (tmp_path / "with", Decoding())):
+        trainer(folder, CodebookMonitor(), epochs=1).fit(model, images(), images())
+    with Image.open(tmp_path / "without" / "codes.png") as plain, Image.open(tmp_path / "with" / "codes.png") as full:
+        assert full.height == plain.height + round(4.5 * 120)
+
+
+@pytest.mark.parametrize("by_name", [False, True])
+def test_padded_vectors_do_not_count(tmp_path: Path, by_name: bool) -> None:
+    class Masked(VectorQuantizer):
+        """Padding is given the last code."""
+
+        def forward(self, vectors: torch.Tensor, mask: torch.Tensor | None = None) -> Quantized:
+            result = super().forward(vectors)
+            return result if mask is None else result._replace(indices=torch.where(mask, result.indices, 7))
+
+    class Padded(Codes):
+        def training_step(self, batch: list[torch.Tensor], batch_idx: int) -> torch.Tensor:
+            vectors = self.scale(batch[0].view(-1, 4, 4))
+            mask = (torch.arange(4) < 2).expand(len(vectors), 4)
+            result = self.book(vectors, mask=mask) if by_name else self.book(vectors, mask)
+            return result.quantized.square().mean() + result.loss
+
+    model = Padded()
+    model.book = Masked(8, 4, kmeans_iterations=0, revive_below=0.0)
+    model.book.codes[7] = 1e3  # far from the data: only padding is given it
+    loop = trainer(tmp_path, CodebookMonitor(filename=None), epochs=1)
+    loop.fit(model, images(), images())
+    assert loop.callback_metrics["codes/live_share"] < 1
