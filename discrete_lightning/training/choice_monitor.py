@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from discrete_lightning.functional._torch_private import in_backward, under_func
 from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
 from discrete_lightning.layers.choices import choices_made, makes_choices
 from discrete_lightning.training.pictures import save_figure
+from discrete_lightning.training.usage_picture import draw_usage
 from discrete_lightning.training.wandb_media import log_histogram
 
 
@@ -207,24 +208,3 @@ _UNSEEN = (
     "made no choice that can be counted in epoch {epoch}: forward passes in training mode are. A layer that is asked only for "
     "an `expectation` makes none; leave it out by `only`."
 )
-
-
-def draw_usage(uses: dict[str, ChoiceUse], categories: str, picture: Tensor | None = None) -> Any:
-    """A matplotlib figure: for each layer the usage of its categories or gates, most used first, and a picture below."""
-    from matplotlib.figure import Figure  # an optional dependency, and slow to import
-
-    heights: Sequence[float] = [1.6] * len(uses) + ([4.5] if picture is not None else [])
-    figure = Figure(figsize=(9, sum(heights) + 0.8), layout="constrained")
-    axes = figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0]
-    for axis, (name, use) in zip(axes, uses.items(), strict=False):
-        ranked = use.usage().cpu().sort(descending=True).values
-        axis.stairs(ranked.numpy(), fill=True, color="#30638e")
-        what, how = ("gates", "were open") if use.are_gates else (categories, "were chosen")
-        axis.set(xlim=(0, len(ranked)), xlabel=f"{what}, by rank", ylabel="share")
-        live = int((ranked > 0).sum())
-        axis.set_title(f"{name}: {live} of {len(ranked)} {what} {how} in the last training epoch", fontsize=10)
-    if picture is not None:
-        axes[-1].imshow(picture.movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
-        axes[-1].set_title("what each one decodes to on its own, by rank", fontsize=10)
-        axes[-1].axis("off")
-    return figure
