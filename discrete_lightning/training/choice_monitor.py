@@ -153,7 +153,9 @@ class ChoiceMonitor(Callback):
             prefix = self.kind if len(self._names) == 1 else f"{self.kind}/{name}"
             figures = use.figures()
             for key, value in figures.items():
-                pl_module.log(f"{prefix}/{key}", value, rank_zero_only=True)
+                pl_module.log(
+                    f"{prefix}/{key}", value, sync_dist=True
+                )  # equal on all ranks; without it Lightning warns
             log_histogram(trainer, f"{prefix}/usage", use.usage())
             self._last[name] = use
             if ripe:
