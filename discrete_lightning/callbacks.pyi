@@ -7,6 +7,7 @@ from discrete_lightning.nas.training.search_monitor import SearchMonitor as Sear
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing
+from discrete_lightning.training.choice_monitor import ChoiceMonitor as ChoiceMonitor
 from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
 from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions

@@ -1,4 +1,6 @@
 from discrete_lightning.design.search.sequence_logits import SequenceLogits as SequenceLogits
+from discrete_lightning.layers.choices import Choices as Choices
+from discrete_lightning.layers.choices import choices_made as choices_made
 from discrete_lightning.layers.float32 import FixedDtype as FixedDtype
 from discrete_lightning.layers.float32 import Float32State as Float32State
 from discrete_lightning.layers.relaxed import Relaxed as Relaxed

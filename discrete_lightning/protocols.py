@@ -1,7 +1,7 @@
 """What callbacks and functions of this package ask of a user's module: Protocols, checked by `isinstance`.
 
-A module offers a capability by having the method. The names are long on purpose: a method that a module has for reasons of
-its own is left alone.
+A module offers a capability by having the method. What is used without being asked for has a long name, so that a method
+which a module has for reasons of its own is left alone.
 """
 
 from typing import Any, Protocol, runtime_checkable

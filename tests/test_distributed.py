@@ -18,6 +18,8 @@ from discrete_lightning.distributed import (
     rank_generator,
     world_size,
 )
+from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
+from discrete_lightning.layers.choices import Choices
 from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.metrics import CodePerplexity, CodeUsage, LiveCodes, RelaxationGap
 from tests.ranks import run_on_ranks
@@ -132,12 +134,34 @@ def metrics() -> list[tuple[Tensor, Tensor]]:
     return results
 
 
+def choice_use() -> tuple[dict[str, Tensor], list[float], bool]:
+    """Uneven: each rank sees other categories, rank 1 more of them; gates only on rank 1; a layer that no rank sees."""
+    categories, gates = ChoiceUse(False, "cpu"), ChoiceUse(True, "cpu")
+    for each in choices(rank()):
+        categories.add(each)
+    if rank() == 1:
+        gates.add(Choices(torch.tensor([[True, False], [True, True]]), 2))
+    whole, open_gates, nothing = over_ranks([categories, gates if rank() == 1 else None, None], CPU)
+    assert whole is not None
+    assert open_gates is not None
+    return whole.figures(), open_gates.usage().tolist(), nothing is None
+
+
+def choices(of_rank: int) -> list[Choices]:
+    sizes = [(4, 3), (2, 3)] if of_rank == 0 else [(5, 6)]
+    return [
+        Choices(torch.randint(k, (n, 1), generator=seeded(n)), k, torch.randn(n, k, generator=seeded(k)))
+        for n, k in sizes
+    ]
+
+
 def everything() -> dict[str, Any]:
     return {
         "gradients": gradients(),
         "collectives": collectives(),
         "noise": noise(),
         "metrics": metrics(),
+        "choices": choice_use(),
     }
 
 
@@ -192,6 +216,17 @@ def test_metrics_over_ranks_are_those_of_one_process(results: list[dict[str, Any
         update(alone, 1)
         for result in results:
             torch.testing.assert_close(result["metrics"][number][repeat], alone.compute())
+
+
+def test_choices_over_ranks_are_those_of_one_process(results: list[dict[str, Any]]) -> None:
+    alone = ChoiceUse(False, "cpu")
+    for each in (*choices(0), *choices(1)):
+        alone.add(each)
+    for result in results:
+        figures, open_gates, nothing = result["choices"]
+        torch.testing.assert_close(figures, alone.figures())
+        assert open_gates == [1, 0.5]
+        assert nothing
 
 
 def test_alone_collectives_are_the_identity() -> None:

@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.cli.errors import MISUSE, CliError
-from discrete_lightning.training.run_files import fresh_path, image_grid, to_pillow
+from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.run_files import fresh_path
 
 _BATCH = 256
 _SHOWN = 64

@@ -1,9 +1,9 @@
 """Binary images: each pixel becomes 1 with its grey value as probability (Salakhutdinov & Murray 2008).
 
-`fixed` draws once. The file with Larochelle's draw, which "statically binarised MNIST" means in print, is on no
-package index; this is the same procedure with other random numbers, so that log-likelihoods compare within sampling
-error and not bit by bit. `dynamic` draws anew at every access (Burda et al. 2016, https://arxiv.org/abs/1509.00519),
-which keeps a model from learning the bits by heart.
+`fixed` draws once. "Statically binarised MNIST" in papers is a file of one such draw (Larochelle & Murray 2011), which no
+package index has; this is the same procedure with other random numbers, so log-likelihoods agree with published ones up to
+sampling error. `dynamic` draws again at every access (Burda et al. 2016, https://arxiv.org/abs/1509.00519), so that a model
+cannot memorise the bits.
 """
 
 from typing import Literal, get_args
@@ -16,11 +16,11 @@ MODES: tuple[str, ...] = get_args(Binarize)
 
 
 def bernoulli_bits(pixels: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Draw each pixel as 0 or 255, with probability pixel / 255 for 255.
+    """Draws each pixel: 255 with probability pixel / 255, else 0.
 
     Args:
         pixels: uint8, any shape, on the CPU.
-        generator: where the draws come from; None is torch's own.
+        generator: source of randomness; torch's default generator if None.
 
     Returns:
         uint8 of the same shape, every value 0 or 255.

@@ -13,14 +13,14 @@ Batch = tuple[Tensor, Tensor]
 
 
 class ImageDataset(Dataset[Batch]):
-    """Grey images and labels; a batch is one indexing operation, not one Python call an image and a collation.
+    """Grey images and labels; a whole batch is read in one indexing operation.
 
     A `DataLoader` over it needs `collate_fn=as_is`.
 
     Args:
         pixels: uint8 (N, H, W).
         labels: int64 (N,).
-        redraw: draw new Bernoulli(pixel) bits at each access, see `binarize.py`.
+        redraw: whether to draw new Bernoulli(pixel) bits at each access, see `binarize.py`.
         seed: of those draws, 0 or more. Each rank and each worker has a stream of its own.
 
     Attributes:
@@ -75,5 +75,5 @@ class ImageDataset(Dataset[Batch]):
 
 
 def as_is(batch: object) -> object:
-    """The `collate_fn` for a dataset that returns batches; a function with a name, so that workers can pickle it."""
+    """The `collate_fn` for a dataset that returns batches; not a lambda, so that workers can pickle it."""
     return batch

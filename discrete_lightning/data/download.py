@@ -1,4 +1,4 @@
-"""Fetch a data set's file: from several mirrors, checked before it gets its name."""
+"""Downloads a file of a data set from one of several mirrors, and checks it before it gets its name."""
 
 import http.client
 import os

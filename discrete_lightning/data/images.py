@@ -1,4 +1,4 @@
-"""The data module that all image sets share: three splits, binarisation, loaders."""
+"""Base of the image data modules: three splits, binarisation, loaders."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar, Literal
@@ -32,7 +32,7 @@ class ImageDataModule(LightningDataModule, ABC):
     Raises:
         ValueError: an argument is out of its range, or (in `train_dataloader`) `batch_size` is larger than a rank's
             share of the training split.
-        DataError: (in `prepare_data` or `setup`) the data is missing or damaged.
+        DataError: (in `prepare_data` or `setup`) the data is missing or damaged, or pixels are no bytes.
 
     Example:
         >>> from discrete_lightning.data import Digits
@@ -126,9 +126,16 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def _check(self, split: Split, pixels: Tensor, labels: Tensor) -> None:
         name = f"{type(self).__name__}, {split}"
+        if pixels.dtype != torch.uint8:
+            raise DataError(
+                f"{name}: expected pixels as bytes, uint8 in 0 to 255, found {pixels.dtype}. Convert images in [0, 1] with "
+                "(pixels * 255).round().to(torch.uint8)."
+            )
         if tuple(pixels.shape) != (len(labels), *self.image_shape[1:]) or labels.ndim != 1:
             shapes = f"{tuple(pixels.shape)} and {tuple(labels.shape)}"
             raise DataError(f"{name}: expected images (N, 28, 28) and labels (N,), found {shapes}.")
+        if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool:
+            raise DataError(f"{name}: expected labels of an integer type, found {labels.dtype}.")
         if len(labels) and not 0 <= int(labels.min()) <= int(labels.max()) < self.num_classes:
             found = f"{int(labels.min())} to {int(labels.max())}"
             raise DataError(f"{name}: expected labels 0 to {self.num_classes - 1}, found {found}.")

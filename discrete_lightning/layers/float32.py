@@ -7,10 +7,13 @@ from torch import Tensor, nn
 
 
 class Float32State(nn.Module):
-    """A module whose own parameters and buffers keep their dtype when a model is cast (`bf16-true`, `.half()`).
+    """A module whose own parameters and buffers keep their dtype when a model is cast (`.to(dtype)`, `.half()`).
 
-    A decay of 0.999 never moves a bf16 average and a bf16 counter stops at 256, so temperatures, weights and code
-    statistics are kept out of such casts. Moves between devices work as ever.
+    Lightning's precision plugins (`bf16-true`, `16-true`) cast so. FullyShardedDataParallel does not: with a `buffer_dtype`
+    it casts buffers directly, these too.
+
+    A moving average in bf16 with a decay of 0.999 never changes, and a counter in bf16 stops at 256: temperatures, loss
+    weights and code statistics are therefore left out of casts. They move between devices like all state.
     """
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
@@ -26,7 +29,7 @@ class Float32State(nn.Module):
 
 
 class FixedDtype(nn.Module):
-    """A module that keeps its dtypes with everything in it when a model is cast: what it holds is not ours to round."""
+    """A module that keeps the dtypes of everything in it, children included, when a model is cast (see `Float32State`)."""
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         return super()._apply(_without_cast(fn), recurse)

@@ -6,7 +6,7 @@ from torchmetrics import Metric
 
 
 class RelaxationGap(Metric):
-    """Mean of discrete loss - relaxed loss over examples: positive where the relaxation flatters the model.
+    """Mean of discrete loss - relaxed loss over examples: positive where the relaxed model looks better than the deployed one.
 
     Example:
         >>> metric = RelaxationGap()
@@ -28,18 +28,32 @@ class RelaxationGap(Metric):
         self.add_state("lost", torch.tensor(0.0, dtype=torch.float32), dist_reduce_fx="sum")
         self.add_state("examples", torch.tensor(0, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, relaxed: Tensor, discrete: Tensor) -> None:
-        """Adds the losses of the same examples under both, each of shape (B,)."""
+    def update(self, relaxed: Tensor, discrete: Tensor, mask: Tensor | None = None) -> None:
+        """Adds the losses of the same examples (or positions) under both.
+
+        Args:
+            relaxed: losses, any shape.
+            discrete: losses, of the same shape.
+            mask: bool, broadcast against the losses: True where one counts. All count if None.
+
+        Raises:
+            ValueError: if the shapes differ.
+        """
         if relaxed.shape != discrete.shape:
             raise ValueError(
                 f"losses of the same examples are compared: {tuple(relaxed.shape)}, {tuple(discrete.shape)}"
             )
         # Kahan summation: not every device has float64, and a float32 sum forgets small terms after many updates
-        term = (discrete.detach().float() - relaxed.detach().float()).sum() - self.lost
+        gaps = discrete.detach().float() - relaxed.detach().float()
+        counted = gaps.numel() if mask is None else mask.expand(gaps.shape).sum()
+        if mask is not None:
+            gaps = torch.where(mask, gaps, 0)  # not a product: what stands at a padded position may be NaN
+        term = gaps.sum() - self.lost
         total = self.total + term
         self.lost = (total - self.total) - term
         self.total = total
-        self.examples += relaxed.numel()
+        # a new tensor: a state that inference mode made (validate before fit) must not be changed in place
+        self.examples = self.examples + counted
 
     def compute(self) -> Tensor:
         return (self.total - self.lost) / self.examples

@@ -9,7 +9,7 @@ from discrete_lightning.layers.float32 import Float32State
 
 
 class Scheduled(Float32State):
-    """A number as a persistent 0-dim float32 buffer: checkpoints hold it, and torch.compile compiles once for all values.
+    """A number as a persistent 0-dim float32 buffer: checkpoints save it, and torch.compile compiles once for all values.
 
     The annealing callbacks set every Scheduled of their kind that they find in a module.
     """
@@ -65,7 +65,7 @@ class Temperature(Scheduled):
 
     Args:
         init: first value, > `minimum`.
-        minimum: floor in (0, init): neither a schedule nor a gradient takes the temperature below it.
+        minimum: lower bound, in (0, init), for schedules and gradients alike.
         learnable: a parameter instead of a buffer, tau = minimum + softplus(raw). With an entropy bonus in the loss,
             gradient descent raises it.
 

@@ -1,10 +1,33 @@
-"""How a codebook is used: perplexity and live codes, over all tokens of all ranks."""
+"""How a codebook is used: perplexity and live codes, over all tokens of all ranks. Experts, gates and actions count alike."""
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from discrete_lightning.functional import perplexity
+
+
+def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Tensor:
+    """How often each of `count` categories occurs among `indices`. No value is read on the host, so that a GPU never waits.
+
+    Args:
+        indices: int64, any shape, in [0, count) where they count.
+        count: K.
+        mask: bool, True where an index counts; broadcast against `indices`. What stands elsewhere does not matter.
+
+    Returns:
+        int64 (K,).
+
+    Example:
+        >>> count_indices(torch.tensor([0, 2, 2, 9]), 3, mask=torch.tensor([True, True, True, False]))
+        tensor([1, 0, 2])
+    """
+    if mask is not None:
+        indices = torch.where(mask, indices, 0)
+    weights = torch.ones_like(indices, dtype=torch.float32) if mask is None else mask.expand(indices.shape).float()
+    # not bincount, whose length depends on the values; float32, which every device adds, is exact up to 2^24 of a code
+    counts = torch.zeros(count, dtype=torch.float32, device=indices.device)
+    return counts.index_add_(0, indices.reshape(-1), weights.reshape(-1)).to(torch.int64)
 
 
 class _CodeCounts(Metric):
@@ -21,12 +44,25 @@ class _CodeCounts(Metric):
         self.num_codes = num_codes
         self.add_state("counts", torch.zeros(num_codes, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def update(self, indices: Tensor) -> None:
-        """Counts int64 `indices` of any shape, in [0, num_codes)."""
-        counts = torch.bincount(indices.reshape(-1), minlength=self.num_codes)
-        if len(counts) > self.num_codes:
-            raise ValueError(f"code {len(counts) - 1} in a codebook of {self.num_codes}: is num_codes the codebook's?")
-        self.counts += counts
+    def update(self, indices: Tensor, mask: Tensor | None = None) -> None:
+        """Counts int64 `indices` of any shape, in [0, num_codes).
+
+        Args:
+            indices: the codes chosen.
+            mask: bool, broadcast against `indices`: True where an index counts. All count if None.
+
+        Raises:
+            ValueError: if an index is out of range (looked for on the CPU alone: a GPU would have to wait).
+        """
+        if indices.device.type == "cpu":
+            self._check_range(indices if mask is None else indices[mask.expand(indices.shape)])
+        # a new tensor: a state that inference mode made (validate before fit) must not be changed in place
+        self.counts = self.counts + count_indices(indices, self.num_codes, mask)
+
+    def _check_range(self, indices: Tensor) -> None:
+        wrong = indices[(indices < 0) | (indices >= self.num_codes)]
+        if len(wrong):
+            raise ValueError(f"code {int(wrong[0])} in a codebook of {self.num_codes}: is num_codes the codebook's?")
 
 
 class CodePerplexity(_CodeCounts):
@@ -50,7 +86,7 @@ class LiveCodes(_CodeCounts):
 
     Example:
         >>> metric = LiveCodes(num_codes=8)
-        >>> metric.update(torch.tensor([0, 0, 3]))
+        >>> metric.update(torch.tensor([0, 0, 3, 5]), mask=torch.tensor([True, True, True, False]))
         >>> metric.compute()
         tensor(2.)
     """

@@ -1,1 +1,1 @@
-"""Lightning for any module of anybody: annealing, gradient probe, run files. `discrete_lightning.callbacks` hands them on."""
+"""Callbacks for any LightningModule: annealing, monitors, pictures, files. Import them from `discrete_lightning.callbacks`."""

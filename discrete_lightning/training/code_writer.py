@@ -1,4 +1,4 @@
-"""Writes what `predict` finds: the codes of every example, in a file that others can read."""
+"""Writes what `predict` returns, the codes of every example, to an .npz file."""
 
 from collections.abc import Sequence
 from typing import Any

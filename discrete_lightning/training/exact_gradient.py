@@ -25,9 +25,15 @@ def every_state(event: tuple[int, ...], binary: bool) -> Tensor:
 
 
 def exact_gradient(module: LightningModule, batch: object, max_states: int) -> Tensor | None:
-    """Gradient of the mean expected loss to the logits, flat; None if the module offers none or there are too many states.
+    """Gradient of the mean expected loss to the logits, flat float32.
 
-    The module offers it by `enumerate_loss(batch) -> (layer, logits, function)`, see GradientProbe.
+    Args:
+        module: one with `enumerate_loss(batch) -> (layer, logits, function)`, see GradientProbe.
+        batch: what it is given.
+        max_states: of an example, at most.
+
+    Returns:
+        None if the module has no such method, or more states.
     """
     if not isinstance(module, EnumeratesLoss):
         return None

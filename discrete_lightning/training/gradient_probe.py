@@ -11,7 +11,7 @@ from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid
-from discrete_lightning.layers.relaxed import Relaxed
+from discrete_lightning.layers.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical
 from discrete_lightning.training.exact_gradient import exact_gradient
 
 
@@ -27,11 +27,12 @@ class _Draw(Estimator):
 
 
 class GradientProbe(Callback):
-    """Every `every` steps, compares gradient estimators on a held batch; changes nothing in the training.
+    """Every `every` steps, compares gradient estimators on one batch, kept from the beginning; does not change the training.
 
-    For the logits of all discrete layers of any LightningModule, with `samples` repeated training steps an estimator:
+    Of the gradient to the logits of all discrete layers (RelaxedCategorical, RelaxedBernoulli) of a LightningModule with
+    automatic optimisation, from `samples` repetitions of its training step with each estimator:
 
-        bias      |mean - reference| / |reference|, with what the noise of both adds to the square taken out
+        bias      |mean - reference| / |reference|, corrected for the noise of both
         std       sqrt(total variance of one sample) / |reference|
         snr       |reference| / sqrt(total variance of one sample)
         cosine    of the mean and the reference
@@ -40,8 +41,10 @@ class GradientProbe(Callback):
     states; else leave-one-out REINFORCE with `reference_samples` draws, unbiased for every loss, whose own relative error
     is logged as `reference_error`.
 
-    Everything happens in a copy of the module under a forked random state: weights, generators, batch statistics, EMA
-    codebooks and metrics of the run are untouched, so a run with the probe equals one without to the last bit.
+    Everything happens in a deep copy of the module, with a random state of its own and without the module's hooks, which are
+    of other callbacks: weights, generators, batch statistics, EMA codebooks, metrics and what other callbacks count stay as
+    they are, so a run with the probe equals one without to the last bit. Where a hook changes outputs, the probe measures
+    the module without it.
 
     Logged as `gradient/<estimator>/<figure>`.
 
@@ -54,11 +57,11 @@ class GradientProbe(Callback):
         alternatives: estimators to compare with the one in use.
         samples: repetitions an estimator, >= 2.
         reference_samples: draws of the leave-one-out reference, >= 2.
-        batch_size: examples of the first training batch that are held.
-        max_states: largest number of states an example that is enumerated.
+        batch_size: examples of the first training batch that are kept.
+        max_states: largest number of states of an example for which all are enumerated.
 
     Raises:
-        ValueError: in setup, if the module has no discrete layer or cannot use an alternative.
+        ValueError: in setup, if the module has no discrete layer, optimises manually or cannot use an alternative.
     """
 
     def __init__(
@@ -85,6 +88,11 @@ class GradientProbe(Callback):
         layers = _layers(pl_module)
         if not layers:
             raise ValueError(f"GradientProbe finds no discrete layer in {type(pl_module).__name__}; leave it out")
+        if not pl_module.automatic_optimization:
+            raise ValueError(
+                f"GradientProbe repeats training_step, and that of {type(pl_module).__name__} steps its optimisers itself "
+                "(automatic_optimization = False); leave it out"
+            )
         for estimator in self.alternatives:
             for layer in layers:
                 current = layer.estimator
@@ -103,7 +111,7 @@ class GradientProbe(Callback):
         """The figures of the held batch, by `<estimator>/<figure>`."""
         device = pl_module.device
         with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
-            module = copy.deepcopy(pl_module)
+            module = _without_hooks(copy.deepcopy(pl_module))
             module.trainer = trainer
             module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
             torch.manual_seed(trainer.global_step)
@@ -149,8 +157,8 @@ class _Step:
         self._layers = _layers(module)
         for layer in self._layers:
             layer.set_estimator = _anything.__get__(layer)  # type: ignore[method-assign]
-            for name in ("forward", "expectation"):
-                setattr(layer, name, self._watched(getattr(layer, name)))
+            layer.forward = self._watched(layer.forward)  # type: ignore[method-assign]
+            layer.expectation = self._watched(layer.expectation)  # type: ignore[method-assign]
 
     def _watched(self, method: Callable[..., Tensor]) -> Callable[..., Tensor]:
         def call(*args: Any, **kwargs: Any) -> Tensor:
@@ -230,8 +238,19 @@ def _anything(self: Relaxed, estimator: Estimator) -> None:
     self.estimator = estimator
 
 
-def _layers(module: torch.nn.Module) -> list[Relaxed]:
-    return [layer for layer in module.modules() if isinstance(layer, Relaxed)]
+def _without_hooks(module: LightningModule) -> LightningModule:
+    """A deep copy shares the functions that were hooked into the original: what they count belongs to the run."""
+    for child in module.modules():
+        for hooks in (
+            child._forward_hooks, child._forward_hooks_with_kwargs, child._forward_hooks_always_called,
+            child._forward_pre_hooks, child._forward_pre_hooks_with_kwargs, child._backward_hooks, child._backward_pre_hooks,
+        ):  # fmt: skip
+            hooks.clear()
+    return module
+
+
+def _layers(module: torch.nn.Module) -> list[RelaxedCategorical | RelaxedBernoulli]:
+    return [layer for layer in module.modules() if isinstance(layer, RelaxedCategorical | RelaxedBernoulli)]
 
 
 def _first(batch: Any, count: int) -> Any:

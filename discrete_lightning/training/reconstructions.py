@@ -1,4 +1,4 @@
-"""Pictures of what an autoencoder makes of images."""
+"""Pictures of images above their reconstructions."""
 
 from typing import Any
 
@@ -7,17 +7,13 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from discrete_lightning.protocols import ReconstructsImages
-from discrete_lightning.training.run_files import (
-    fresh_path,
-    image_grid,
-    log_image,
-    output_folder,
-    to_pillow,
-)
+from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.wandb_media import log_image
 
 
 class Reconstructions(Callback):
-    """Logs validation images above their reconstructions (to W&B, after each validation) and saves the last as a PNG.
+    """Validation images, above their reconstructions: logged to W&B after each validation, the last one saved as a PNG.
 
     Works on any LightningModule with a method `reconstruct(images) -> images` in [0, 1], and batches whose first entry is
     the images (B, C, H, W).
@@ -67,10 +63,10 @@ class Reconstructions(Callback):
         training = module.training
         module.eval()
         try:
-            # the loop's precision: outside of a step nothing casts for us
+            # outside of a step Lightning does not apply the run's precision
             with module.trainer.precision_plugin.forward_context():
-                reconstruct: Any = module.reconstruct
-                restored = reconstruct(module.trainer.precision_plugin.convert_input(images))
+                assert isinstance(module, ReconstructsImages)  # looked at in setup
+                restored = module.reconstruct(module.trainer.precision_plugin.convert_input(images))
         finally:
             module.train(training)
         return image_grid(torch.cat([images.float(), restored.float()]), columns=len(images))

@@ -1,5 +1,6 @@
 """Codebooks: quantisers of vectors, in plain PyTorch. Their Lightning part is `discrete_lightning.vq.training`."""
 
+from discrete_lightning.vq import choices as _choices  # noqa: F401 - tells ChoiceMonitor what a codebook chose
 from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer

@@ -1,9 +1,10 @@
-"""The protocol of ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612): VAEs of several sizes by several estimators.
+"""The protocol of ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612): VAEs of several sizes, with several estimators.
 
 python recipes/vae/compare.py --categories 8 --latents 4 --epochs 160
 
-Grey MNIST with binary cross-entropy, batch 100, one MLP 784-512-256 each way, analytic KL to the uniform prior; reported
-is the negative ELBO of the training set over the last epoch, as in the paper, and of the test set with discrete draws.
+MNIST with grey pixels and binary cross-entropy, batches of 100, MLPs with layers of 784, 512 and 256 units, analytic KL to the
+uniform prior. Reported is the negative ELBO of the training set over the last epoch, as in the paper, and of the test set with
+discrete draws.
 """
 
 import argparse

@@ -212,6 +212,7 @@ def test_batch_larger_than_the_training_split() -> None:
         (torch.zeros(5, 28, 28), torch.zeros(4), r"found \(5, 28, 28\) and \(4,\)"),
         (torch.zeros(5, 32, 32), torch.zeros(5), r"found \(5, 32, 32\) and \(5,\)"),
         (torch.zeros(5, 28, 28), torch.arange(5) + 7, "expected labels 0 to 9, found 7 to 11"),
+        (torch.zeros(5, 28, 28), torch.rand(5), "expected labels of an integer type, found torch.float32"),
     ],
 )
 def test_wrong_data(pixels: Tensor, labels: Tensor, message: str) -> None:
@@ -220,4 +221,16 @@ def test_wrong_data(pixels: Tensor, labels: Tensor, message: str) -> None:
             return {"train": (pixels.to(torch.uint8), labels)}
 
     with pytest.raises(DataError, match=message):
+        Wrong().setup()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int32, torch.bool])
+def test_pixels_that_are_no_bytes(dtype: torch.dtype) -> None:
+    """Divided by 255 all the same, they would be trained on in the range 0 to 0.0039, or 0 to 257."""
+
+    class Wrong(ImageDataModule):
+        def load(self) -> dict[Split, tuple[Tensor, Tensor]]:
+            return {"train": (torch.ones(5, 28, 28).to(dtype), torch.arange(5))}
+
+    with pytest.raises(DataError, match=f"expected pixels as bytes, uint8 in 0 to 255, found {dtype}"):
         Wrong().setup()

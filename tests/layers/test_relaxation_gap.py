@@ -45,6 +45,26 @@ def test_losses_carry_no_gradient_into_the_metric() -> None:
     assert not metric.compute().requires_grad
 
 
+def test_padded_positions_do_not_count() -> None:
+    relaxed, discrete = (part.view(4, 5) for part in losses(20, 0))
+    mask = torch.rand(4, 5, generator=seeded(1)) < 0.5
+    metric = RelaxationGap()
+    metric.update(torch.where(mask, relaxed, torch.nan), discrete, mask)
+    np.testing.assert_allclose(metric.compute(), (discrete - relaxed)[mask].double().mean(), rtol=1e-4)
+    rows = RelaxationGap()
+    rows.update(relaxed, discrete, mask[:, :1])
+    np.testing.assert_allclose(rows.compute(), (discrete - relaxed)[mask[:, 0]].double().mean(), rtol=1e-4)
+
+
+def test_a_state_that_inference_mode_made() -> None:
+    metric = RelaxationGap()
+    with torch.inference_mode():
+        metric.reset()
+        metric.update(torch.tensor([1.0]), torch.tensor([2.0]))
+    metric.update(torch.tensor([1.0]), torch.tensor([4.0]))
+    assert metric.compute() == 2
+
+
 @pytest.mark.parametrize(("relaxed", "discrete"), [((3,), (4,)), ((3,), ()), ((3, 1), (3,))])
 def test_shapes_must_be_equal(relaxed: tuple[int, ...], discrete: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="losses of the same examples") as error:

@@ -62,6 +62,29 @@ def test_nothing_seen(kind: type[Metric], value: float | list[float]) -> None:
 
 
 @pytest.mark.parametrize("kind", ALL)
+def test_padded_positions_do_not_count(kind: type[Metric]) -> None:
+    """Whatever stands there; a mask may lack the last dimensions' size."""
+    indices = torch.randint(K - 1, (4, 7, 2), generator=seeded(0))
+    mask = torch.rand(4, 7, 1, generator=seeded(1)) < 0.5
+    metric = kind(K)
+    metric.update(torch.where(mask, indices, 999), mask)
+    np.testing.assert_allclose(metric.compute(), expected(kind, [indices[mask.squeeze(-1)]]), rtol=1e-5)
+    metric.update(torch.full((3,), -1), torch.zeros(3, dtype=torch.bool))
+    np.testing.assert_allclose(metric.compute(), expected(kind, [indices[mask.squeeze(-1)]]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ALL)
+def test_a_state_that_inference_mode_made(kind: type[Metric]) -> None:
+    """As after Trainer.validate, before a fit."""
+    metric = kind(K)
+    with torch.inference_mode():
+        metric.reset()
+        metric.update(torch.tensor([0]))
+    metric.update(torch.tensor([1]))
+    assert metric.counts.tolist() == [1, 1, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("kind", ALL)
 @pytest.mark.parametrize("index", [K, K + 100, -1])
 def test_indices_out_of_range_change_nothing(kind: type[Metric], index: int) -> None:
     metric = kind(K)

@@ -150,6 +150,30 @@ def test_alternatives_that_cannot_serve(model: Any, arguments: dict[str, Any], m
         fit(trainer(tmp_path, GradientProbe(**arguments)), model)
 
 
+def test_what_other_callbacks_hooked_into_the_module_sees_nothing_of_the_probe(tmp_path: Path) -> None:
+    passes: dict[str, int] = {}
+
+    def counting(name: str) -> Any:
+        def hook(*_: Any) -> None:
+            passes[name] = passes.get(name, 0) + 1
+
+        return hook
+
+    model = Quadratic()
+    model.layer.register_forward_pre_hook(counting("before"))
+    model.layer.register_forward_hook(counting("after"))
+    model.layer.register_full_backward_hook(counting("backward"))
+    trainer(tmp_path, GradientProbe(2, samples=3), steps=4).fit(model, data())
+    assert passes == {"before": 4, "after": 4, "backward": 4}
+
+
+def test_manual_optimisation_is_refused(tmp_path: Path) -> None:
+    model = Quadratic()
+    model.automatic_optimization = False
+    with pytest.raises(ValueError, match="Quadratic steps its optimisers itself"):
+        trainer(tmp_path, GradientProbe()).fit(model, data())
+
+
 @pytest.mark.parametrize("arguments", [{"every": 0}, {"samples": 1}, {"reference_samples": 1}, {"batch_size": 0}])
 def test_bad_arguments(arguments: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="at least"):

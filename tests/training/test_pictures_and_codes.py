@@ -1,101 +1,21 @@
-"""CodebookMonitor, Reconstructions and CodeWriter on modules of a user's own."""
+"""Reconstructions, CodeWriter, pictures and files, on modules of a user's own."""
 
-import csv
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.callbacks import CodebookMonitor, CodeWriter, Reconstructions
-from discrete_lightning.nn import (
-    FiniteScalarQuantizer,
-    LargeGumbelQuantizer,
-    LearnedVectorQuantizer,
-    LookupFreeQuantizer,
-    ResidualQuantizer,
-    VectorQuantizer,
-)
-from discrete_lightning.training.run_files import fresh_path, image_grid
-
-
-class Codes(LightningModule):
-    """A user's module that holds our codebook: 4 x 4 images to 4 vectors of 4."""
-
-    def __init__(self, num_codes: int = 8, **arguments: Any) -> None:
-        super().__init__()
-        self.scale = nn.Linear(4, 4)
-        self.book = VectorQuantizer(num_codes, 4, **arguments)
-
-    def reconstruct(self, images: Tensor) -> Tensor:
-        return self.book(self.scale(images.view(-1, 4, 4))).quantized.view_as(images).clamp(0, 1)
-
-    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        quantized = self.book(self.scale(batch[0].view(-1, 4, 4)))
-        return quantized.quantized.square().mean() + quantized.loss
-
-    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        pass
-
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> dict[str, Tensor]:
-        return {"codes": self.book(self.scale(batch[0].view(-1, 4, 4))).indices, "labels": batch[1]}
-
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.01)
-
-
-def images(count: int = 32) -> DataLoader[Any]:
-    generator = torch.Generator().manual_seed(0)
-    return DataLoader(TensorDataset(torch.rand(count, 1, 4, 4, generator=generator), torch.arange(count)), batch_size=8)
-
-
-def trainer(folder: Path, *callbacks: Any, epochs: int = 3, csv_file: bool = True) -> Trainer:
-    return Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        callbacks=list(callbacks),
-        logger=CSVLogger(folder, name="", version="") if csv_file else False,
-        default_root_dir=folder,
-        log_every_n_steps=1,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
-
-
-def logged(folder: Path, column: str) -> list[float]:
-    with (folder / "metrics.csv").open() as file:
-        return [float(row[column]) for row in csv.DictReader(file) if row.get(column)]
-
-
-def test_monitor_logs_use_and_draws(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    trainer(tmp_path, CodebookMonitor()).fit(Codes(), images(), images())
-    assert logged(tmp_path, "codes/live_share") == [1.0] * 3
-    assert all(1 < value <= 8 for value in logged(tmp_path, "codes/perplexity"))
-    with Image.open(tmp_path / "codes.png") as picture:
-        assert min(picture.size) > 100
-
-
-def test_monitor_warns_once_of_a_collapse_and_names_the_knob(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Codes(num_codes=64, kmeans_iterations=0, revive_below=0.0)
-    model.book.codes[1:] += 1e3  # one code near the data
-    with pytest.warns(UserWarning, match="'?book'? has collapsed: 2% of its 64 codes.*revive_below") as caught:
-        trainer(tmp_path, CodebookMonitor(), epochs=5).fit(model, images(), images())
-    assert len([warning for warning in caught if "collapsed" in str(warning.message)]) == 1
-
-
-def test_monitor_counts_nothing_after_fit(tmp_path: Path) -> None:
-    model = Codes()
-    trainer(tmp_path, CodebookMonitor(filename=None)).fit(model, images(), images())
-    assert not model.book._forward_hooks
+from discrete_lightning.training.pictures import image_grid, save_figure
+from discrete_lightning.training.run_files import fresh_path
+from discrete_lightning.training.wandb_media import log_histogram
+from tests.training.user_codebook import Codes, images, trainer
 
 
 @pytest.mark.parametrize("callback", [CodebookMonitor(), Reconstructions()])
@@ -147,33 +67,39 @@ def test_fresh_path_never_names_an_existing_file(tmp_path: Path) -> None:
         path.touch()
 
 
-def test_monitor_tells_several_codebooks_apart(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    model = Codes()
-    model.book = ResidualQuantizer(VectorQuantizer(8, 4), 2)  # type: ignore[assignment]
-    trainer(tmp_path, CodebookMonitor(), epochs=2).fit(model, images(), images())
-    for stage in range(2):
-        assert len(logged(tmp_path, f"codes/book.quantizers.{stage}/live_share")) == 2
-        assert all(1 < value <= 8 for value in logged(tmp_path, f"codes/book.quantizers.{stage}/perplexity"))
-    assert (tmp_path / "codes.png").exists()
+class FakeWandb(WandbLogger):
+    """Keeps what it is sent."""
+
+    def __init__(self) -> None:
+        self.sent: dict[str, Any] = {}
+
+    def log_image(self, key: str, images: list[Any], *_: Any, **__: Any) -> None:
+        self.sent[key] = images[0]
+
+    @property
+    def experiment(self) -> Any:
+        return SimpleNamespace(log=lambda values, commit: self.sent.update(values))
 
 
-@pytest.mark.parametrize(
-    ("book", "remedy"),
-    [
-        (LearnedVectorQuantizer(64, 4, kmeans_iterations=0, revive_below=0.0), "raise revive_below"),
-        (LookupFreeQuantizer(4, entropy=0.0), "raise entropy or gamma"),
-        (FiniteScalarQuantizer([15, 15, 15, 15]), "fewer levels"),
-        (LargeGumbelQuantizer(64, 4), "raise marginal_entropy"),
-    ],
-)
-def test_the_warning_names_the_knob_of_each_kind(tmp_path: Path, book: Any, remedy: str) -> None:
-    torch.manual_seed(0)
-    model = Codes()
-    model.scale.weight.data.zero_()
-    model.scale.bias.data.fill_(0.1)  # all vectors are one
-    if isinstance(book, LargeGumbelQuantizer):
-        book.to_logits.bias.data[0] = 100.0
-    model.book = book
-    with pytest.warns(UserWarning, match=f"has collapsed.*{remedy}"):
-        trainer(tmp_path, CodebookMonitor(filename=None, patience=1), epochs=1).fit(model, images(), images())
+def test_a_figure_is_written_and_sent(tmp_path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    (tmp_path / "curve.png").write_text("from before")
+    wandb = FakeWandb()
+    loop: Any = SimpleNamespace(loggers=[wandb], default_root_dir=tmp_path)
+    path = save_figure(loop, Figure(figsize=(1, 1)), "curve.png", "a/curve")
+    assert path == tmp_path / "curve-2.png"
+    assert wandb.sent == {"a/curve": str(path)}
+    assert (tmp_path / "curve.png").read_text() == "from before"
+    with Image.open(path) as picture:
+        assert picture.size == (120, 120)
+
+
+@pytest.mark.parametrize("size", [3, 512, 1000])
+def test_a_histogram_has_all_values_in_at_most_512_bars(size: int) -> None:
+    wandb = FakeWandb()
+    values = torch.arange(size).float()
+    log_histogram(SimpleNamespace(loggers=[wandb]), "usage", values)  # type: ignore[arg-type]
+    bars = wandb.sent["usage"].histogram
+    assert len(bars) == min(size, 512)
+    assert sum(bars) == pytest.approx(values.sum().item())

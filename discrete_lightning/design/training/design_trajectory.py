@@ -6,7 +6,8 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 
 from discrete_lightning.design.training.design_writer import DesignCallback
-from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
+from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.wandb_media import log_image
 
 
 class DesignTrajectory(DesignCallback):

@@ -10,7 +10,8 @@ from lightning.pytorch import LightningModule, Trainer
 from discrete_lightning.design import Design
 from discrete_lightning.design.alphabet import DNA, PROTEIN, RNA
 from discrete_lightning.design.training.design_writer import DesignCallback
-from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
+from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.wandb_media import log_image
 
 _MOST = 120  # positions that can be read in one picture
 

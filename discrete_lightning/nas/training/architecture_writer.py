@@ -11,7 +11,8 @@ from torch import Tensor
 
 from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.training.cell_picture import draw, graphviz
-from discrete_lightning.training.run_files import fresh_path, log_image, output_folder
+from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.wandb_media import log_image
 
 
 class ArchitectureWriter(Callback):

@@ -98,6 +98,10 @@ class VQAutoencoder(LightningModule):
         vectors = self.quantizer.decode(indices)
         return self.decoder(vectors.to(next(self.decoder.parameters()).dtype))
 
+    def decode_indices(self, indices: Tensor) -> Tensor:
+        """Codes to images, as `decode`: what `CodebookMonitor` and the command `decode` ask for."""
+        return self.decode(indices)
+
     def _check_codes(self, indices: Tensor) -> None:
         shape = self.quantizer.index_shape
         if indices.is_floating_point() or indices.ndim != 3 + len(shape) or tuple(indices.shape[3:]) != shape:

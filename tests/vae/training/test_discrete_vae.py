@@ -7,10 +7,18 @@ import pytest
 import torch
 from torch import Tensor
 
-from discrete_lightning.estimators import GumbelSoftmax, StraightThrough, StraightThroughGumbel
+from discrete_lightning import estimators
+from discrete_lightning.estimators import Estimator
 from discrete_lightning.models import BernoulliVAE, CategoricalVAE, DiscreteVAE
+from discrete_lightning.nn import RelaxedCategorical
 
-ESTIMATORS = [GumbelSoftmax(), StraightThrough(), StraightThroughGumbel()]
+EVERY = [getattr(estimators, name)() for name in estimators.__all__ if name != "Estimator"]
+PAIRS = [
+    (kind, each)
+    for each in EVERY
+    for kind in (CategoricalVAE, BernoulliVAE)
+    if each.categorical or kind is BernoulliVAE
+]
 
 
 def small(kind: type[DiscreteVAE], **arguments: object) -> DiscreteVAE:
@@ -68,9 +76,8 @@ def test_kl_is_that_of_the_enumerated_posterior(kind: type[DiscreteVAE]) -> None
     assert model.kl(logits).item() == pytest.approx((q * log_q_over_p).sum().item(), abs=1e-5)
 
 
-@pytest.mark.parametrize("kind", [CategoricalVAE, BernoulliVAE])
-@pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
-def test_every_estimator_trains_it(kind: type[DiscreteVAE], estimator: object) -> None:
+@pytest.mark.parametrize(("kind", "estimator"), PAIRS, ids=str)
+def test_every_estimator_trains_and_validates(kind: type[DiscreteVAE], estimator: Estimator) -> None:
     model = small(kind, estimator=estimator)
     images = torch.rand(8, 1, 4, 4).round()
     logits = model.logits(images)
@@ -79,6 +86,22 @@ def test_every_estimator_trains_it(kind: type[DiscreteVAE], estimator: object) -
     (loss.mean() + model.kl(logits).mean()).backward()
     assert all(parameter.grad is not None and parameter.grad.isfinite().all() for parameter in model.parameters())
     assert model.encoder[0].weight.grad.abs().sum() > 0
+    logged: dict[str, object] = {}
+    model.log = lambda name, value, **_: logged.update({name: value})  # type: ignore[method-assign,assignment]
+    with torch.no_grad():
+        model.eval().validation_step((images, torch.zeros(8)), 0)
+    assert logged["val/negative_elbo"].isfinite()  # type: ignore[attr-defined]
+    if not estimator.pathwise:
+        assert model.val_gap.compute() == 0
+
+
+def test_a_subclass_that_lacks_a_method_is_not_built() -> None:
+    class Incomplete(DiscreteVAE):
+        def kl(self, logits: Tensor) -> Tensor:
+            return logits.sum(-1)
+
+    with pytest.raises(TypeError, match="abstract method"):
+        Incomplete(RelaxedCategorical(), (2, 3))  # type: ignore[abstract]
 
 
 @pytest.mark.parametrize("kind", [CategoricalVAE, BernoulliVAE])

@@ -1,0 +1,26 @@
+"""Images and histograms for W&B; without a W&B logger nothing happens."""
+
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+
+def log_image(trainer: Trainer, key: str, image: Any) -> None:
+    """Sends an image, as a pillow image or the path of a file, to every W&B logger."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_image(key, [image])
+
+
+def log_histogram(trainer: Trainer, key: str, values: Tensor) -> None:
+    """Sends the bars of a histogram, one value each, to every W&B logger."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            import numpy as np
+            import wandb
+
+            edges = np.linspace(0, len(values), min(len(values), 512) + 1)  # W&B takes at most 512 bars
+            bars = np.add.reduceat(values.double().cpu().numpy(), edges[:-1].astype(int))
+            logger.experiment.log({key: wandb.Histogram(np_histogram=(bars, edges))}, commit=False)
