@@ -4,8 +4,9 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 """
 
 import importlib
-from argparse import HelpFormatter
+from argparse import HelpFormatter, Namespace
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lightning import __version__ as lightning_version
@@ -15,15 +16,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from discrete_lightning import __version__
 from discrete_lightning.cli.checkpoints import select_checkpoint
+from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.explain import explain_building
-from discrete_lightning.cli.invocation import OPTIONS_HELP, Invocation
-from discrete_lightning.cli.loggers import WandbOptions
-from discrete_lightning.cli.run_trainer import RunTrainer
-from discrete_lightning.cli.typos import explain_parsing
-from discrete_lightning.schedules import Schedule
+from discrete_lightning.cli.messages import building_error, parsing_error
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
+from discrete_lightning.training.run import Run
+from discrete_lightning.training.run_loggers import WandbOptions
 
 # Whose classes configs can name in short: jsonargparse resolves such names among the subclasses that are imported.
 _NAMED = (
@@ -39,34 +38,33 @@ _GIVEN = {
 
 class _Parser(LightningArgumentParser):
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
-        return f"{super().format_help(formatter)}\n{OPTIONS_HELP}"
+        return f"{super().format_help(formatter)}\n{own_help()}"
 
 
 class App(LightningCLI):
     """Parses the command line and configs and builds model, data and trainer.
 
     Args:
-        invocation: what was asked for.
+        asked: what was asked for.
 
     Raises:
         CliError: the config or the command line is wrong, or a class refuses its arguments.
         SystemExit: after `--help` or `--print_config`.
     """
 
-    def __init__(self, invocation: Invocation) -> None:
-        self.invocation = invocation
-        # `check` is a `fit` that stops before it starts, `decode` a prediction whose data are codes.
-        self.method = {"check": "fit", "decode": "predict"}.get(invocation.command, invocation.command)
-        self.checkpoint = select_checkpoint(invocation)
+    def __init__(self, asked: Namespace) -> None:
+        self.asked = asked
+        self.method = "fit" if asked.command == "check" else asked.command  # a `fit` that stops before it starts
+        self.checkpoint = select_checkpoint(asked)
         for name in _NAMED:
             module = importlib.import_module(f"discrete_lightning.{name}")
             for each in getattr(module, "__all__", ()):  # a lazy face imports what it hands on when it is asked
                 getattr(module, each)
         self._refused: tuple[type, Exception] | None = None
         args = [self.method]
-        for source in invocation.sources:
+        for source in asked.sources:
             args += ["--config", str(source.path)]
-        args += invocation.args
+        args += asked.args
         if self.checkpoint is not None:
             args.append(f"--ckpt_path={self.checkpoint}")
         header = [f"discrete_lightning=={__version__}", f"lightning=={lightning_version}"]
@@ -90,10 +88,7 @@ class App(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds `temperature`, `wandb` and `test_after_fit`."""
-        # As two arguments, since a class's argument without default is required, and the group is optional.
-        parser.add_class_arguments(TemperatureAnnealing, "temperature", skip={"schedule"}, instantiate=False)
-        schedule_help = "Step -> temperature; none by default."
-        parser.add_argument("--temperature.schedule", type=Schedule | None, help=schedule_help)
+        parser.add_lightning_class_args(TemperatureAnnealing, "temperature")
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the trained weights after fit.")
 
@@ -105,7 +100,7 @@ class App(LightningCLI):
             raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
-            raise explain_parsing(str(error), self.method, options) from error
+            raise parsing_error(str(error), self.method, options, self.asked.sources) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint win over configs and options."""
@@ -135,32 +130,30 @@ class App(LightningCLI):
             raise
         except Exception as error:
             built, refusal = self._refused or (type(self), error)
-            raise (explain_building(built, refusal) or refusal) from None
+            raise (building_error(built, refusal) or refusal) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer of a run: see `RunTrainer`."""
-        options = self.config_init[self.method]
-        parser = self._parser(self.method)
-        annealing = self._annealing(options.temperature)
-        text = parser.dump(self.config[self.method], skip_unset=False)
-        self.run = RunTrainer(self.invocation, self.model, text, options.wandb)
-        arguments = self.run.arguments(options.trainer, [annealing] if annealing else [])
-        try:
-            return super().instantiate_trainer(**arguments, **kwargs)
-        except Exception as error:
-            self.run.discard()
-            raise (explain_building(Trainer, error) or error) from None
-
-    def _annealing(self, options: Any) -> TemperatureAnnealing | None:
-        if options.schedule is not None:
-            try:
-                return TemperatureAnnealing(**options.as_dict())
-            except ValueError as error:
-                raise CliError(f"TemperatureAnnealing: {error}") from error
-        defaults = self._parser(self.method).get_defaults().temperature
-        if options != defaults:
+        """The trainer of a run: see `Run`."""
+        options, asked, parser = self.config_init[self.method], self.asked, self._parser(self.method)
+        given = self.config[self.method].temperature
+        if given.schedule is None and given != parser.get_defaults().temperature:
             raise CliError("temperature has options but no schedule: add temperature.schedule, or remove them", MISUSE)
-        return None
+        name = asked.sources[0].name if asked.sources else type(self.model).__name__
+        text = parser.dump(self.config[self.method], skip_unset=False)
+        wandb = replace(options.wandb, enabled=options.wandb.enabled and self.method != "predict")  # it logs nothing
+        suffix = "" if asked.name == "fit" else f"-{asked.name}"
+        self.run = Run(name, text, asked.run_root, suffix, asked.run_dir, wandb)
+        try:
+            write = asked.command != "check" and not options.trainer.fast_dev_run
+            return super().instantiate_trainer(**self.run.trainer_arguments(options.trainer, write), **kwargs)
+        except FileExistsError as error:
+            raise CliError(f"--run_dir {error}", MISUSE) from None
+        except Exception as error:
+            self.run.finish(1)
+            if isinstance(error, OSError) and self.run.folder is None:
+                what = f"the run folder cannot be made: {error.strerror}: {error.filename}"
+                raise CliError(f"{what}; give --run_root a folder to write to") from None
+            raise (building_error(Trainer, error) or error) from None
 
     @property
     def ckpt_path(self) -> str | None:

@@ -1,38 +1,104 @@
 """The entry point: what needs no torch is answered here, the rest is imported when it is asked for."""
 
+import argparse
 import difflib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
 
 from discrete_lightning import __version__
-from discrete_lightning.cli.catalog import copy_config, list_configs
+from discrete_lightning.cli.configs import copy_config, find_source, list_configs
 from discrete_lightning.cli.errors import INTERRUPTED, MISUSE, CliError, one_line
-from discrete_lightning.cli.invocation import OPTIONS_HELP, read_invocation
-from discrete_lightning.cli.trust import check_trust
+from discrete_lightning.cli.verbs import family_verbs
 
-_RUN = ("fit", "validate", "test", "predict", "decode", "check")
-_HELP = f"""\
-usage: discrete-lightning COMMAND [options]
-
-commands:
-  ls                    list the configs that come with the package
-  cp NAME TARGET.yaml   copy one, to change it
-  check -c CONFIG       build everything the config names, train nothing, write nothing
-  fit -c CONFIG         train; every run has a folder of its own
-  validate -c RUN       evaluate a run's last checkpoint on the validation set
-  test -c RUN           evaluate it on the test set
-  predict -c RUN        run it on the prediction set: an autoencoder writes the codes of every image
-  decode -c RUN --codes FILE
-                        turn codes back into images
-                        Options after the config win over it: fit -c vq/quickstart --model.estimator ReinMax
-                        `discrete-lightning fit --help` lists them all.
-
-{OPTIONS_HELP}
-  --help                this page
-  --version             the version
+_RUN = {
+    "check": "-c CONFIG: build everything the config names; train nothing, write nothing",
+    "fit": "-c CONFIG: train; every run has a folder of its own",
+    "validate": "-c RUN: evaluate a run's last checkpoint on the validation set",
+    "test": "-c RUN: evaluate it on the test set",
+    "predict": "-c RUN: run it on the prediction set (an autoencoder writes the codes of every image)",
+}
+_EPILOG = """
+Options after the config win over it: fit -c vq/quickstart --model.estimator ReinMax
+`discrete-lightning fit --help` lists them all.
 """
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise CliError(f"{message} (`discrete-lightning --help`)", MISUSE)
+
+
+def own_options() -> argparse.ArgumentParser:
+    """The options that say how to run, not what.
+
+    They are read from the command line only: `--trust` in a config would be no guard, and a run's folder in a config would
+    keep it from being run twice.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    group = parser.add_argument_group("options of discrete-lightning itself (on the command line only, not in configs)")
+    config_help = "a config's name (see `discrete-lightning ls`), a file, or a run's folder; the later one wins"
+    group.add_argument("-c", "--config", dest="sources", action="append", default=[], metavar="CONFIG", help=config_help)
+    group.add_argument("--ckpt_path", metavar="PATH", help="a checkpoint, or `last` or `best` of the run given by -c")
+    root_help = "where run folders are made (default: runs)"
+    group.add_argument("--run_root", type=Path, default=Path("runs"), metavar="DIR", help=root_help)
+    group.add_argument("--run_dir", type=Path, metavar="DIR", help="the exact folder of this run; empty or not there")
+    trust_help = "let configs name classes under this module, too (repeatable)"
+    group.add_argument("--trust", action="append", default=[], metavar="PREFIX", help=trust_help)
+    group.add_argument("--traceback", action="store_true", help="show the traceback of every error")
+    return parser
+
+
+def own_help() -> str:
+    """The help of these options, without a usage."""
+    return own_options().format_help().partition("\n\n")[2]
+
+
+def read_command(argv: Sequence[str]) -> argparse.Namespace:
+    """Reads `[command, *options]`.
+
+    Returns:
+        Own options, `sources` found; `name`, and `command`, which differs for a verb; `args`, what is left for the parser
+        of configs; `run`, the last run folder given with -c, or None.
+
+    Raises:
+        CliError: there is no such command, an option has no value, or a config was not found.
+    """
+    verbs = family_verbs()
+    known = ("ls", "cp", *_RUN, *verbs)
+    if argv and argv[0] not in known and not argv[0].startswith("-"):
+        close = difflib.get_close_matches(argv[0], known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise CliError(f"there is no command {argv[0]!r}{hint} (`discrete-lightning --help` lists all)", MISUSE)
+    parser = _Parser(
+        prog="discrete-lightning", allow_abbrev=False, epilog=own_help() + _EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--version", "-V", action="version", version=f"discrete-lightning {__version__}")
+    commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
+    commands.add_parser("ls", help="list the configs that come with the package")
+    copy = commands.add_parser("cp", help="NAME TARGET.yaml: copy one, to change it")
+    copy.add_argument("config", metavar="NAME")
+    copy.add_argument("target", metavar="TARGET.yaml")
+    for name, text in {**_RUN, **{name: f"-c RUN {verb.usage}: {verb.help}" for name, verb in verbs.items()}}.items():
+        command = commands.add_parser(name, help=text, parents=[own_options()], add_help=False, allow_abbrev=False)
+        if name in verbs:
+            verbs[name].add_options(command)
+    asked, args = parser.parse_known_args(argv)
+    if asked.name in ("ls", "cp"):
+        if args:
+            raise CliError(f"{asked.name} does not take {' '.join(args)}", MISUSE)
+        return asked
+    asked.command = asked.name
+    if verb := verbs.get(asked.name):
+        asked.command, args = verb.command, [*args, *verb.expand(asked, helping=bool({"-h", "--help"} & set(args)))]
+    asked.args, asked.trust = args, [prefix.rstrip(".") for prefix in asked.trust]
+    asked.sources = [find_source(value) for value in asked.sources]
+    asked.run = next((source.run for source in reversed(asked.sources) if source.run is not None), None)
+    return asked
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -45,11 +111,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: the arguments, `sys.argv[1:]` by default.
 
     Raises:
-        Exception: what nobody foresaw, with its traceback.
+        Exception: a bug, with its traceback.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(argv)
+        return _run(argv)
+    except SystemExit as stop:  # of argparse, after --help and --version
+        return int(stop.code or 0)
     except CliError as error:
         if "--traceback" in argv:
             traceback.print_exception(error)
@@ -62,38 +130,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _dispatch(argv: list[str]) -> int:
-    if not argv or argv[0] in ("-h", "--help", "help"):
-        print(_HELP, end="")
-        return 0 if argv else MISUSE
-    command, *rest = argv
-    if command in ("--version", "-V"):
-        print(f"discrete-lightning {__version__}")
-    elif command in _RUN:
-        invocation = read_invocation(argv)
-        check_trust(invocation.sources, invocation.args, invocation.trust)
-
-        if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-            # Threads that wait by spinning for long starve when another process wants a core: a training step on 2 cores
-            # with a busy neighbour took over 1,000 ms by default and 115 ms with this, on idle cores 32 ms either way.
-            os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-
-        from discrete_lightning.cli.commands import run
-
-        return run(invocation, argv)
-    elif command not in ("ls", "cp"):
-        close = difflib.get_close_matches(command, ("ls", "cp", *_RUN), n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise CliError(f"there is no command {command!r}{hint} (`discrete-lightning --help` lists all)", MISUSE)
-    elif "-h" in rest or "--help" in rest:
-        print(_HELP, end="")
-    elif command == "ls":
-        if rest:
-            raise CliError(f"ls takes no arguments, got {' '.join(rest)}", MISUSE)
+def _run(argv: list[str]) -> int:
+    asked = read_command(argv)
+    if asked.name == "ls":
         print(list_configs())
-    else:
-        if len(rest) != 2:
-            raise CliError(f"cp takes two arguments, cp NAME TARGET.yaml, got {len(rest)}", MISUSE)
-        path = copy_config(*rest)
+        return 0
+    if asked.name == "cp":
+        path = copy_config(asked.config, asked.target)
         print(f"wrote {path}; run it with: discrete-lightning fit -c {path}")
-    return 0
+        return 0
+    if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
+        # Threads that wait by spinning for long starve when another process wants a core: a training step on 2 cores
+        # with a busy neighbour took over 1,000 ms by default and 115 ms with this, on idle cores 32 ms either way.
+        os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+    from discrete_lightning.cli.commands import run
+
+    return run(asked, argv)

@@ -3,7 +3,6 @@
 MISUSE = 2  # the command line or a config cannot be understood
 FAILURE = 1  # it was understood and could not be done
 INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
-TERMINATED = 143  # 128 + SIGTERM
 
 
 class CliError(Exception):

@@ -4,9 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
-
 from discrete_lightning.cli.invocation import Invocation
 from discrete_lightning.cli.run_folder import claim, is_first_process
+
 from tests.cli.outcome import only_run
 
 

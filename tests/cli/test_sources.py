@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from discrete_lightning.cli import catalog
+from discrete_lightning.cli import configs
+from discrete_lightning.cli.configs import find_source
+from discrete_lightning.cli.entry import read_command
 from discrete_lightning.cli.errors import CliError
-from discrete_lightning.cli.invocation import read_invocation
-from discrete_lightning.cli.sources import find_source
 
 
 def _run(folder: str) -> Path:
@@ -17,7 +17,7 @@ def _run(folder: str) -> Path:
 def test_a_name_a_file_and_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "configs/vq").mkdir(parents=True)
     (tmp_path / "configs/vq/quickstart.yaml").write_text("")
-    monkeypatch.setattr(catalog, "config_root", lambda: tmp_path / "configs")
+    monkeypatch.setattr(configs, "config_root", lambda: tmp_path / "configs")
     named = find_source("vq/quickstart")
     assert (named.name, named.run, named.path) == ("vq-quickstart", None, tmp_path / "configs/vq/quickstart.yaml")
     assert find_source("vq/quickstart.yaml") == named
@@ -37,16 +37,16 @@ def test_a_folder_that_is_no_run() -> None:
 
 
 def test_own_options_are_taken_out_wherever_they_stand() -> None:
-    invocation = read_invocation(
+    asked = read_command(
         ["fit", "--model.width=4", "--trust=a.", "-c", "toy.yaml", "--trust", "b.c", "--traceback", "--run_root", "x"]
     )
-    assert invocation.args == ["--model.width=4"]
-    assert invocation.trust == ["a", "b.c"]
-    assert invocation.traceback
-    assert invocation.run_root == Path("x")
-    assert [source.name for source in invocation.sources] == ["toy"]
+    assert asked.args == ["--model.width=4"]
+    assert asked.trust == ["a", "b.c"]
+    assert asked.traceback
+    assert asked.run_root == Path("x")
+    assert [source.name for source in asked.sources] == ["toy"]
 
 
 def test_the_last_run_folder_is_the_run() -> None:
     first, second = _run("runs/a/20260102-030405"), _run("runs/b/20260102-030405")
-    assert read_invocation(["fit", "-c", str(first), "-c", str(second), "-c", "toy.yaml"]).run == second
+    assert read_command(["fit", "-c", str(first), "-c", str(second), "-c", "toy.yaml"]).run == second

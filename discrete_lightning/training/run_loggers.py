@@ -3,13 +3,14 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 
-from discrete_lightning.cli.run_folder import is_first_process
-from discrete_lightning.cli.wandb_logger import QuietWandbLogger
+from discrete_lightning.training.run_folder import is_first_process
 
 DEFAULT_PROJECT = "discrete_lightning"
+_PATIENCE = 15  # seconds to reach the server; W&B's own 90 would hold up every run on a machine without network
 
 
 @dataclass
@@ -28,17 +29,38 @@ class WandbOptions:
 def default_loggers(folder: Path, options: WandbOptions) -> list[Logger]:
     """`metrics.csv` in the run's folder, then W&B unless it is disabled.
 
-    Says in one line when W&B logs offline for want of a key. Never asks for one.
+    Says in one line when W&B logs offline because there is no key, or because its server does not answer. Never asks for a
+    key. Where a W&B run has been started already (`wandb.init`), that one is used.
     """
     loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
     mode = _wandb_mode() if options.enabled and is_first_process() else "disabled"
-    if mode != "disabled":
-        name = "-".join(folder.resolve().parts[-2:])
-        project = options.project
-        if project == DEFAULT_PROJECT:
-            project = os.environ.get("WANDB_PROJECT", project)
-        loggers.append(QuietWandbLogger(name, folder, project, offline=mode == "offline"))
-    return loggers
+    if mode == "disabled":
+        return loggers
+    project = options.project
+    if project == DEFAULT_PROJECT:
+        project = os.environ.get("WANDB_PROJECT", project)
+    run = _start("-".join(folder.resolve().parts[-2:]), folder, project, mode)
+    return [*loggers, WandbLogger(experiment=run, save_dir=folder)]
+
+
+def _start(name: str, folder: Path, project: str, mode: str) -> Any:
+    import wandb
+
+    if wandb.run is not None:
+        return wandb.run
+    os.environ["WANDB_SILENT"] = "true"
+    settings = wandb.Settings(silent=True, console="off", init_timeout=_PATIENCE)
+    # W&B's service process has a working directory of its own.
+    options: dict[str, Any] = {"name": name, "dir": folder.resolve(), "project": project, "settings": settings}
+    if mode == "online":
+        try:
+            run = wandb.init(**options, mode="online")
+            print(f"W&B: {run.url}")
+            return run
+        except wandb.errors.Error as error:
+            reason = " ".join(str(error).split()).partition(". ")[0]
+            print(f"W&B logs offline, because its server did not answer ({reason}): `wandb sync` uploads it later")
+    return wandb.init(**options, mode="offline")
 
 
 def _wandb_mode() -> str:
@@ -46,10 +68,9 @@ def _wandb_mode() -> str:
     mode = os.environ.get("WANDB_MODE", "").lower()
     if not mode and os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
         mode = "disabled"
+    mode = "offline" if mode == "dryrun" else mode
     if mode in ("disabled", "offline", "online"):
         return mode
-    if mode == "dryrun":
-        return "offline"
 
     import wandb
 

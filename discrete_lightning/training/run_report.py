@@ -1,4 +1,4 @@
-"""What is printed at the end of a run."""
+"""What is printed at the end of a run: what the module logged, the time, and the files."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from discrete_lightning.cli.run_folder import files
+from discrete_lightning.training.run_folder import run_files
 
 
 def print_metrics(results: Sequence[Mapping[str, float]]) -> None:
@@ -30,5 +30,5 @@ def print_run(folder: Path | None, seconds: float) -> None:
         print("fast_dev_run: nothing was written")
         return
     print(f"run: {folder}")
-    for name in files(folder):
+    for name in run_files(folder):
         print(f"  {name}")

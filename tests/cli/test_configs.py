@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from discrete_lightning import __version__
-from discrete_lightning.cli import catalog
+from discrete_lightning.cli import configs
 from tests.cli.outcome import Cli
 
 
@@ -16,7 +16,7 @@ def _configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "vq").mkdir(parents=True)
     (root / "vq/quickstart.yaml").write_text("# Codes for digits (3 minutes)\nseed_everything: 1\n")
     (root / "vq/fsq.yaml").write_text("seed_everything: 1\n")
-    monkeypatch.setattr(catalog, "config_root", lambda: root)
+    monkeypatch.setattr(configs, "config_root", lambda: root)
 
 
 def test_ls_shows_names_and_first_lines(cli: Cli) -> None:

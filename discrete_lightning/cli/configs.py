@@ -1,0 +1,120 @@
+"""What `-c` may name: a config of the package, a file, or the folder of an earlier run. `ls` and `cp`."""
+
+import difflib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from discrete_lightning.cli.errors import MISUSE, CliError
+
+CONFIG_FILE = "config.yaml"
+CHECKPOINTS = "checkpoints"
+_PACKAGE = Path(__file__).resolve().parents[1]
+_STAMPED = re.compile(r"\d{8}-\d{6}(-.*)?")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One config: its file, what runs of it are called, and the folder of the run that wrote it, if one did."""
+
+    path: Path
+    name: str
+    run: Path | None = None
+
+
+def config_root() -> Path:
+    """The folder of configs: `_configs` inside an installed package, `configs` beside the package in a checkout."""
+    installed = _PACKAGE / "_configs"
+    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
+
+
+def config_names() -> list[str]:
+    """Names of all configs, sorted: a path under the root without its suffix, such as `vq/quickstart`."""
+    root = config_root()
+    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("**/*.yaml"))
+
+
+def describe(path: Path) -> str:
+    """The first line of a config without its comment sign, or an empty string where that line is no comment."""
+    with path.open(encoding="utf-8") as file:
+        first = file.readline().strip()
+    return first.removeprefix("#").strip() if first.startswith("#") else ""
+
+
+def list_configs() -> str:
+    """One line a config: its name, and its first line."""
+    names, root = config_names(), config_root()
+    if not names:
+        raise CliError(f"no configs were found in {root}: the installation is incomplete, install it again")
+    width = max(map(len, names))
+    return "\n".join(f"{name:<{width}}  {describe(root / f'{name}.yaml')}".rstrip() for name in names)
+
+
+def copy_config(name: str, target: str) -> Path:
+    """Copies the config `name` to the file `target` and returns its path; nothing is overwritten."""
+    source, path = _packaged(name), Path(target)
+    if source is None:
+        raise _unknown(name, "a config of this name")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(source.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise CliError(f"{target} exists and is not overwritten: give another file name, or remove it first") from None
+    except OSError as error:
+        raise CliError(f"{target} cannot be written ({error.strerror}): give the name of a file in a folder") from None
+    return path
+
+
+def find_source(value: str) -> Source:
+    """Finds what `-c value` means; what is on the disk comes before the package's configs.
+
+    Raises:
+        CliError: `value` is no file, no run folder and no config's name, or the file is no mapping in YAML.
+    """
+    source = _find(value)
+    import yaml  # type: ignore[import-untyped]  # `ls` and `cp` do without
+
+    try:
+        content = yaml.safe_load(source.path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CliError(f"{source.path} is not a YAML file: {error}", MISUSE) from None
+    except OSError as error:
+        raise CliError(f"{source.path} cannot be read: {error.strerror}") from None
+    if not isinstance(content, dict):
+        raise CliError(f"{source.path} is no config: it holds {type(content).__name__}, a config is a mapping", MISUSE)
+    return source
+
+
+def _find(value: str) -> Source:
+    path = Path(value)
+    if path.is_file():
+        # The config.yaml of a run stands for the run, so that its checkpoints are found.
+        run = path.parent if path.name == CONFIG_FILE and (path.parent / CHECKPOINTS).is_dir() else None
+        return Source(path.resolve(), _run_name(run) if run else path.stem, run)
+    if (path / CONFIG_FILE).is_file():
+        return Source((path / CONFIG_FILE).resolve(), _run_name(path), path)
+    if packaged := _packaged(value):
+        return Source(packaged, value.removesuffix(".yaml").replace("/", "-"))
+    if path.is_dir():
+        raise CliError(f"the folder {value} is no run folder: it has no {CONFIG_FILE}", MISUSE)
+    raise _unknown(value, "a config of this name, a file or a run folder")
+
+
+def _packaged(name: str) -> Path | None:
+    name = name.removesuffix(".yaml")
+    return config_root() / f"{name}.yaml" if name in config_names() else None
+
+
+def _unknown(name: str, looked_for: str) -> CliError:
+    names = config_names()
+    close = difflib.get_close_matches(name.removesuffix(".yaml"), names, n=3, cutoff=0.5)
+    # A bare name such as `quickstart` is close to no full one: compare it with the last parts, too.
+    close += [known for known in names if known.rpartition("/")[2] == name and known not in close]
+    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    return CliError(f"{name!r}: {looked_for} was not found{hint} (`discrete-lightning ls` lists all)", MISUSE)
+
+
+def _run_name(run: Path) -> str:
+    """A repeated run is called like the first: run folders are `<name>/<time stamp>`, unless `--run_dir` named one."""
+    run = run.resolve()
+    return run.parent.name if _STAMPED.fullmatch(run.name) else run.name

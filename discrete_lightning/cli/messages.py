@@ -1,0 +1,159 @@
+"""What users are told, in one line, of errors that are theirs to mend. Everything else is a bug and keeps its traceback."""
+
+import difflib
+import inspect
+import pickle
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch.serialization
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.loggers import Logger
+
+from discrete_lightning.cli.configs import Source
+from discrete_lightning.cli.errors import MISUSE, CliError, one_line
+from discrete_lightning.cli.trust import not_trusted
+from discrete_lightning.training.checkpoints import mismatch
+
+_OWNERS = (LightningModule, LightningDataModule, Callback, Logger, Trainer)
+_USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
+_GROUPS = {"trainer": "Trainer", "temperature": "TemperatureAnnealing"}
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+# Lines of jsonargparse that say how it tried, not what is wrong.
+_TRIALS = re.compile(
+    r"^\s*(- )?(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value( type)?: .*"
+    r"|Expected a <class 'NoneType'>.*|Expected a path but .* either not accessible or invalid)\s*$"
+)
+_DENIED = re.compile(r"Importing '([^']+)' is not allowed")
+_IN_CLASS = re.compile(r"(?s)given class_path '([^']+)':(?!.*given class_path).*?Option '([^']+)' is not accepted")
+_NO_OPTION = re.compile(r"(?:does not accept option '|Option '|unrecognized arguments: --)([^'=\s]+)")
+_NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_REQUIRED_IN = re.compile(r"given class_path '([^']+)':\s*the following arguments are required: ([^\n]*)")
+_REQUIRED = re.compile(r"the following arguments are required: (.*)")
+
+
+def parsing_error(text: str, command: str, options: Iterable[str], sources: Iterable[Source]) -> CliError:
+    """The error for a message of jsonargparse.
+
+    Args:
+        text: the message, of any number of lines.
+        command: the command that was parsed.
+        options: names of all its options, such as `trainer.max_epochs`.
+        sources: the configs that were given.
+    """
+    if found := _DENIED.search(text):
+        name = found[1].rpartition(".")[2]
+        places = [str(each.path) for each in sources if name in each.path.read_text(encoding="utf-8", errors="replace")]
+        return not_trusted(found[1], f"in {places[-1]}" if places else "on the command line")
+    keys = re.findall(r'Parser key "([^"]+)"', text)
+    if found := _REQUIRED_IN.search(text):
+        names = [name.strip() for name in found[2].split(",")]
+        settings = ", ".join(".".join([*keys, name]) for name in names)
+        return CliError(f"{found[1].rpartition('.')[2]} needs {', '.join(names)}: set {settings}", MISUSE)
+    if found := _REQUIRED.search(text):
+        missing = found[1].replace(f"{command}.", "")
+        return CliError(f"nothing says which {missing} to use: give a config with -c (`discrete-lightning ls`)", MISUSE)
+    if found := _IN_CLASS.search(text):
+        return _unknown(found[2], found[1].rpartition(".")[2], _parameters(found[1]))
+    if found := _NO_CLASS.search(text):
+        hint = _close(found[1], _class_names())
+        own = "a class of your own needs its full path and --trust"
+        return CliError(f"{'.'.join(keys)}: there is no class {found[1]!r}{hint} ({own})", MISUSE)
+    if found := _NO_OPTION.search(text):
+        option = found[1].removesuffix("+")
+        return _unknown(option, _GROUPS.get(option.partition(".")[0], f"`{command}`"), list(options))
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip() and not _TRIALS.match(line)]
+    message = one_line(" ".join(lines)).replace("Problem with given class_path ", "")
+    message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
+    return CliError(re.sub(r"<class '([^']+)'>", r"\1", message), MISUSE)
+
+
+def building_error(built: type, error: Exception) -> CliError | None:
+    """The error for `error` raised while `built` was constructed from a config, or None for a bug."""
+    if isinstance(error, CliError):
+        return error
+    return _named(built.__name__, error) if isinstance(error, _USERS) else None
+
+
+def running_error(error: Exception, started: bool, checkpoint: str | None) -> CliError | None:
+    """The error for `error` raised while the trainer ran, or None for a bug.
+
+    Args:
+        error: what was raised.
+        started: whether data went through the model. Before that, values, types and files are the config's; after it
+            they are the code's, unless this package itself raised the error or the system refused something.
+        checkpoint: the checkpoint that was to be loaded.
+    """
+    if isinstance(error, CliError):
+        return error
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if not started and checkpoint is not None and (found := _checkpoint_error(error, files, checkpoint)):
+        return found
+    always = isinstance(error, (OSError, MisconfigurationException))
+    raised_here = isinstance(error, ValueError) and files[-1].startswith(_PACKAGE)
+    if not (always or raised_here or (not started and isinstance(error, _USERS))):
+        return None
+    owner = ""  # the class of the config in whose method the error was raised
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        if isinstance(instance := frame.f_locals.get("self"), _OWNERS):
+            owner = type(instance).__name__
+    return _named(owner, error)
+
+
+def _checkpoint_error(error: Exception, files: list[str], path: str) -> CliError | None:
+    if message := mismatch(error, path):
+        return CliError(message)
+    missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+    reading = inspect.getfile(torch.serialization) in files or isinstance(error, pickle.UnpicklingError)
+    if not reading and missing not in ("state_dict", "pytorch-lightning_version"):
+        return None
+    return CliError(
+        f"the checkpoint {path} cannot be read: {one_line(error).partition('. ')[0]}. Checkpoints are read without running "
+        "code (weights_only): give one that discrete-lightning or Lightning wrote, with plain values as hyper-parameters"
+    )
+
+
+def _named(owner: str, error: Exception) -> CliError:
+    message = one_line(error) or type(error).__name__
+    if isinstance(error, OSError) and error.strerror:
+        message = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    # The callback cannot know that it is a group of options here.
+    hint = " (on the command line: --temperature.schedule null)" if owner == "TemperatureAnnealing" else ""
+    return CliError((message if message.startswith(owner) else f"{owner}: {message}") + hint)
+
+
+def _unknown(option: str, owner: str, known: list[str]) -> CliError:
+    hint = _close(option, known, quoted=True) or (f"; it has {', '.join(known)}" if 0 < len(known) <= 20 else "")
+    return CliError(f"{owner} has no option {option!r}{hint}", MISUSE)
+
+
+def _close(name: str, known: Iterable[str], quoted: bool = False) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f"; did you mean {repr(close[0]) if quoted else close[0]}?" if close else ""
+
+
+def _parameters(path: str) -> list[str]:
+    """Names of the constructor's parameters of the class at `path`. Imports nothing."""
+    module, _, name = path.rpartition(".")
+    found = vars(sys.modules[module]).get(name) if module in sys.modules else None
+    return list(inspect.signature(found).parameters) if inspect.isclass(found) else []
+
+
+def _class_names() -> set[str]:
+    """Short names that configs can use: Lightning's and this package's classes, and what extends them."""
+    modules = [
+        content for name, content in list(sys.modules.items()) if name.startswith("discrete_lightning.") and content
+    ]
+    names = {
+        name for each in modules for name, value in vars(each).items() if inspect.isclass(value) and name[0] != "_"
+    }
+    pending: list[type] = [Callback, LightningDataModule, LightningModule, Logger]
+    while pending:
+        children: list[type] = pending.pop().__subclasses__()
+        names.update(each.__name__ for each in children)
+        pending.extend(children)
+    return names

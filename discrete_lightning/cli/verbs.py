@@ -1,0 +1,53 @@
+"""Verbs that families add: another name for a command, with arguments and options of its own.
+
+A family describes its verbs in `<family>/verbs.toml`, which is read without importing the family:
+
+    [decode]
+    help = "turn codes back into images"
+    command = "predict"                      # the command that it stands for
+    arguments = ["--data=module.Class"]      # added to the command line
+    options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # required; handed on as `argument`
+"""
+
+import tomllib
+from argparse import ArgumentParser, Namespace
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from discrete_lightning.cli.errors import MISUSE, CliError
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """One entry of a verbs.toml."""
+
+    help: str
+    command: str
+    arguments: list[str]
+    options: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    @property
+    def usage(self) -> str:
+        """Its options as a usage shows them."""
+        return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Adds its options to `parser`."""
+        for name, option in self.options.items():
+            parser.add_argument(f"--{name}", metavar=option["metavar"], help=option["help"])
+
+    def expand(self, asked: Namespace, helping: bool) -> list[str]:
+        """The arguments of its command; where help is asked for, options may be missing."""
+        missing = [option for name, option in self.options.items() if getattr(asked, name) is None]
+        if missing and not helping:
+            raise CliError(f"{asked.name} needs {self.usage}: {missing[0]['help']}", MISUSE)
+        given = [f"{option['argument']}={getattr(asked, name)}" for name, option in self.options.items()]
+        return [] if helping else [*self.arguments, *given]
+
+
+def family_verbs() -> dict[str, Verb]:
+    """The verbs of all families, by name."""
+    found = [tomllib.loads(file.read_text(encoding="utf-8")) for file in sorted(PACKAGE.glob("*/verbs.toml"))]
+    return {name: Verb(**entry) for entries in found for name, entry in entries.items()}

@@ -1,0 +1,42 @@
+"""Checkpoints of a run's folder, and what to say of one that does not fit."""
+
+import re
+from pathlib import Path
+
+import torch
+
+_SIZE = re.compile(
+    r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[(.*?)\]\) from checkpoint, "
+    r"the shape in current model is torch\.Size\(\[(.*?)\]\)"
+)
+_SHOWN = 3
+
+
+def checkpoint_of_run(run: Path, which: str) -> Path:
+    """The checkpoint `last` or `best` of the run in the folder `run`; it need not be there.
+
+    The best is what the last one remembers, in the run's folder even if that was moved since.
+    """
+    last = run / "checkpoints" / "last.ckpt"
+    if which == "last" or not last.is_file():
+        return last
+    callbacks = torch.load(last, map_location="cpu", weights_only=True).get("callbacks", {})
+    paths = [state.get("best_model_path") for state in callbacks.values() if isinstance(state, dict)]
+    best = next((path for path in paths if path), last)
+    return last.with_name(Path(best).name)
+
+
+def mismatch(error: Exception, path: str) -> str | None:
+    """What to say where `error` is torch's refusal of weights that do not fit the model; None for another error."""
+    text = str(error)
+    if not isinstance(error, RuntimeError) or "loading state_dict for" not in text:
+        return None
+    tensors = _SIZE.findall(text)
+    found = [f"{name} is ({saved}) in the checkpoint and ({there}) in the model" for name, saved, there in tensors]
+    keys = [" ".join(line.split()) for line in text.splitlines() if "key(s) in state_dict" in line]
+    found += [key if len(key) < 200 else f"{key[:200]}..." for key in keys]
+    more = f" (and {len(found) - _SHOWN} more)" if len(found) > _SHOWN else ""
+    return (
+        f"the checkpoint {path} does not fit this model: {'; '.join(found[:_SHOWN])}{more}. "
+        "Use the config it was trained with (-c RUN), or another checkpoint"
+    )

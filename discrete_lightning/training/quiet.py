@@ -1,0 +1,38 @@
+"""Keeps Lightning's notes off the console: hardware, seeds, tips, which checkpoint was loaded. Its warnings are shown."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_NOTES = (
+    "lightning.pytorch.utilities.rank_zero",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
+    "lightning.fabric.utilities.distributed",
+    "lightning.pytorch.accelerators.cuda",
+)
+_WARNINGS = (
+    r".*does not have many workers",
+    r"No seed found, seed set to",  # config.yaml says which
+    r"Experiment logs directory .* exists and is not empty",  # a run's folder is new: what is in it is this run's own
+    r"The dirpath has changed from",  # a resumed run has a folder of its own
+    r"`isinstance\(treespec, LeafSpec\)` is deprecated",
+)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, Lightning's notes (log level INFO) and the warnings listed in this file are not shown."""
+    loggers = [logging.getLogger(name) for name in _NOTES]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.WARNING)
+        with warnings.catch_warnings():
+            for message in _WARNINGS:
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

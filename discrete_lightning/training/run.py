@@ -1,0 +1,106 @@
+"""A run of a trainer: its folder, its config, loggers, a checkpoint, progress in lines, and what is undone at its end."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml  # type: ignore[import-untyped]
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.loggers import WandbLogger
+
+from discrete_lightning.training.epoch_lines import EpochLines
+from discrete_lightning.training.run_folder import claim_folder, discard_folder
+from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
+from discrete_lightning.training.run_recorder import RunRecorder
+
+
+class Run:
+    """What a run adds to its trainer's arguments.
+
+    Args:
+        name: what runs of this kind are called: the run's folder is `root/name/<time stamp><suffix>`.
+        config: text of the config, YAML, written to the folder as config.yaml and logged as hyper-parameters.
+        root: the folder of all runs.
+        suffix: added to the time stamp.
+        exact: this folder instead, which must be empty or not there.
+        wandb: options of W&B.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        config: str,
+        root: Path = Path("runs"),
+        suffix: str = "",
+        exact: Path | None = None,
+        wandb: WandbOptions | None = None,
+    ) -> None:
+        self.name, self.recorder = name, RunRecorder(config, yaml.safe_load(config))
+        self._place = root / name, suffix, exact
+        self._wandb = WandbOptions() if wandb is None else wandb
+        self._loggers: list[Any] = []
+
+    @property
+    def folder(self) -> Path | None:
+        """The run's folder; None where nothing is written."""
+        return self.recorder.folder
+
+    def trainer_arguments(self, trainer: Any, write: bool = True) -> dict[str, Any]:
+        """Arguments of the trainer that replace some of its config's.
+
+        What the config chose stays: its loggers, checkpoints, progress bar and root folder.
+
+        Args:
+            trainer: the arguments of the config, as attributes, instantiated.
+            write: whether the run has a folder.
+
+        Raises:
+            OSError: the folder is in use (FileExistsError), or cannot be made.
+        """
+        given = trainer.callbacks or []
+        callbacks: list[Callback] = [*(given if isinstance(given, list) else [given])]
+        arguments: dict[str, Any] = {}
+        if not sys.stdout.isatty() and not trainer.barebones:
+            if trainer.enable_progress_bar is None and not any(isinstance(each, ProgressBar) for each in callbacks):
+                arguments["enable_progress_bar"] = False
+                callbacks.append(EpochLines())
+            if trainer.enable_model_summary is None:
+                arguments["enable_model_summary"] = False
+        if not write:
+            if trainer.logger is None:
+                arguments["logger"] = False
+        else:
+            folder = self.recorder.folder = claim_folder(*self._place)
+            if trainer.default_root_dir is None:
+                arguments["default_root_dir"] = str(folder)
+            if not trainer.barebones:
+                if trainer.logger is None or trainer.logger is True:
+                    arguments["logger"] = self._loggers = default_loggers(folder, self._wandb)
+                callbacks += _checkpoints(trainer, folder / "checkpoints", callbacks)
+        return {**arguments, "callbacks": [*callbacks, self.recorder]}
+
+    def finish(self, exit_code: int, partial_results: bool = True) -> None:
+        """Ends the W&B run that this run started, and removes the folder of a run that failed before it had results.
+
+        Args:
+            exit_code: of the run; 0 is success.
+            partial_results: whether a run that fails once data went through the model leaves results.
+        """
+        for logger in self._loggers:
+            if isinstance(logger, WandbLogger):
+                logger.experiment.finish(exit_code=exit_code)
+        if exit_code != 0 and self.folder is not None and not (self.recorder.started and partial_results):
+            discard_folder(self.folder)
+
+
+def _checkpoints(trainer: Any, folder: Path, callbacks: list[Callback]) -> list[Callback]:
+    checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
+    for each in checkpoints:
+        if isinstance(each, ModelCheckpoint) and each.dirpath is None:
+            each.dirpath = str(folder)
+    if checkpoints or trainer.enable_checkpointing is False:
+        return []
+    # `last` and overwritten: one file, where `save_last` would keep the same weights twice. At each epoch's end, whether it
+    # validates or not: a short run must not end without its weights.
+    return [ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)]

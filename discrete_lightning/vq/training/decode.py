@@ -1,0 +1,104 @@
+"""`decode`: codes that `predict` wrote, or a second-stage model made, back to images. It is `predict` with these classes."""
+
+import zipfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
+
+from discrete_lightning.protocols import DecodesIndices
+from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.run_files import fresh_path, output_folder
+
+_SHOWN = 64
+
+
+class CodeFile(LightningDataModule):
+    """Codes of a file as the data of `predict`.
+
+    Args:
+        path: an .npz file with an array `codes`, or an .npy file; integers (N, h, w, ...).
+        batch_size: codes (h, w, ...) decoded at a time.
+
+    Raises:
+        ValueError: there is no such file, or it holds no array of integers.
+    """
+
+    def __init__(self, path: str, batch_size: int = 256) -> None:
+        super().__init__()
+        self.codes, self.batch_size = _read(Path(path)), batch_size
+
+    def predict_dataloader(self) -> "DataLoader[tuple[Tensor, ...]]":
+        return DataLoader(TensorDataset(self.codes), batch_size=self.batch_size)
+
+
+class ImageWriter(BasePredictionWriter):
+    """Writes the images of the codes that `CodeFile` serves: images.npz (uint8 (N, C, H, W), array `images`) and images.png.
+
+    While it runs, the module's prediction step is its `decode_indices`.
+
+    Raises:
+        ValueError: in setup, if the module has no `decode_indices`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(write_interval="epoch")
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(pl_module, DecodesIndices):
+            raise ValueError(
+                "decode needs a method decode_indices(indices) -> images, "
+                f"which {type(pl_module).__name__} does not have"
+            )
+        vars(pl_module)["predict_step"] = partial(_decode, pl_module)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        vars(pl_module).pop("predict_step", None)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.teardown(trainer, pl_module, "predict")  # Lightning calls teardown only of runs that end well
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
+    ) -> None:
+        images = torch.cat(list(predictions))
+        folder = output_folder(trainer)
+        path = fresh_path(folder, "images.npz")
+        np.savez_compressed(path, images=images.numpy())
+        shown = images[:_SHOWN].float() / 255
+        if len(shown) and shown.shape[1] in (1, 3):
+            try:
+                to_pillow(image_grid(shown, columns=min(16, len(shown)))).save(fresh_path(folder, "images.png"))
+            except ImportError:
+                print("no images.png: pillow is not installed (pip install 'discrete_lightning[recipes]')")
+        print(f"{len(images)} images: {path}")
+
+
+def _decode(module: DecodesIndices, batch: Sequence[Tensor], *_: Any) -> Tensor:
+    return (module.decode_indices(batch[0]).float().clamp(0, 1) * 255).round().byte().cpu()
+
+
+def _read(path: Path) -> Tensor:
+    try:
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                if "codes" not in loaded:
+                    raise ValueError(f"it has no array `codes`, only {', '.join(loaded.files) or 'nothing'}")
+                loaded = loaded["codes"]
+    except OSError as error:
+        raise ValueError(f"the codes {path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+        raise ValueError(f"the codes {path} cannot be read: {error}") from None
+    if not np.issubdtype(loaded.dtype, np.integer):
+        raise ValueError(f"codes are integers, and {path} holds {loaded.dtype} of shape {loaded.shape}")
+    if not len(loaded):
+        raise ValueError(f"{path} holds no codes: its shape is {loaded.shape}")
+    return torch.from_numpy(loaded.astype(np.int64))
