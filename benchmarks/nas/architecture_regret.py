@@ -51,12 +51,13 @@ from discrete_lightning.models import (
     SecondOrderDARTS,
 )
 from discrete_lightning.nn import NASBench201
+from discrete_lightning.schedules import Linear
 
 METHODS: dict[str, SearchMethod | Estimator] = {
     "GDAS": GDAS(),
     "LeaveOneOut(4)": LeaveOneOut(samples=4),
     "ReinMax": ReinMax(),
-    "GumbelRao": Sampled(GumbelRao(samples=10), 10.0, 0.1),
+    "GumbelRao": Sampled(GumbelRao(samples=10), Linear(10.0, 0.1, steps=1)),
     "SNAS": SNAS(),
     "DARTS": DARTS(),
     "SecondOrderDARTS": SecondOrderDARTS(),

@@ -50,7 +50,7 @@ class SearchedNetwork(LightningModule):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")
         method = GDAS() if method is None else method
-        self.method: SearchMethod = Sampled(by=method) if isinstance(method, Estimator) else method
+        self.method: SearchMethod = Sampled(method) if isinstance(method, Estimator) else method
         if accumulate > 1 and self.method.second_order:
             raise ValueError(
                 f"SecondOrderDARTS unrolls the whole step, which accumulate={accumulate} takes apart: "

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import average_over_ranks
 from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.evaluation import check_images
-from discrete_lightning.training.progress import cosine, progress
+from discrete_lightning.schedules import Cosine
+from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.learning_rate_annealing import LearningRate
+from discrete_lightning.training.progress import progress
 
 Batch = tuple[Tensor, Tensor]
 
@@ -133,10 +136,13 @@ class ArchitectureTraining(LightningModule):
             parameters, self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
         )
 
+    def on_fit_start(self) -> None:
+        by = "by a cosine: remove the callback, and set model.learning_rate"
+        check_not_annealed(self.trainer, self, LearningRate(self.trainer.optimizers[0]), by)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        rate = cosine(self.learning_rate, 0.0, progress(self.trainer, self.trainer.accumulate_grad_batches))
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+        share = progress(self.trainer, self.trainer.accumulate_grad_batches)
+        LearningRate(self.trainer.optimizers[0]).set(Cosine(self.learning_rate, 0.0, steps=1)(share))
 
 
 def _correct(network: nn.Module, batch: Batch) -> Tensor:

@@ -21,7 +21,10 @@ from discrete_lightning.nas.shared_draw import (
 )
 from discrete_lightning.nas.training.evaluation import Batch, SearchedNetwork
 from discrete_lightning.nas.unrolled_gradient import unrolled_gradient
-from discrete_lightning.training.progress import cosine, progress
+from discrete_lightning.schedules import Cosine
+from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.learning_rate_annealing import LearningRate
+from discrete_lightning.training.progress import progress
 
 _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 
@@ -114,9 +117,8 @@ class ArchitectureSearch(SearchedNetwork):
         self, weights_batch: Batch, architecture_batch: Batch, architecture: Sequence[Tensor]
     ) -> list[Tensor]:
         weights = weight_parameters(self.network)
-        optimizer = self._optimizer(0)
+        optimizer = self.trainer.optimizers[0]
         group = optimizer.param_groups[0]
-        self._set_learning_rate(optimizer)
         buffers = [optimizer.state[each].get("momentum_buffer") for each in weights]
 
         def loss(batch: Batch, cost: bool) -> Callable[[], Tensor]:
@@ -162,9 +164,7 @@ class ArchitectureSearch(SearchedNetwork):
                 parameter.grad = gradient / micro_batches if micro_batches > 1 else gradient
         if ran:
             nn.utils.clip_grad_norm_(ran, self.settings.clip)
-        for index, raw in enumerate((self._optimizer(0), self._optimizer(1))):
-            if index == 0:
-                self._set_learning_rate(raw)
+        for index in range(2):
             wrapped: Any = self.optimizers()[index]  # type: ignore[index]
             wrapped.step()
             wrapped.zero_grad(set_to_none=True)
@@ -179,16 +179,6 @@ class ArchitectureSearch(SearchedNetwork):
         likely = self.choice.cost(self.choice.scores().argmax(-1).tolist())
         excess = likely / self.target.target - 1.0
         self.multiplier.set(max(0.0, float(self.multiplier()) + self.target.rate * excess))
-
-    def _optimizer(self, index: int) -> torch.optim.Optimizer:
-        return self.trainer.optimizers[index]
-
-    def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
-        settings = self.settings
-        for group in optimizer.param_groups:
-            group["lr"] = cosine(
-                settings.learning_rate, settings.final_learning_rate, progress(self.trainer, self.accumulate)
-            )
 
     def _batches(self, batch: Any) -> tuple[Batch, Batch | None]:
         if isinstance(batch, Mapping):
@@ -234,7 +224,17 @@ class ArchitectureSearch(SearchedNetwork):
                 f"{type(self.method).__name__} runs in {', '.join(allowed)}; trainer.precision is {trainer.precision}"
             )
 
+    def _check_annealed_once(self) -> None:
+        if self.method.temperature is not None:
+            by = f"by {self.method.temperature}: remove the callback, or set the temperature of model.method"
+            check_not_annealed(
+                self.trainer, self, self.choice.sampler.temperature, f"{by} (to None for the callback's)"
+            )
+        by = "by a cosine: remove the callback, and set learning_rate and final_learning_rate of model.optimizers"
+        check_not_annealed(self.trainer, self, LearningRate(self.trainer.optimizers[0]), by)
+
     def on_fit_start(self) -> None:
+        self._check_annealed_once()
         example = torch.zeros(2, *self.image_shape, device=self.device)
         with self.trainer.precision_plugin.forward_context():
             check_options(self.network, self.trainer.precision_plugin.convert_input(example))
@@ -255,8 +255,11 @@ class ArchitectureSearch(SearchedNetwork):
         broadcast_(self.choice.fixed_cost)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        tau = self.method.temperature(progress(self.trainer, self.accumulate))
-        if tau is not None:
+        share, settings = progress(self.trainer, self.accumulate), self.settings
+        rate = Cosine(settings.learning_rate, settings.final_learning_rate, steps=1)(share)
+        LearningRate(self.trainer.optimizers[0]).set(rate)
+        if self.method.temperature is not None:
+            tau = self.method.temperature(share)
             self.choice.sampler.temperature.set(tau)
             self.log("temperature", tau, prog_bar=True, on_step=True, on_epoch=False)
         if batch_idx == 0:

@@ -13,7 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from discrete_lightning.callbacks import TemperatureAnnealing
+from discrete_lightning.callbacks import LearningRateAnnealing, TemperatureAnnealing
 from discrete_lightning.estimators import LeaveOneOut, ReinMax
 from discrete_lightning.models import (
     DARTS,
@@ -33,7 +33,7 @@ from discrete_lightning.nas import (
     weight_parameters,
 )
 from discrete_lightning.nn import InvertedResidualSpace, OneOf
-from discrete_lightning.schedules import Constant
+from discrete_lightning.schedules import Constant, Linear
 from tests.ranks import run_on_ranks
 from tests.tiny_images import FAST, SPACE, TinyImages, quiet_trainer, tiny_search, tiny_split
 
@@ -102,7 +102,7 @@ def test_every_method_learns_weights_and_architecture(method: Any) -> None:
 
 def test_gdas_runs_two_draws_a_step_and_anneals() -> None:
     space = InvertedResidualSpace(channels=(2, 4), strides=(2, 2), layers=1, kernels=(3,), expansions=(1, 2))
-    search = tiny_search(GDAS(first=10.0, last=0.1), space=space)
+    search = tiny_search(GDAS(Linear(10.0, 0.1, steps=1)), space=space)
     watch = Watch()
     quiet_trainer(max_epochs=2, callbacks=[watch], limit_val_batches=0).fit(search, tiny_split())
     # one draw for the weights, one for the architecture: each runs one option a row and call
@@ -378,9 +378,16 @@ def test_multiplier_brings_the_likeliest_architecture_under_the_target() -> None
 
 
 def test_temperature_callback_serves_where_the_method_leaves_it() -> None:
-    search = tiny_search(GDAS(first=None, last=None))
+    search = tiny_search(GDAS(temperature=None))
     quiet_trainer(callbacks=[TemperatureAnnealing(Constant(0.25))], limit_val_batches=0).fit(search, tiny_split())
     assert float(search.choice.sampler.temperature()) == 0.25
+
+
+def test_a_schedule_of_the_choices_own_learning_rate() -> None:
+    search, rate = tiny_search(GDAS()), Linear(1.0, 0.0, steps=1)
+    trainer = quiet_trainer(callbacks=[LearningRateAnnealing(rate, optimizer=1)], limit_val_batches=0)
+    trainer.fit(search, tiny_split())  # 6 batches
+    assert trainer.optimizers[1].param_groups[0]["lr"] == rate(5 / 6)
 
 
 def test_one_level_takes_plain_batches_and_two_levels_do_not() -> None:
@@ -405,7 +412,8 @@ class Uneven(ArchitectureSearch):
         (lambda: tiny_search(SecondOrderDARTS(), accumulate=2), "accumulate=1"),
         (lambda: tiny_search(GDAS(), accumulate=0), "at least 1"),
         (lambda: tiny_search(GDAS(), retrain_epochs=0), "retrain_epochs must be at least 1"),
-        (lambda: GDAS(first=0.0), "temperatures > 0"),
+        (lambda: GDAS(Linear(1.0, 0.0, steps=1)), "must be positive, it goes from 1 to 0"),
+        (lambda: Sampled(ReinMax(), Linear(1.0, 0.1, steps=100)), "reaches to 100: steps=1 is the whole search"),
         (lambda: CostTarget("parameters", -1.0), "positive"),
     ],
 )
@@ -420,6 +428,16 @@ def test_wrong_arguments(make: Any, words: str) -> None:
         (lambda: Uneven(), {}, "one shape"),
         (lambda: tiny_search(GDAS(), cost=CostTarget("parameters", 1.0)), {}, "cheapest of all choices costs"),
         (lambda: tiny_search(SecondOrderDARTS()), {"precision": "bf16-true"}, "32-true, bf16-mixed"),
+        (
+            lambda: tiny_search(GDAS()),
+            {"callbacks": [TemperatureAnnealing(Constant(0.5))]},
+            r"TemperatureAnnealing by Constant\(value=0.5\) sets what ArchitectureSearch sets by Linear.*: remove the",
+        ),
+        (
+            lambda: tiny_search(GDAS()),
+            {"callbacks": [LearningRateAnnealing(Constant(0.5), optimizer=0)]},
+            "set learning_rate and final_learning_rate of model.optimizers",
+        ),
     ],
 )
 def test_refused_before_training(search: Any, options: dict[str, Any], words: str) -> None:
@@ -430,7 +448,7 @@ def test_refused_before_training(search: Any, options: dict[str, Any], words: st
             started.append(1)
 
     with pytest.raises(ValueError, match=words):
-        quiet_trainer(callbacks=[Started()], **options).fit(search(), tiny_split())
+        quiet_trainer(**options | {"callbacks": [Started(), *options.get("callbacks", [])]}).fit(search(), tiny_split())
     assert not started
 
 
