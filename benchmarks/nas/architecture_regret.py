@@ -188,7 +188,7 @@ def main() -> None:
                     "rank": int(np.flatnonzero(order == index)[0]) + 1,
                     "seconds": f"{seconds:.1f}",
                     "trainings": f"{seconds / training:.1f}",
-                    "skips": f"{model.skip_share():.2f}",
+                    "skips": f"{model.architecture_skip_share():.2f}",
                 }
             )
             print(rows[-1], flush=True)

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
-from discrete_lightning.nas.shared_draw import choices, held
+from discrete_lightning.nas.shared_draw import architecture_choices, hold_architecture
 
 Measure = Literal["parameters", "flops", "latency"]
 
@@ -89,7 +89,7 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
     """
     if measure not in _MEASURES:
         raise ValueError(f"a cost is measured in {', '.join(_MEASURES)}, got {measure!r}")
-    found = choices(network)
+    found = architecture_choices(network)
     if len(found) > 1:
         raise ValueError(
             f"a cost needs one ArchitectureChoice for the network, there are {len(found)}: share one between the OneOfs"
@@ -111,7 +111,7 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
             for index, option in enumerate(layer.options):
                 table[layer.row, index] += known[_kind(option, given)]
         reference = [0] * choice.count
-        with held(network, [reference]):
+        with hold_architecture(network, [reference]):
             if measure == "parameters":
                 options = {id(each) for layer in _layers(network) for each in layer.options.parameters()}
                 own = {id(each) for each in choice.parameters()}
@@ -148,7 +148,7 @@ def check_options(network: nn.Module, inputs: Tensor) -> None:
     network.eval()
     try:
         with torch.no_grad():
-            for choice in choices(network):
+            for choice in architecture_choices(network):
                 _inputs(network, choice, inputs)
     finally:
         network.train(training)

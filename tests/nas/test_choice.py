@@ -17,11 +17,11 @@ from discrete_lightning.estimators import (
     StraightThroughGumbel,
 )
 from discrete_lightning.nas import (
+    architecture_choices,
     architecture_parameters,
-    choices,
     derive,
     expected_loss,
-    held,
+    hold_architecture,
     one_draw,
     weight_parameters,
 )
@@ -148,7 +148,7 @@ def test_impossible_limit() -> None:
     choice = make()
     choice.costs.fill_(2.0)
     choice.limit.fill_(5.0)
-    with pytest.raises(ValueError, match=r"a cost of 5 .* cheapest of all choices costs 6"):
+    with pytest.raises(ValueError, match=r"cost is limited to 5, .* cheapest of all choices costs 6"):
         choice.decide()
 
 
@@ -180,13 +180,13 @@ def test_parameters_are_split() -> None:
     chosen, rest = architecture_parameters(network), weight_parameters(network)
     assert [p.shape for p in chosen] == [(1, 2)]
     assert len(rest) == 4
-    with pytest.raises(ValueError, match="holds no choice"):
-        choices(torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="holds no ArchitectureChoice"):
+        architecture_choices(torch.nn.Linear(1, 1))
 
 
 def test_held_indices() -> None:
     choice = make()
-    with held(choice, [[3, 0, 1]]):
+    with hold_architecture(choice, [[3, 0, 1]]):
         assert choice.current().indices == [3, 0, 1]
 
 

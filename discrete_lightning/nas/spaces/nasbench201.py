@@ -68,8 +68,8 @@ class SumCell(nn.Module):
             nodes.append(sum(sent[1:], sent[0]) if sent else torch.zeros_like(x))
         return nodes[-1]
 
-    def prune(self) -> None:
-        """Once derived: what no path from input to output uses goes."""
+    def prune_after_derive(self) -> None:
+        """Replaces the edges that are on no path from the input to the output by `Zero`."""
         used = connected(self.nodes, [not isinstance(edge, Zero) for edge in self.edges])
         for index, keep in enumerate(used):
             if not keep:

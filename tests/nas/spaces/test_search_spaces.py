@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from discrete_lightning.nas import (
     check_options,
     derive,
-    held,
+    hold_architecture,
     operation_costs,
 )
 from discrete_lightning.nas.cost_table import latency
@@ -64,7 +64,7 @@ def test_derived_is_what_was_held(space: SearchSpace) -> None:
     for seed in range(4):
         indices = supernet.choice.indices(decided(space, seed))
         supernet.eval()
-        with held(supernet, [indices]), torch.no_grad():
+        with hold_architecture(supernet, [indices]), torch.no_grad():
             torch.testing.assert_close(derive(supernet)(images), supernet(images))
 
 
