@@ -88,13 +88,16 @@ class ArchitectureChoice(Float32State):
         self.register_buffer("fixed_cost", torch.zeros(()))
         self.register_buffer("limit", torch.tensor(math.inf))
         self._held: Draw | None = None
-        self._used: dict[int, tuple[Draw | None, int]] = {}
+        self._used: dict[
+            int, Draw | int
+        ] = {}  # of recent forward passes: the draw that was fixed, or the number of its own
+        self._decided: tuple[Tensor, list[int]] | None = None  # for which logits, costs and limit, and what
         self._agreed = False
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy keeps the draw that is in use, detached: a tensor with a graph cannot be copied."""
         held = self._held and self._held._replace(sample=self._held.sample.detach())
-        return {**self.__dict__, "_held": held, "_used": {}}
+        return {**self.__dict__, "_held": held, "_used": {}, "_decided": None}
 
     def extra_repr(self) -> str:
         return f"options={self.options}, count={self.count}"
@@ -113,15 +116,16 @@ class ArchitectureChoice(Float32State):
         checkpointing restores.
         """
         if not self.sampler.training:
-            return self._held if self._held is not None else self._as_draw(self.decide())
+            return self._held if self._held is not None else self._decision()
         key = int(torch.randint(_SEEDS, (), device="cpu"))
         if in_backward() and key in self._used:
-            held, number = self._used[key]
-            return held if held is not None else self._sampled(self._generator(number), gradient=True)
-        self._used[key] = self._held, int(self.draws)
+            used = self._used[key]
+            return used if isinstance(used, Draw) else self._sampled(self._generator(used), gradient=True)
+        used = self._held if self._held is not None else self._next_number()
+        self._used[key] = used
         if len(self._used) > _REMEMBERED:
             del self._used[next(iter(self._used))]
-        return self._held if self._held is not None else self.draw()
+        return used if isinstance(used, Draw) else self._sampled(self._generator(used), gradient=True)
 
     def forward(self) -> Tensor:
         """The current sample, (count, K), float32."""
@@ -149,13 +153,16 @@ class ArchitectureChoice(Float32State):
 
     def next_generator(self) -> torch.Generator:
         """The source of the next draw's noise; the same on all ranks."""
+        return self._generator(self._next_number())
+
+    def _next_number(self) -> int:
         if world_size() > 1 and not self._agreed:  # asked at the first draw: modules are built before the group
             broadcast_(self.seed)
             broadcast_(self.draws)
             self._agreed = True
         number = int(self.draws)
         self.draws += 1
-        return self._generator(number)
+        return number
 
     def _generator(self, number: int) -> torch.Generator:
         return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
@@ -240,6 +247,17 @@ class ArchitectureChoice(Float32State):
     def expected_cost(self) -> Tensor:
         """The mean cost over softmax(logits), exact since the cost is linear in the sample; with gradient."""
         return self.fixed_cost + (torch.softmax(self.logits.float(), -1) * self.costs).sum()
+
+    @torch.no_grad()
+    def _decision(self) -> Draw:
+        """What `decide` says, asked again only when logits, costs or the limit have other values."""
+        parts = (self.logits, self.costs, self.fixed_cost, self.limit)
+        state = torch.cat([each.flatten() for each in parts])
+        known = None if self._decided is None else self._decided[0]
+        same = known is not None and (known.dtype, known.device) == (state.dtype, state.device)
+        if self._decided is None or not (same and torch.equal(self._decided[0], state)):
+            self._decided = state, self.decide()
+        return self._as_draw(self._decided[1])
 
     def _as_draw(self, indices: Sequence[int]) -> Draw:
         chosen = torch.tensor(list(indices), device=self.logits.device)
