@@ -168,7 +168,7 @@ def main() -> None:
     for name in arguments.methods:
         rows: list[dict[str, object]] = []
         for seed in range(arguments.first_seed, arguments.seeds):
-            start = time.process_time()  # of one thread: what else runs on the machine has no part in it
+            start = time.process_time()  # of this process alone
             network = SPACE.build(names[order[len(order) // 2]].split("|"), 1, 10)
             train(network, data["train"], seed, epochs=1)  # of the median architecture: what a training costs
             training = EPOCHS * (time.process_time() - start)

@@ -15,9 +15,9 @@ from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 
 @dataclass(frozen=True)
 class InvertedResidualSpace(SearchSpace):
-    """Layers in a row; each stage has `layers` of one width, its first of the stage's stride.
+    """Layers in sequence; each stage has `layers` layers of one width, of which the first has the stage's stride.
 
-    The options are `skip` (a cheap change of shape where one is needed) and `k<kernel>_e<expansion>`.
+    The options are `skip` (with a small convolution where the shape changes) and `k<kernel>_e<expansion>`.
 
     Args:
         channels: width of each stage.

@@ -77,11 +77,11 @@ class SearchedNetwork(LightningModule):
         return "parameters" if self.target is None else self.target.measure
 
     def cost(self) -> float:
-        """Of that architecture, in the units of `measure`."""
+        """The cost of that architecture, in the units of `measure`."""
         return self.choice.cost(self.choice.indices(self.architecture()))
 
     def measure_costs(self) -> None:
-        """Fills the table of costs from the network as it would be deployed; measured by rank 0, alone on its machine."""
+        """Fills the table of costs, measured by rank 0 on the network as it would be deployed."""
         size = self.target.batch_size if self.target is not None and self.measure == "latency" else 1
         images = torch.zeros(size, *self.image_shape, device=self.device)
         if rank() == 0:

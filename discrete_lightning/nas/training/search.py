@@ -1,5 +1,6 @@
 """Differentiable architecture search: weights and choices of a network learn together (DARTS, SNAS, GDAS and their like)."""
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -27,7 +28,7 @@ from discrete_lightning.nas.training.gradients import (
 from discrete_lightning.nas.training.method import GDAS, Sampled, SearchMethod
 from discrete_lightning.nas.training.retrain import retraining_config
 from discrete_lightning.nas.training.settings import CostTarget, SearchOptimizers
-from discrete_lightning.nas.training.training_cost import StepFlops, trainings_at_cost
+from discrete_lightning.nas.training.training_cost import StepFlops, affordable
 from discrete_lightning.schedules import Cosine
 from discrete_lightning.training._lightning_private import rewind_batches
 from discrete_lightning.training.annealing import check_not_annealed
@@ -275,25 +276,21 @@ class ArchitectureSearch(SearchedNetwork):
     def architecture_record(self) -> dict[str, Any]:
         return super().architecture_record() | {"method": str(self.method)}
 
-    def trainings_at_its_cost(self) -> int:
-        """How many trainings of the found architecture, on all training images, have the floating-point operations of the
-        search; between 1 and 20."""
-        batches = float(self.trainer.num_training_batches)
-        if not math.isfinite(batches):
-            return 1
-        size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
-        images = torch.zeros(2 * (size if isinstance(size, int) else 64), *self.image_shape, device=self.device)
-        network = self.space.build(self.architecture(), self.image_shape[0], self.classes).to(self.device)
-        searched = self.flops.total(self.trainer.fit_loop.total_batch_idx + 1)
-        return trainings_at_cost(searched, network, images, steps=batches * self.retrain_epochs)
-
-    def retraining_config(self) -> dict[str, Any]:
-        """The config of the next step: training the found architecture alone, beside random ones at the cost of this search,
-        which are drawn from those within the target."""
+    def random_architectures(self) -> list[list[str]]:
+        """Random architectures within the target whose trainings, each on all training images for `retrain_epochs`, cost in all
+        as many floating-point operations as the search; between 1 and 20."""
         generator = torch.Generator().manual_seed(int(self.choice.seed))
         costs = None if self.target is None else self.choice
-        random = [self.space.random(generator, costs) for _ in range(self.trainings_at_its_cost())]
-        found = self.architecture()
+        drawn = (self.space.random(generator, costs) for _ in itertools.count())
+        size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
+        images = torch.zeros(2 * (size if isinstance(size, int) else 64), *self.image_shape, device=self.device)
+        budget = self.flops.total(self.trainer.fit_loop.total_batch_idx + 1)
+        steps = float(self.trainer.num_training_batches) * self.retrain_epochs
+        return affordable(drawn, budget, self.space, images, self.classes, steps)
+
+    def retraining_config(self) -> dict[str, Any]:
+        """The config of the next step: training the found architecture alone, beside random ones at the cost of this search."""
+        found, random = self.architecture(), self.random_architectures()
         return retraining_config(self.space, found, random, self.image_shape, self.classes, self.retrain_epochs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -1,14 +1,17 @@
-"""What training costs in floating-point operations: how many random architectures have the cost of a search.
+"""What training costs in floating-point operations: which random architectures can be trained at the cost of a search.
 
-A count, not a time: a search gets the same baseline on every machine, however busy.
+A count and not a time, so that the baseline does not depend on what else the computer does.
 """
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from discrete_lightning.nas.spaces.space import SearchSpace
 
 _MOST = 20  # random architectures are trained side by side
 
@@ -42,22 +45,42 @@ class StepFlops:
         return sum(self.counted.values()) / max(1, len(self.counted)) * batches
 
 
-def trainings_at_cost(flops: float, network: nn.Module, images: Tensor, steps: float) -> int:
-    """How many trainings of a network have a given cost, between 1 and 20.
+def step_flops(network: nn.Module, images: Tensor) -> float:
+    """Operations of one training step on a batch, forward and backward.
 
     Args:
-        flops: the cost, in floating-point operations.
         network: logits (B, classes) from images. Its gradients and running statistics change: give a new one.
-        images: (B, C, H, W), a batch of the training.
-        steps: of a training.
+        images: (B, C, H, W).
 
     Example:
-        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))  # 96 operations a step
-        >>> trainings_at_cost(9600, network, torch.zeros(2, 1, 2, 2), steps=20)
-        5
+        >>> step_flops(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), torch.zeros(2, 1, 2, 2))
+        96.0
     """
-    labels, step = torch.zeros(len(images), dtype=torch.int64, device=images.device), StepFlops()
-    with torch.enable_grad(), torch.random.fork_rng([]), step.count(0, 0):
+    labels, flops = torch.zeros(len(images), dtype=torch.int64, device=images.device), StepFlops()
+    with torch.enable_grad(), torch.random.fork_rng([]), flops.count(0, 0):
         nn.functional.cross_entropy(network(images), labels).backward()
-    cost = step.total(1) * steps
-    return min(_MOST, max(1, round(flops / cost))) if cost else 1
+    return flops.total(1)
+
+
+def affordable(
+    architectures: Iterable[list[str]], budget: float, space: SearchSpace, images: Tensor, classes: int, steps: float
+) -> list[list[str]]:
+    """The first of these architectures whose trainings together cost no more than the budget; between 1 and 20.
+
+    Args:
+        architectures: in the order in which they are trained.
+        budget: in floating-point operations.
+        space: of the architectures.
+        images: (B, C, H, W), a batch of the training.
+        classes: number of classes.
+        steps: of a training.
+    """
+    chosen: list[list[str]] = []
+    for architecture in itertools.islice(architectures, _MOST):
+        with torch.random.fork_rng([]):
+            network = space.build(architecture, images.shape[1], classes).to(images.device)
+        budget -= step_flops(network, images) * steps
+        if chosen and budget < 0:
+            break
+        chosen.append(architecture)
+    return chosen

@@ -213,7 +213,7 @@ def test_random_darts_cells_keep_two_operations_a_node() -> None:
 def test_darts_node_without_an_edge_is_refused() -> None:
     space = DARTSSpace(channels=2, cells=3, nodes=2)
     names = ["skip_connect", "skip_connect", "none", "none", "none", *["skip_connect"] * 5]
-    with pytest.raises(ValueError, match="every edge to node 2 of the normal cell is none"):
+    with pytest.raises(ValueError, match="every edge to node 2 of the normal cell is `none`"):
         space.build(names, 1, 3)
 
 
