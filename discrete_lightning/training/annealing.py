@@ -145,7 +145,10 @@ def check_not_annealed(trainer: Trainer, pl_module: LightningModule, number: Ann
             and each.schedule is not None
             and number in each.find(trainer, pl_module).values()
         ):
-            raise ValueError(f"{type(each).__name__} by {each.schedule} sets what {type(pl_module).__name__} sets {by}")
+            raise ValueError(
+                f"two schedules for one number: {type(each).__name__} sets it by {each.schedule}, and "
+                f"{type(pl_module).__name__} {by}"
+            )
 
 
 class ScheduledAnnealing(Annealing):

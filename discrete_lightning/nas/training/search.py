@@ -237,10 +237,8 @@ class ArchitectureSearch(SearchedNetwork):
 
     def _check_annealed_once(self) -> None:
         if self.method.temperature is not None:
-            by = f"by {self.method.temperature}: remove the callback, or set the temperature of model.method"
-            check_not_annealed(
-                self.trainer, self, self.choice.sampler.temperature, f"{by} (to None for the callback's)"
-            )
+            by = f"by {self.method.temperature}: remove the callback, or give the method temperature=None"
+            check_not_annealed(self.trainer, self, self.choice.sampler.temperature, by)
         by = "by a cosine: remove the callback, and set learning_rate and final_learning_rate of model.optimizers"
         check_not_annealed(self.trainer, self, LearningRate(self.trainer.optimizers[0]), by)
 

@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from discrete_lightning.callbacks import LearningRateAnnealing
 from discrete_lightning.models import ArchitectureTraining
 from discrete_lightning.nn import ArchitectureChoice, DARTSSpace, InvertedResidualSpace, LayerChain, OneOf
+from discrete_lightning.schedules import Constant
 from tests.tiny_images import SPACE, TinyImages, quiet_trainer
 
 CELL = ["conv3x3", "skip", "conv1x1"]
@@ -61,6 +63,12 @@ def test_reads_architecture_json_in_another_size(tmp_path: Path) -> None:
     file = write(tmp_path, space=SPACE.describe(), architecture=CELL)
     larger = SPACE.changed(channels=4, cells=2)
     assert ArchitectureTraining(larger, file).architecture == CELL
+
+
+def test_refuses_a_second_schedule_of_its_learning_rate() -> None:
+    rate = LearningRateAnnealing(Constant(0.1))
+    with pytest.raises(ValueError, match=r"LearningRateAnnealing sets it by Constant.*set model\.learning_rate"):
+        quiet_trainer(callbacks=[rate]).fit(ArchitectureTraining(SPACE, CELL), TinyImages(batch_size=8))
 
 
 def test_reads_what_was_written_when_the_space_had_its_former_name(tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_wrong_arguments(make: Any, words: str) -> None:
         (
             lambda: tiny_search(GDAS()),
             {"callbacks": [TemperatureAnnealing(Constant(0.5))]},
-            r"TemperatureAnnealing by Constant\(value=0.5\) sets what ArchitectureSearch sets by Linear.*: remove the",
+            r"TemperatureAnnealing sets it by Constant\(value=0.5\), and ArchitectureSearch by Linear.*: remove the",
         ),
         (
             lambda: tiny_search(GDAS()),
