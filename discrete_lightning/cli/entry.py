@@ -41,7 +41,9 @@ def own_options() -> argparse.ArgumentParser:
     parser = _Parser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("options of discrete-lightning itself (on the command line only, not in configs)")
     config_help = "a config's name (see `discrete-lightning ls`), a file, or a run's folder; the later one wins"
-    group.add_argument("-c", "--config", dest="sources", action="append", default=[], metavar="CONFIG", help=config_help)
+    group.add_argument(
+        "-c", "--config", dest="sources", action="append", default=[], metavar="CONFIG", help=config_help
+    )
     group.add_argument("--ckpt_path", metavar="PATH", help="a checkpoint, or `last` or `best` of the run given by -c")
     root_help = "where run folders are made (default: runs)"
     group.add_argument("--run_root", type=Path, default=Path("runs"), metavar="DIR", help=root_help)
