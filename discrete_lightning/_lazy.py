@@ -9,6 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+PUBLIC = (
+    "models", "data", "callbacks", "estimators", "nn", "losses", "metrics", "oracles", "constraints", "design", "schedules",
+)  # fmt: skip
+
 
 def lazy_face(
     name: str, file: str, moved: dict[str, str] | None = None
@@ -42,3 +46,11 @@ def lazy_face(
 
     names = sorted(homes)
     return get, lambda: names, names
+
+
+def load_public_names() -> None:
+    """Imports whatever users can name, all families included."""
+    for name in PUBLIC:
+        module = importlib.import_module(f"discrete_lightning.{name}")
+        for each in getattr(module, "__all__", ()):
+            getattr(module, each)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 import yaml
 
-from discrete_lightning.cli.configs import config_names, config_root
+from discrete_lightning.catalog import config_names, config_root
 
 CONFIGS = config_names()
 

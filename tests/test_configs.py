@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from discrete_lightning.catalog import config_root, describe
 from discrete_lightning.cli import main
-from discrete_lightning.cli.configs import config_root, describe
 from tests.small_mnist import CONFIGS, few_batches, write_small_mnist
 
 # three batches are too few for a search to decide, and it says so

@@ -3,10 +3,8 @@
 Building an `App` parses and instantiates everything; `commands` runs it.
 """
 
-import importlib
 from argparse import HelpFormatter, Namespace
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from lightning import __version__ as lightning_version
@@ -15,25 +13,18 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from omegaconf.errors import OmegaConfBaseException
 
 from discrete_lightning import __version__
+from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.checkpoints import select_checkpoint
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.messages import building_error, parsing_error
+from discrete_lightning.cli.messages import building_error, parsing_error, system_message
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
-# Whose classes configs can name in short: jsonargparse resolves such names among the subclasses that are imported.
-_NAMED = (
-    "models", "data", "callbacks", "estimators", "nn", "losses", "metrics", "oracles", "constraints", "design", "schedules",
-)  # fmt: skip
 Links = dict[str, Any]
-# Arguments of the Trainer's methods that are ours to give: the rest is `--ckpt_path`.
-_GIVEN = {
-    "model", "datamodule", "dataloaders", "train_dataloaders", "val_dataloaders", "verbose", "return_predictions",
-    "weights_only",
-}  # fmt: skip
+_ROOT = "give --run_root a folder to write to"
 
 
 class _Parser(LightningArgumentParser):
@@ -56,17 +47,10 @@ class App(LightningCLI):
         self.asked = asked
         self.method = "fit" if asked.command == "check" else asked.command  # a `fit` that stops before it starts
         self.checkpoint = select_checkpoint(asked)
-        for name in _NAMED:
-            module = importlib.import_module(f"discrete_lightning.{name}")
-            for each in getattr(module, "__all__", ()):  # a lazy face imports what it hands on when it is asked
-                getattr(module, each)
+        load_public_names()  # jsonargparse resolves short names among the subclasses that are imported
         self._refused: tuple[type, Exception] | None = None
-        args = [self.method]
-        for source in asked.sources:
-            args += ["--config", str(source.path)]
-        args += asked.args
-        if self.checkpoint is not None:
-            args.append(f"--ckpt_path={self.checkpoint}")
+        checkpoint = [] if self.checkpoint is None else [f"--ckpt_path={self.checkpoint}"]
+        args = [self.method, *(f"--config={source.path}" for source in asked.sources), *asked.args, *checkpoint]
         header = [f"discrete_lightning=={__version__}", f"lightning=={lightning_version}"]
         super().__init__(
             args=args,
@@ -84,7 +68,8 @@ class App(LightningCLI):
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
         """Only the one that was asked for: each takes a tenth of a second to set up."""
-        return {self.method: _GIVEN}
+        given = {"verbose", "return_predictions", "weights_only"}  # by `commands`
+        return {self.method: LightningCLI.subcommands()[self.method] | given}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds `temperature`, `wandb` and `test_after_fit`."""
@@ -140,19 +125,18 @@ class App(LightningCLI):
             raise CliError("temperature has options but no schedule: add temperature.schedule, or remove them", MISUSE)
         name = asked.sources[0].name if asked.sources else type(self.model).__name__
         text = parser.dump(self.config[self.method], skip_unset=False)
-        wandb = replace(options.wandb, enabled=options.wandb.enabled and self.method != "predict")  # it logs nothing
         suffix = "" if asked.name == "fit" else f"-{asked.name}"
-        self.run = Run(name, text, asked.run_root, suffix, asked.run_dir, wandb)
+        self.run = Run(name, text, asked.run_root, suffix, asked.run_dir, options.wandb)
+        write = asked.command != "check" and not options.trainer.fast_dev_run
         try:
-            write = asked.command != "check" and not options.trainer.fast_dev_run
-            return super().instantiate_trainer(**self.run.trainer_arguments(options.trainer, write), **kwargs)
+            arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
+            return super().instantiate_trainer(**arguments, **kwargs)
         except FileExistsError as error:
             raise CliError(f"--run_dir {error}", MISUSE) from None
         except Exception as error:
             self.run.finish(1)
             if isinstance(error, OSError) and self.run.folder is None:
-                what = f"the run folder cannot be made: {error.strerror}: {error.filename}"
-                raise CliError(f"{what}; give --run_root a folder to write to") from None
+                raise CliError(f"the run folder cannot be made: {system_message(error)}; {_ROOT}") from None
             raise (building_error(Trainer, error) or error) from None
 
     @property

@@ -6,16 +6,12 @@ from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
-from lightning.pytorch import LightningModule
-from lightning.pytorch.callbacks import BasePredictionWriter
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.messages import running_error
 from discrete_lightning.cli.session import session
-from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.training.run_report import print_metrics, print_run
+from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
 
 
 def run(asked: Namespace, argv: Sequence[str]) -> int:
@@ -78,24 +74,12 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
         testable = is_overridden("test_dataloader", data) and is_overridden("test_step", model)
         wanted = app.config_init[app.method].test_after_fit and app.run.folder is not None
         tested = trainer.test(model, datamodule=app.datamodule, verbose=False) if wanted and testable else []
-        return [*tested, _temperatures(model)]
-    if command == "predict":  # predictions go to the run's folder, unless a callback of the config writes them
-        written = any(isinstance(each, BasePredictionWriter) for each in trainer.callbacks)  # type: ignore[attr-defined]
-        predictions = trainer.predict(model, return_predictions=not written, **loaded)
-        if not written and app.run.folder is not None:
-            rank = "" if trainer.world_size == 1 else f"-rank{trainer.global_rank}"
-            torch.save(predictions, app.run.folder / f"predictions{rank}.pt")
+        return [*tested, temperatures(model)]
+    if command == "predict":
+        trainer.predict(model, return_predictions=False, **loaded)
         return []
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
-
-
-def _temperatures(model: LightningModule) -> dict[str, float]:
-    """The final temperature, or those of several layers by name."""
-    found = {name: float(each().detach()) for name, each in model.named_modules() if isinstance(each, Temperature)}
-    if found and len(set(found.values())) == 1:
-        return {"temperature": found.popitem()[1]}
-    return {f"temperature/{name}": tau for name, tau in found.items()}
 
 
 def _report_interruption(app: App) -> None:

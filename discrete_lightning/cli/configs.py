@@ -5,11 +5,11 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from discrete_lightning import catalog
 from discrete_lightning.cli.errors import MISUSE, CliError
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
-_PACKAGE = Path(__file__).resolve().parents[1]
 _STAMPED = re.compile(r"\d{8}-\d{6}(-.*)?")
 
 
@@ -22,37 +22,18 @@ class Source:
     run: Path | None = None
 
 
-def config_root() -> Path:
-    """The folder of configs: `_configs` inside an installed package, `configs` beside the package in a checkout."""
-    installed = _PACKAGE / "_configs"
-    return installed if installed.is_dir() else _PACKAGE.parent / "configs"
-
-
-def config_names() -> list[str]:
-    """Names of all configs, sorted: a path under the root without its suffix, such as `vq/quickstart`."""
-    root = config_root()
-    return sorted(path.relative_to(root).with_suffix("").as_posix() for path in root.glob("**/*.yaml"))
-
-
-def describe(path: Path) -> str:
-    """The first line of a config without its comment sign, or an empty string where that line is no comment."""
-    with path.open(encoding="utf-8") as file:
-        first = file.readline().strip()
-    return first.removeprefix("#").strip() if first.startswith("#") else ""
-
-
 def list_configs() -> str:
     """One line a config: its name, and its first line."""
-    names, root = config_names(), config_root()
+    names, root = catalog.config_names(), catalog.config_root()
     if not names:
         raise CliError(f"no configs were found in {root}: the installation is incomplete, install it again")
     width = max(map(len, names))
-    return "\n".join(f"{name:<{width}}  {describe(root / f'{name}.yaml')}".rstrip() for name in names)
+    return "\n".join(f"{name:<{width}}  {catalog.describe(root / f'{name}.yaml')}".rstrip() for name in names)
 
 
 def copy_config(name: str, target: str) -> Path:
     """Copies the config `name` to the file `target` and returns its path; nothing is overwritten."""
-    source, path = _packaged(name), Path(target)
+    source, path = catalog.find_config(name), Path(target)
     if source is None:
         raise _unknown(name, "a config of this name")
     try:
@@ -93,20 +74,15 @@ def _find(value: str) -> Source:
         return Source(path.resolve(), _run_name(run) if run else path.stem, run)
     if (path / CONFIG_FILE).is_file():
         return Source((path / CONFIG_FILE).resolve(), _run_name(path), path)
-    if packaged := _packaged(value):
+    if packaged := catalog.find_config(value):
         return Source(packaged, value.removesuffix(".yaml").replace("/", "-"))
     if path.is_dir():
         raise CliError(f"the folder {value} is no run folder: it has no {CONFIG_FILE}", MISUSE)
     raise _unknown(value, "a config of this name, a file or a run folder")
 
 
-def _packaged(name: str) -> Path | None:
-    name = name.removesuffix(".yaml")
-    return config_root() / f"{name}.yaml" if name in config_names() else None
-
-
 def _unknown(name: str, looked_for: str) -> CliError:
-    names = config_names()
+    names = catalog.config_names()
     close = difflib.get_close_matches(name.removesuffix(".yaml"), names, n=3, cutoff=0.5)
     # A bare name such as `quickstart` is close to no full one: compare it with the last parts, too.
     close += [known for known in names if known.rpartition("/")[2] == name and known not in close]

@@ -32,7 +32,7 @@ class _Parser(argparse.ArgumentParser):
         raise CliError(f"{message} (`discrete-lightning --help`)", MISUSE)
 
 
-def own_options() -> argparse.ArgumentParser:
+def own_options() -> _Parser:
     """The options that say how to run, not what.
 
     They are read from the command line only: `--trust` in a config would be no guard, and a run's folder in a config would
@@ -87,8 +87,8 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
     copy.add_argument("target", metavar="TARGET.yaml")
     for name, text in {**_RUN, **{name: f"-c RUN {verb.usage}: {verb.help}" for name, verb in verbs.items()}}.items():
         command = commands.add_parser(name, help=text, parents=[own_options()], add_help=False, allow_abbrev=False)
-        if name in verbs:
-            verbs[name].add_options(command)
+        for option, entry in verbs[name].options.items() if name in verbs else ():
+            command.add_argument(f"--{option}", metavar=entry["metavar"], help=entry["help"])
     asked, args = parser.parse_known_args(argv)
     if asked.name in ("ls", "cp"):
         if args:
@@ -96,7 +96,8 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
         return asked
     asked.command = asked.name
     if verb := verbs.get(asked.name):
-        asked.command, args = verb.command, [*args, *verb.expand(asked, helping=bool({"-h", "--help"} & set(args)))]
+        asked.command = verb.command
+        args += verb.expand(asked) if not {"-h", "--help"} & set(args) else []
     asked.args, asked.trust = args, [prefix.rstrip(".") for prefix in asked.trust]
     asked.sources = [find_source(value) for value in asked.sources]
     asked.run = next((source.run for source in reversed(asked.sources) if source.run is not None), None)

@@ -2,14 +2,12 @@
 
 import difflib
 import inspect
-import pickle
 import re
 import sys
 import traceback
 from collections.abc import Iterable
 from pathlib import Path
 
-import torch.serialization
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
@@ -17,7 +15,7 @@ from lightning.pytorch.loggers import Logger
 from discrete_lightning.cli.configs import Source
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
 from discrete_lightning.cli.trust import not_trusted
-from discrete_lightning.training.checkpoints import mismatch
+from discrete_lightning.training.checkpoints import checkpoint_fault
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger, Trainer)
 _USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
@@ -37,14 +35,7 @@ _REQUIRED = re.compile(r"the following arguments are required: (.*)")
 
 
 def parsing_error(text: str, command: str, options: Iterable[str], sources: Iterable[Source]) -> CliError:
-    """The error for a message of jsonargparse.
-
-    Args:
-        text: the message, of any number of lines.
-        command: the command that was parsed.
-        options: names of all its options, such as `trainer.max_epochs`.
-        sources: the configs that were given.
-    """
+    """The error for a message of jsonargparse, from a command, the names of all its options, and the configs given."""
     if found := _DENIED.search(text):
         name = found[1].rpartition(".")[2]
         places = [str(each.path) for each in sources if name in each.path.read_text(encoding="utf-8", errors="replace")]
@@ -82,17 +73,14 @@ def building_error(built: type, error: Exception) -> CliError | None:
 def running_error(error: Exception, started: bool, checkpoint: str | None) -> CliError | None:
     """The error for `error` raised while the trainer ran, or None for a bug.
 
-    Args:
-        error: what was raised.
-        started: whether data went through the model. Before that, values, types and files are the config's; after it
-            they are the code's, unless this package itself raised the error or the system refused something.
-        checkpoint: the checkpoint that was to be loaded.
+    Before data went through the model (`started`), values, types and files are the config's; after it they are the code's,
+    unless this package itself raised the error or the system refused something. `checkpoint` was to be loaded.
     """
     if isinstance(error, CliError):
         return error
+    if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
+        return CliError(message)
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    if not started and checkpoint is not None and (found := _checkpoint_error(error, files, checkpoint)):
-        return found
     always = isinstance(error, (OSError, MisconfigurationException))
     raised_here = isinstance(error, ValueError) and files[-1].startswith(_PACKAGE)
     if not (always or raised_here or (not started and isinstance(error, _USERS))):
@@ -104,23 +92,13 @@ def running_error(error: Exception, started: bool, checkpoint: str | None) -> Cl
     return _named(owner, error)
 
 
-def _checkpoint_error(error: Exception, files: list[str], path: str) -> CliError | None:
-    if message := mismatch(error, path):
-        return CliError(message)
-    missing = error.args[0] if isinstance(error, KeyError) and error.args else None
-    reading = inspect.getfile(torch.serialization) in files or isinstance(error, pickle.UnpicklingError)
-    if not reading and missing not in ("state_dict", "pytorch-lightning_version"):
-        return None
-    return CliError(
-        f"the checkpoint {path} cannot be read: {one_line(error).partition('. ')[0]}. Checkpoints are read without running "
-        "code (weights_only): give one that discrete-lightning or Lightning wrote, with plain values as hyper-parameters"
-    )
+def system_message(error: OSError) -> str:
+    """What the system refused, and of which file."""
+    return one_line(": ".join(str(part) for part in (error.strerror, error.filename) if part) or error)
 
 
 def _named(owner: str, error: Exception) -> CliError:
-    message = one_line(error) or type(error).__name__
-    if isinstance(error, OSError) and error.strerror:
-        message = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    message = system_message(error) if isinstance(error, OSError) else one_line(error) or type(error).__name__
     # The callback cannot know that it is a group of options here.
     hint = " (on the command line: --temperature.schedule null)" if owner == "TemperatureAnnealing" else ""
     return CliError((message if message.startswith(owner) else f"{owner}: {message}") + hint)

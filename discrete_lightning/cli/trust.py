@@ -36,10 +36,9 @@ def allowed(trust: Sequence[str]) -> list[str]:
 
 def not_trusted(value: str, where: str) -> CliError:
     """The error for an import path that is not trusted."""
+    reason, trust = "naming a class in a config runs its module's code", value.partition(".")[0]
     if _covered(value, _CODE_RUNNERS):
         reason, trust = "it can run any function", value
-    else:
-        reason, trust = "naming a class in a config runs its module's code", value.partition(".")[0]
     return CliError(
         f"{value!r} ({where}) is not trusted, because {reason}: configs may name what is in {', '.join(BUILT_IN)}; "
         f"if you know this one, add --trust {trust}",

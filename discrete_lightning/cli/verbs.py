@@ -10,7 +10,7 @@ A family describes its verbs in `<family>/verbs.toml`, which is read without imp
 """
 
 import tomllib
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,18 +33,12 @@ class Verb:
         """Its options as a usage shows them."""
         return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
 
-    def add_options(self, parser: ArgumentParser) -> None:
-        """Adds its options to `parser`."""
+    def expand(self, asked: Namespace) -> list[str]:
+        """The arguments of its command."""
         for name, option in self.options.items():
-            parser.add_argument(f"--{name}", metavar=option["metavar"], help=option["help"])
-
-    def expand(self, asked: Namespace, helping: bool) -> list[str]:
-        """The arguments of its command; where help is asked for, options may be missing."""
-        missing = [option for name, option in self.options.items() if getattr(asked, name) is None]
-        if missing and not helping:
-            raise CliError(f"{asked.name} needs {self.usage}: {missing[0]['help']}", MISUSE)
-        given = [f"{option['argument']}={getattr(asked, name)}" for name, option in self.options.items()]
-        return [] if helping else [*self.arguments, *given]
+            if getattr(asked, name) is None:
+                raise CliError(f"{asked.name} needs {self.usage}: {option['help']}", MISUSE)
+        return [*self.arguments, *(f"{each['argument']}={getattr(asked, name)}" for name, each in self.options.items())]
 
 
 def family_verbs() -> dict[str, Verb]:

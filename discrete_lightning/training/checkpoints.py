@@ -1,9 +1,13 @@
 """Checkpoints of a run's folder, and what to say of one that does not fit."""
 
+import inspect
+import pickle
 import re
+import traceback
 from pathlib import Path
 
 import torch
+import torch.serialization
 
 _SIZE = re.compile(
     r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[(.*?)\]\) from checkpoint, "
@@ -26,8 +30,21 @@ def checkpoint_of_run(run: Path, which: str) -> Path:
     return last.with_name(Path(best).name)
 
 
-def mismatch(error: Exception, path: str) -> str | None:
-    """What to say where `error` is torch's refusal of weights that do not fit the model; None for another error."""
+def checkpoint_fault(error: Exception, path: str) -> str | None:
+    """What to say where `error` was raised because the checkpoint cannot be read or does not fit; None for another error."""
+    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    missing = error.args[0] if isinstance(error, KeyError) and error.args else None
+    reading = inspect.getfile(torch.serialization) in files or isinstance(error, pickle.UnpicklingError)
+    if reading or missing in ("state_dict", "pytorch-lightning_version"):
+        return (
+            f"the checkpoint {path} cannot be read: {' '.join(str(error).split()).partition('. ')[0]}. Checkpoints are read "
+            "without running code (weights_only): give one that discrete-lightning or Lightning wrote, with plain values as "
+            "hyper-parameters"
+        )
+    return _mismatch(error, path)
+
+
+def _mismatch(error: Exception, path: str) -> str | None:
     text = str(error)
     if not isinstance(error, RuntimeError) or "loading state_dict for" not in text:
         return None

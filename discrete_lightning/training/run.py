@@ -1,15 +1,17 @@
 """A run of a trainer: its folder, its config, loggers, a checkpoint, progress in lines, and what is undone at its end."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 
 from discrete_lightning.training.epoch_lines import EpochLines
+from discrete_lightning.training.prediction_file import PredictionFile
 from discrete_lightning.training.run_folder import claim_folder, discard_folder
 from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
 from discrete_lightning.training.run_recorder import RunRecorder
@@ -46,7 +48,7 @@ class Run:
         """The run's folder; None where nothing is written."""
         return self.recorder.folder
 
-    def trainer_arguments(self, trainer: Any, write: bool = True) -> dict[str, Any]:
+    def trainer_arguments(self, trainer: Any, write: bool = True, predicts: bool = False) -> dict[str, Any]:
         """Arguments of the trainer that replace some of its config's.
 
         What the config chose stays: its loggers, checkpoints, progress bar and root folder.
@@ -54,6 +56,7 @@ class Run:
         Args:
             trainer: the arguments of the config, as attributes, instantiated.
             write: whether the run has a folder.
+            predicts: whether the run makes predictions: they are written, and nothing is logged to W&B.
 
         Raises:
             OSError: the folder is in use (FileExistsError), or cannot be made.
@@ -76,7 +79,10 @@ class Run:
                 arguments["default_root_dir"] = str(folder)
             if not trainer.barebones:
                 if trainer.logger is None or trainer.logger is True:
-                    arguments["logger"] = self._loggers = default_loggers(folder, self._wandb)
+                    options = replace(self._wandb, enabled=self._wandb.enabled and not predicts)
+                    arguments["logger"] = self._loggers = default_loggers(folder, options)
+                if predicts and not any(isinstance(each, BasePredictionWriter) for each in callbacks):
+                    callbacks.append(PredictionFile())
                 callbacks += _checkpoints(trainer, folder / "checkpoints", callbacks)
         return {**arguments, "callbacks": [*callbacks, self.recorder]}
 

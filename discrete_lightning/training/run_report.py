@@ -5,7 +5,9 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from torch import nn
 
+from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.run_folder import run_files
 
 
@@ -32,3 +34,11 @@ def print_run(folder: Path | None, seconds: float) -> None:
     print(f"run: {folder}")
     for name in run_files(folder):
         print(f"  {name}")
+
+
+def temperatures(model: nn.Module) -> dict[str, float]:
+    """The final temperature, or those of several layers by name."""
+    found = {name: float(each().detach()) for name, each in model.named_modules() if isinstance(each, Temperature)}
+    if found and len(set(found.values())) == 1:
+        return {"temperature": found.popitem()[1]}
+    return {f"temperature/{name}": tau for name, tau in found.items()}

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_lightning import __version__
-from discrete_lightning.cli import configs
+from discrete_lightning import __version__, catalog
 from tests.cli.outcome import Cli
 
 
@@ -16,7 +15,7 @@ def _configs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (root / "vq").mkdir(parents=True)
     (root / "vq/quickstart.yaml").write_text("# Codes for digits (3 minutes)\nseed_everything: 1\n")
     (root / "vq/fsq.yaml").write_text("seed_everything: 1\n")
-    monkeypatch.setattr(configs, "config_root", lambda: root)
+    monkeypatch.setattr(catalog, "config_root", lambda: root)
 
 
 def test_ls_shows_names_and_first_lines(cli: Cli) -> None:

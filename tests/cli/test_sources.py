@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from discrete_lightning.cli import configs
+from discrete_lightning import catalog
 from discrete_lightning.cli.configs import find_source
 from discrete_lightning.cli.entry import read_command
 from discrete_lightning.cli.errors import CliError
@@ -17,7 +17,7 @@ def _run(folder: str) -> Path:
 def test_a_name_a_file_and_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "configs/vq").mkdir(parents=True)
     (tmp_path / "configs/vq/quickstart.yaml").write_text("")
-    monkeypatch.setattr(configs, "config_root", lambda: tmp_path / "configs")
+    monkeypatch.setattr(catalog, "config_root", lambda: tmp_path / "configs")
     named = find_source("vq/quickstart")
     assert (named.name, named.run, named.path) == ("vq-quickstart", None, tmp_path / "configs/vq/quickstart.yaml")
     assert find_source("vq/quickstart.yaml") == named

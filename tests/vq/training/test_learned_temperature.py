@@ -4,7 +4,7 @@ import pytest
 import torch
 import yaml
 
-from discrete_lightning.cli.configs import config_root
+from discrete_lightning.catalog import config_root
 from discrete_lightning.data import Digits
 from discrete_lightning.estimators import GumbelSoftmax
 from discrete_lightning.losses import EntropyBonus

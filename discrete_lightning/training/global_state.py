@@ -1,0 +1,32 @@
+"""What a run changes for the whole process, put back: a notebook or a test may run many."""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from lightning.pytorch.utilities.seed import isolate_rng
+
+
+@contextmanager
+def keep_global_state() -> Iterator[None]:
+    """Puts back, when it is left: environment, arguments, import path, random state, torch's flags, handling of Ctrl-C."""
+    environment, arguments, path = dict(os.environ), sys.argv, list(sys.path)
+    interrupt = signal.getsignal(signal.SIGINT)  # Lightning ignores SIGINT from the first Ctrl-C on, and leaves it so
+    deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    random_state = isolate_rng()
+    random_state.__enter__()
+    try:
+        yield
+    finally:
+        random_state.__exit__(None, None, None)  # by itself it puts nothing back after an error
+        os.environ.clear()
+        os.environ.update(environment)
+        sys.argv, sys.path[:] = arguments, path
+        torch.use_deterministic_algorithms(deterministic)
+        torch.backends.cudnn.benchmark = benchmark
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, interrupt)
