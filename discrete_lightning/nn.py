@@ -3,11 +3,13 @@
 from discrete_lightning._lazy import lazy_face
 
 _SEARCH = (
-    "architecture_parameters check_options choices derive disconnected expected_loss held one_draw operation_costs skip_share "
-    "weight_parameters"
+    "architecture_parameters check_options derive expected_loss one_draw operation_costs skip_share weight_parameters"
 )
 _MOVED = {
     "Choice": "discrete_lightning.nas.ArchitectureChoice",
+    "choices": "discrete_lightning.nas.architecture_choices",
+    "disconnected": "discrete_lightning.nas.is_disconnected",
+    "held": "discrete_lightning.nas.hold_architecture",
     "Scalar": "discrete_lightning.nn.Scheduled",
     "Weight": "discrete_lightning.nn.LossWeight",
     **{name: f"discrete_lightning.nas.{name}" for name in _SEARCH.split()},

@@ -17,6 +17,7 @@ from discrete_lightning.nas.choice import Draw as Draw
 from discrete_lightning.nas.one_of import OneOf as OneOf
 from discrete_lightning.nas.spaces.darts import DARTSSpace as DARTSSpace
 from discrete_lightning.nas.spaces.inverted_residuals import InvertedResidualSpace as InvertedResidualSpace
+from discrete_lightning.nas.spaces.inverted_residuals import LayerChain as LayerChain
 from discrete_lightning.nas.spaces.nasbench201 import NASBench201 as NASBench201
 from discrete_lightning.nas.spaces.space import Edge as Edge
 from discrete_lightning.nas.spaces.space import SearchNetwork as SearchNetwork

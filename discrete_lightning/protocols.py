@@ -4,6 +4,7 @@ A module offers a capability by having the method. What is used without being as
 which a module has for reasons of its own is left alone.
 """
 
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -31,3 +32,46 @@ class EnumeratesLoss(Protocol):
 
     def enumerate_loss(self, batch: Any) -> tuple[Any, Tensor, Any]:
         """(layer, its logits (B, *event), function from samples (..., B, *event) to losses (..., B))."""
+
+
+@runtime_checkable
+class PrunesAfterDerive(Protocol):
+    """Lets `nas.derive` drop what a derived network no longer uses."""
+
+    def prune_after_derive(self) -> None:
+        """Drops unused parts, in place. Called once every `OneOf` inside was replaced by the module it decided for."""
+
+
+@runtime_checkable
+class RecordsArchitecture(Protocol):
+    """Offers the content of architecture.json to `ArchitectureWriter`."""
+
+    def architecture_record(self) -> dict[str, Any]:
+        """The architecture as JSON can hold it."""
+
+
+@runtime_checkable
+class DrawsArchitecture(Protocol):
+    """Offers the picture of the architecture to `ArchitectureWriter`."""
+
+    def architecture_edges(self) -> Sequence[tuple[str, str, str, str]]:
+        """For each operation: names of its source node, its target node, itself, and the cell it is in."""
+
+
+@runtime_checkable
+class ConfiguresRetraining(Protocol):
+    """Offers the config of the next step, training the found architecture, to `ArchitectureWriter`."""
+
+    def retraining_config(self) -> dict[str, Any]:
+        """The config's entries `model` and `trainer`; the data of the search are added."""
+
+
+@runtime_checkable
+class SummarizesArchitecture(Protocol):
+    """Tells `SearchMonitor` about the derived network, where not every decided operation is part of it."""
+
+    def architecture_skip_share(self) -> float:
+        """Share of skip connections, in [0, 1], among the operations that the derived network uses; 0 if it uses none."""
+
+    def architecture_is_disconnected(self) -> bool:
+        """Whether no operation of the derived network leads from its input to its output."""

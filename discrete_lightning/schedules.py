@@ -6,11 +6,20 @@ from dataclasses import dataclass
 
 
 class Schedule(ABC):
-    """Maps a counter (optimiser steps, batches or epochs: the callback's choice) to a value."""
+    """Maps a counter to a value: of optimiser steps, batches or epochs, or the share of the run that is over, in [0, 1].
+
+    Whoever uses a schedule says which counter: see `Annealing`. Over the share of the run `steps=1` is the whole run,
+    `steps=0.5` its first half.
+    """
 
     @abstractmethod
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         """The value at `step` >= 0."""
+
+    @property
+    def length(self) -> float:
+        """How far its `steps` reach, in units of the counter; 0 where it has none."""
+        return 0.0
 
 
 def _require(condition: bool, schedule: Schedule, rule: str) -> None:
@@ -36,7 +45,7 @@ class Constant(Schedule):
     def __post_init__(self) -> None:
         _require_finite(self, self.value)
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         return self.value
 
 
@@ -51,13 +60,17 @@ class Linear(Schedule):
 
     start: float
     end: float
-    steps: int
+    steps: int | float
 
     def __post_init__(self) -> None:
         _require_finite(self, self.start, self.end)
-        _require(self.steps >= 1, self, "steps must be at least 1")
+        _require(self.steps > 0, self, "steps must be positive")
 
-    def __call__(self, step: int) -> float:
+    @property
+    def length(self) -> float:
+        return self.steps
+
+    def __call__(self, step: float) -> float:
         if step >= self.steps:
             return self.end  # to the bit
         return self.start + (self.end - self.start) * (step / self.steps)
@@ -74,13 +87,17 @@ class Cosine(Schedule):
 
     start: float
     end: float
-    steps: int
+    steps: int | float
 
     def __post_init__(self) -> None:
         _require_finite(self, self.start, self.end)
-        _require(self.steps >= 1, self, "steps must be at least 1")
+        _require(self.steps > 0, self, "steps must be positive")
 
-    def __call__(self, step: int) -> float:
+    @property
+    def length(self) -> float:
+        return self.steps
+
+    def __call__(self, step: float) -> float:
         if step <= 0 or step >= self.steps:
             return self.end if step > 0 else self.start  # to the bit
         return self.end + (self.start - self.end) * 0.5 * (1.0 + math.cos(math.pi * step / self.steps))
@@ -105,7 +122,7 @@ class Exponential(Schedule):
         _require(self.rate >= 0, self, "rate must not be negative (the value would grow without bound)")
         _require(self.start >= self.minimum, self, "start must not be below minimum (nothing would decay)")
 
-    def __call__(self, step: int) -> float:
+    def __call__(self, step: float) -> float:
         return max(self.minimum, self.start * math.exp(-self.rate * step))
 
 
@@ -120,12 +137,16 @@ class Staircase(Schedule):
     """
 
     schedule: Schedule
-    every: int
+    every: int | float
 
     def __post_init__(self) -> None:
-        _require(self.every >= 1, self, "every must be at least 1")
+        _require(self.every > 0, self, "every must be positive")
 
-    def __call__(self, step: int) -> float:
+    @property
+    def length(self) -> float:
+        return self.every * math.ceil(self.schedule.length / self.every)
+
+    def __call__(self, step: float) -> float:
         return self.schedule(step - step % self.every)
 
 
@@ -140,10 +161,14 @@ class Delayed(Schedule):
     """
 
     schedule: Schedule
-    steps: int
+    steps: int | float
 
     def __post_init__(self) -> None:
         _require(self.steps >= 0, self, "steps must not be negative")
 
-    def __call__(self, step: int) -> float:
+    @property
+    def length(self) -> float:
+        return self.steps + self.schedule.length
+
+    def __call__(self, step: float) -> float:
         return self.schedule(max(0, step - self.steps))

@@ -45,6 +45,25 @@ def test_values(schedule: Schedule, values: dict[int, float]) -> None:
         assert schedule(step) == pytest.approx(value, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "values", "length"),
+    [
+        (Constant(2.0), {0.0: 2.0, 0.3: 2.0, 1.0: 2.0}, 0.0),
+        (Linear(10.0, 0.0, steps=1), {0.0: 10.0, 0.25: 7.5, 0.99: 0.1, 1.0: 0.0}, 1.0),
+        (Linear(1.0, 0.0, steps=0.5), {0.25: 0.5, 0.5: 0.0, 1.0: 0.0}, 0.5),
+        (Cosine(1.0, 0.0, steps=1), {1 / 3: 0.75, 0.5: 0.5, 2 / 3: 0.25, 1.0: 0.0}, 1.0),
+        (Exponential(1.0, rate=2.0), {0.5: math.exp(-1), 1.0: math.exp(-2)}, 0.0),
+        (Staircase(Linear(1.0, 0.0, steps=1), every=0.25), {0.24: 1.0, 0.25: 0.75, 0.74: 0.5, 1.0: 0.0}, 1.0),
+        (Staircase(Linear(1.0, 0.0, steps=0.6), every=0.25), {0.74: 1 - 0.5 / 0.6, 0.75: 0.0}, 0.75),
+        (Delayed(Linear(1.0, 0.0, steps=0.5), steps=0.5), {0.4: 1.0, 0.75: 0.5, 1.0: 0.0}, 1.0),
+    ],
+)
+def test_over_the_share_of_a_run(schedule: Schedule, values: dict[float, float], length: float) -> None:
+    for share, value in values.items():
+        assert schedule(share) == pytest.approx(value, rel=1e-12, abs=1e-12)
+    assert schedule.length == length
+
+
 @pytest.mark.parametrize("kind", [Linear, Cosine])
 @pytest.mark.parametrize(("start", "end"), [(1.0, 0.1), (0.1, 0.7), (0.3, 1.1), (1e8, 0.1), (5.0, 1e-3), (0.9, 0.9)])
 def test_both_ends_are_reached_to_the_bit(kind: type[Linear | Cosine], start: float, end: float) -> None:
@@ -89,17 +108,17 @@ def test_schedules_of_different_kinds_or_values_differ() -> None:
     [
         (Constant, (math.nan,), "finite"),
         (Constant, (math.inf,), "finite"),
-        (Linear, (1.0, 0.0, 0), "steps must be at least 1"),
-        (Linear, (1.0, 0.0, -5), "steps must be at least 1"),
+        (Linear, (1.0, 0.0, 0), "steps must be positive"),
+        (Linear, (1.0, 0.0, -5), "steps must be positive"),
         (Linear, (math.inf, 0.0, 5), "finite"),
         (Linear, (1.0, math.nan, 5), "finite"),
-        (Cosine, (1.0, 0.0, 0), "steps must be at least 1"),
+        (Cosine, (1.0, 0.0, 0), "steps must be positive"),
         (Cosine, (1.0, -math.inf, 5), "finite"),
         (Exponential, (1.0, -1e-4), "rate must not be negative"),
         (Exponential, (1.0, math.nan), "finite"),
         (Exponential, (1.0, 1e-4, math.inf), "finite"),
         (Exponential, (0.1, 1.0, 0.5), "start must not be below minimum"),
-        (Staircase, (Constant(1.0), 0), "every must be at least 1"),
+        (Staircase, (Constant(1.0), 0), "every must be positive"),
         (Delayed, (Constant(1.0), -1), "steps must not be negative"),
     ],
 )

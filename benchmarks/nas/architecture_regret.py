@@ -51,12 +51,13 @@ from discrete_lightning.models import (
     SecondOrderDARTS,
 )
 from discrete_lightning.nn import NASBench201
+from discrete_lightning.schedules import Linear
 
 METHODS: dict[str, SearchMethod | Estimator] = {
     "GDAS": GDAS(),
     "LeaveOneOut(4)": LeaveOneOut(samples=4),
     "ReinMax": ReinMax(),
-    "GumbelRao": Sampled(GumbelRao(samples=10), 10.0, 0.1),
+    "GumbelRao": Sampled(GumbelRao(samples=10), Linear(10.0, 0.1, steps=1)),
     "SNAS": SNAS(),
     "DARTS": DARTS(),
     "SecondOrderDARTS": SecondOrderDARTS(),
@@ -167,7 +168,7 @@ def main() -> None:
     for name in arguments.methods:
         rows: list[dict[str, object]] = []
         for seed in range(arguments.first_seed, arguments.seeds):
-            start = time.process_time()  # of one thread: what else runs on the machine has no part in it
+            start = time.process_time()  # of this process alone
             network = SPACE.build(names[order[len(order) // 2]].split("|"), 1, 10)
             train(network, data["train"], seed, epochs=1)  # of the median architecture: what a training costs
             training = EPOCHS * (time.process_time() - start)
@@ -187,7 +188,7 @@ def main() -> None:
                     "rank": int(np.flatnonzero(order == index)[0]) + 1,
                     "seconds": f"{seconds:.1f}",
                     "trainings": f"{seconds / training:.1f}",
-                    "skips": f"{model.skip_share():.2f}",
+                    "skips": f"{model.architecture_skip_share():.2f}",
                 }
             )
             print(rows[-1], flush=True)

@@ -11,10 +11,11 @@ from discrete_lightning.layers.float32 import Float32State
 class Scheduled(Float32State):
     """A number as a persistent 0-dim float32 buffer: checkpoints save it, and torch.compile compiles once for all values.
 
-    The annealing callbacks set every Scheduled of their kind that they find in a module.
+    The annealing callbacks set every Scheduled of their kind that they find in a module and that is not `learnable`.
     """
 
     value: Tensor
+    learnable: bool = False
 
     def __init__(self, init: float) -> None:
         super().__init__()

@@ -5,12 +5,12 @@ Its Lightning part is `discrete_lightning.nas.training`.
 
 from discrete_lightning.nas.choice import ArchitectureChoice, Draw
 from discrete_lightning.nas.cost_table import check_options, operation_costs
-from discrete_lightning.nas.one_of import OneOf, derive, disconnected, skip_share
+from discrete_lightning.nas.one_of import OneOf, derive, is_disconnected, skip_share
 from discrete_lightning.nas.shared_draw import (
+    architecture_choices,
     architecture_parameters,
-    choices,
     expected_loss,
-    held,
+    hold_architecture,
     one_draw,
     weight_parameters,
 )
@@ -30,13 +30,13 @@ __all__ = [
     "OneOf",
     "SearchNetwork",
     "SearchSpace",
+    "architecture_choices",
     "architecture_parameters",
     "check_options",
-    "choices",
     "derive",
-    "disconnected",
     "expected_loss",
-    "held",
+    "hold_architecture",
+    "is_disconnected",
     "one_draw",
     "operation_costs",
     "skip_share",

@@ -1,9 +1,9 @@
-"""Choices that a network makes about itself: logits, one draw for all who use them, equal on all ranks.
+"""The architecture parameters (alpha) of a network that is searched, and the samples drawn from them.
 
-    logits (count, K) -> estimator -> sample (count, K) -> OneOf: which module runs, or how much of each
+    logits (count, K) -> estimator -> sample (count, K) -> OneOf: which operation runs, or how much of each
 
-The noise of a draw is a pure function of a seed and of the number of the draw, both kept in checkpoints: a resumed run
-draws what it would have drawn, and all ranks draw the same.
+The noise of a draw is a function of a seed and of the number of the draw. Both are kept in checkpoints: a resumed run draws
+what it would have drawn, and all ranks draw the same.
 """
 
 import math
@@ -27,9 +27,10 @@ _REMEMBERED = 256
 
 
 class Draw(NamedTuple):
-    """A sample (count, K), and the index of the largest entry of each row, where Python can read it.
+    """A sample (count, K), and the index of the largest entry of each row as Python numbers.
 
-    A decision is no sample: whoever uses it runs the decided option alone, also where samples are mixtures.
+    If `decision` is true, the indices are what `decide` chose: a OneOf then runs the decided option alone, also where samples
+    are mixtures.
     """
 
     sample: Tensor
@@ -38,15 +39,15 @@ class Draw(NamedTuple):
 
 
 class ArchitectureChoice(Float32State):
-    """`count` categorical choices among the same `options`, shared by every OneOf that is given a row of it.
+    """The architecture parameters of `count` choices among the same `options`; a OneOf uses one row of them, or shares it.
 
-    In training a draw of the estimator; in eval() `decide()`: the most likely options within the cost limit, if there is one.
-    Logits start at zero: all options are equally likely.
+    In training it is sampled by the estimator. In eval() it is `decide()`: the most likely options, within the cost limit if
+    there is one. Logits start at zero: all options are equally likely.
 
     Args:
         options: names of the K >= 1 options, all different.
         count: number of choices >= 1.
-        estimator: how the gradient passes the choice; StraightThroughGumbel by default.
+        estimator: samples the options and passes the gradient to the logits; StraightThroughGumbel by default.
         temperature: a Temperature, or a number for a new one.
 
     Raises:
@@ -87,13 +88,16 @@ class ArchitectureChoice(Float32State):
         self.register_buffer("fixed_cost", torch.zeros(()))
         self.register_buffer("limit", torch.tensor(math.inf))
         self._held: Draw | None = None
-        self._used: dict[int, tuple[Draw | None, int]] = {}
+        self._used: dict[
+            int, Draw | int
+        ] = {}  # of recent forward passes: the draw that was fixed, or the number of its own
+        self._decided: tuple[Tensor, list[int]] | None = None  # for which logits, costs and limit, and what
         self._agreed = False
 
     def __getstate__(self) -> dict[str, Any]:
-        """A copy holds what is held, without the graph that it is part of, which could not be copied."""
+        """A copy keeps the draw that is in use, detached: a tensor with a graph cannot be copied."""
         held = self._held and self._held._replace(sample=self._held.sample.detach())
-        return {**self.__dict__, "_held": held, "_used": {}}
+        return {**self.__dict__, "_held": held, "_used": {}, "_decided": None}
 
     def extra_repr(self) -> str:
         return f"options={self.options}, count={self.count}"
@@ -104,31 +108,35 @@ class ArchitectureChoice(Float32State):
         return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
 
     def current(self) -> Draw:
-        """The draw that is held by `one_draw`, `held` or `expected_loss`; a new one in training, the decision in eval().
+        """What a OneOf runs now: the draw that `one_draw`, `hold_architecture` or `expected_loss` fixed; otherwise a new draw
+        in training, and the decision in eval().
 
-        Activation checkpointing runs a forward pass again while gradients are computed, when nothing is held any more: it
-        gets the draw that it had, known by a key from the default generator, which checkpointing sets back.
+        Activation checkpointing runs a forward pass again during the backward pass, when the `with` block is over. It gets the
+        draw that it had the first time: draws are remembered under a number from the default generator, whose state
+        checkpointing restores.
         """
         if not self.sampler.training:
-            return self._held if self._held is not None else self._as_draw(self.decide())
+            return self._held if self._held is not None else self._decision()
         key = int(torch.randint(_SEEDS, (), device="cpu"))
         if in_backward() and key in self._used:
-            held, number = self._used[key]
-            return held if held is not None else self._sampled(self._generator(number), gradient=True)
-        self._used[key] = self._held, int(self.draws)
+            used = self._used[key]
+            return used if isinstance(used, Draw) else self._sampled(self._generator(used), gradient=True)
+        used = self._held if self._held is not None else self._next_number()
+        self._used[key] = used
         if len(self._used) > _REMEMBERED:
             del self._used[next(iter(self._used))]
-        return self._held if self._held is not None else self.draw()
+        return used if isinstance(used, Draw) else self._sampled(self._generator(used), gradient=True)
 
     def forward(self) -> Tensor:
         """The current sample, (count, K), float32."""
         return self.current().sample
 
     def draw(self, gradient: bool = True) -> Draw:
-        """A new draw.
+        """A new sample.
 
         Args:
-            gradient: whether it carries one to the logits. Without, estimators that need the loss's value serve, too.
+            gradient: whether it carries a gradient to the logits. If not, estimators that need the loss's value can be used,
+                too.
         """
         return self._sampled(self.next_generator(), gradient)
 
@@ -145,31 +153,34 @@ class ArchitectureChoice(Float32State):
 
     def next_generator(self) -> torch.Generator:
         """The source of the next draw's noise; the same on all ranks."""
+        return self._generator(self._next_number())
+
+    def _next_number(self) -> int:
         if world_size() > 1 and not self._agreed:  # asked at the first draw: modules are built before the group
             broadcast_(self.seed)
             broadcast_(self.draws)
             self._agreed = True
         number = int(self.draws)
         self.draws += 1
-        return self._generator(number)
+        return number
 
     def _generator(self, number: int) -> torch.Generator:
         return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
 
     def scores(self) -> Tensor:
-        """Log-probabilities (count, K), float32, of which `decide` takes the best; -inf where an option may not be taken."""
+        """Log-probabilities (count, K), float32; `decide` takes the largest of each row. -inf: the option is not allowed."""
         return torch.log_softmax(self.logits.detach().float(), -1)
 
     def fallback_scores(self) -> Tensor:
-        """Scores of which `decide` takes the best if the cost limit leaves nothing of `scores`."""
+        """Scores that `decide` uses instead of `scores` if no decision of these is within the cost limit."""
         return self.scores()
 
     @torch.no_grad()
     def decide(self) -> list[int]:
-        """The most likely option of each choice; with a cost limit, the likeliest found within it.
+        """The index of the most likely option of each choice; with a cost limit, the most likely found within it.
 
-        Over the limit, the option that costs least log-probability for each unit saved is exchanged until the limit holds;
-        then whatever fits again is taken back.
+        While the cost is above the limit, a greedy search replaces the option that loses the least log-probability for each
+        unit of cost saved. Then it returns to more likely options where they fit again.
 
         Raises:
             ValueError: if nothing is within the limit.
@@ -202,7 +213,7 @@ class ArchitectureChoice(Float32State):
         least = min(self._least(self.scores()), self._least(self.fallback_scores()))
         if least > float(self.limit):
             raise ValueError(
-                f"a cost of {float(self.limit):,.6g} was asked for, and the cheapest of all choices costs {least:,.6g}: "
+                f"the cost is limited to {float(self.limit):,.6g}, and the cheapest of all choices costs {least:,.6g}: "
                 "raise the target, make the network narrower, or offer cheaper options"
             )
 
@@ -236,6 +247,17 @@ class ArchitectureChoice(Float32State):
     def expected_cost(self) -> Tensor:
         """The mean cost over softmax(logits), exact since the cost is linear in the sample; with gradient."""
         return self.fixed_cost + (torch.softmax(self.logits.float(), -1) * self.costs).sum()
+
+    @torch.no_grad()
+    def _decision(self) -> Draw:
+        """What `decide` says, asked again only when logits, costs or the limit have other values."""
+        parts = (self.logits, self.costs, self.fixed_cost, self.limit)
+        state = torch.cat([each.flatten() for each in parts])
+        known = None if self._decided is None else self._decided[0]
+        same = known is not None and (known.dtype, known.device) == (state.dtype, state.device)
+        if self._decided is None or not (same and torch.equal(self._decided[0], state)):
+            self._decided = state, self.decide()
+        return self._as_draw(self._decided[1])
 
     def _as_draw(self, indices: Sequence[int]) -> Draw:
         chosen = torch.tensor(list(indices), device=self.logits.device)

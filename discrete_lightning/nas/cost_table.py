@@ -1,8 +1,9 @@
-"""What each option of a choice costs: a look-up table of parameters, FLOPs or latency on the device at hand.
+"""What each option of a choice costs: a look-up table of parameters, FLOPs or latency on the device in use.
 
     cost(architecture) = fixed + sum over choices of table[choice, option]
 
-FBNet's way (Wu et al. 2018, https://arxiv.org/abs/1812.03443): each operation is measured alone, on the inputs it gets.
+As in FBNet (Wu et al. 2018, https://arxiv.org/abs/1812.03443), each operation is measured alone, on inputs of the shape that it
+gets in the network.
 """
 
 import math
@@ -17,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.one_of import OneOf
-from discrete_lightning.nas.shared_draw import choices, held
+from discrete_lightning.nas.shared_draw import architecture_choices, hold_architecture
 
 Measure = Literal["parameters", "flops", "latency"]
 
@@ -35,19 +36,19 @@ def flops(module: nn.Module, *inputs: Any) -> float:
 
 
 def latency(module: nn.Module, *inputs: Any, rounds: int = 5, seconds: float = 0.004) -> float:
-    """Milliseconds of a forward pass on the inputs' device: the fastest of `rounds` means, after a warm-up.
+    """Milliseconds of a forward pass on the inputs' device: the smallest of `rounds` means, after a warm-up.
 
-    The fastest, since what else runs on a machine only ever adds time.
+    The smallest, since other processes only ever add time.
 
     Args:
-        module: called as it is: put it in eval() for the latency of a deployed network.
+        module: call eval() on it first for the latency of a deployed network.
         inputs: its arguments.
         rounds: number of means.
-        seconds: how long a round lasts at least.
+        seconds: shortest duration of a round.
     """
     device = next((each.device for each in inputs if isinstance(each, Tensor)), torch.device("cpu"))
 
-    # of one thread its own time, in which what else the machine does has no part
+    # the time of this thread alone, which other processes do not change
     alone = device.type == "cpu" and torch.get_num_threads() == 1
     clock = time.thread_time if alone else time.perf_counter
 
@@ -77,19 +78,19 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
     """The table of a network whose OneOfs share one ArchitectureChoice.
 
     Args:
-        network: as it would be deployed; measured in eval().
-        inputs: an example of what it gets, on its device. FLOPs and latency are those of this batch.
+        network: measured in eval().
+        inputs: a batch, on the network's device. FLOPs and latency are those of this batch.
         measure: "parameters", "flops" or "latency" (milliseconds).
 
     Returns:
-        (table, fixed): float32 (count, K), and what every architecture costs.
+        (table, fixed): float32 (count, K), and the cost that all architectures share.
 
     Raises:
         ValueError: if there is not exactly one ArchitectureChoice, or two options of a OneOf give different shapes.
     """
     if measure not in _MEASURES:
         raise ValueError(f"a cost is measured in {', '.join(_MEASURES)}, got {measure!r}")
-    found = choices(network)
+    found = architecture_choices(network)
     if len(found) > 1:
         raise ValueError(
             f"a cost needs one ArchitectureChoice for the network, there are {len(found)}: share one between the OneOfs"
@@ -102,7 +103,9 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
         calls = _inputs(network, choice, inputs)
         kinds = {_kind(option, given): (option, given) for layer, given in calls for option in layer.options}
         known: dict[Any, float] = {}
-        for _ in range(_PASSES if measure == "latency" else 1):  # spread in time: a busy moment spoils no single entry
+        for _ in range(
+            _PASSES if measure == "latency" else 1
+        ):  # spread in time: a slow moment then falls on no single entry
             for kind, (option, given) in kinds.items():
                 known[kind] = min(known.get(kind, math.inf), cost(option, *given))
         if measure == "parameters":  # held once, however often a layer is called
@@ -111,7 +114,7 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
             for index, option in enumerate(layer.options):
                 table[layer.row, index] += known[_kind(option, given)]
         reference = [0] * choice.count
-        with held(network, [reference]):
+        with hold_architecture(network, [reference]):
             if measure == "parameters":
                 options = {id(each) for layer in _layers(network) for each in layer.options.parameters()}
                 own = {id(each) for each in choice.parameters()}
@@ -125,7 +128,7 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
 
 
 def _kind(option: nn.Module, inputs: tuple[Any, ...]) -> Any:
-    """What two calls have in common that cost the same: of known modules what they print, of others themselves."""
+    """A key that is equal for calls of equal cost: modules of torch and of this package by their repr, others by identity."""
     known = all(type(each).__module__.startswith(("torch.nn.", _PACKAGE)) for each in option.modules())
     return repr(option) if known else id(option), tuple(_shape(each) for each in inputs)
 
@@ -139,7 +142,7 @@ def _layers(network: nn.Module) -> list[OneOf]:
 
 
 def check_options(network: nn.Module, inputs: Tensor) -> None:
-    """Runs every option once, so that those whose output has another shape are found before training.
+    """Runs every option once, to find before training those whose output has another shape.
 
     Raises:
         ValueError: naming the two options and their shapes.
@@ -148,14 +151,14 @@ def check_options(network: nn.Module, inputs: Tensor) -> None:
     network.eval()
     try:
         with torch.no_grad():
-            for choice in choices(network):
+            for choice in architecture_choices(network):
                 _inputs(network, choice, inputs)
     finally:
         network.train(training)
 
 
 def _inputs(network: nn.Module, choice: ArchitectureChoice, inputs: Tensor) -> list[tuple[OneOf, tuple[Any, ...]]]:
-    """What each OneOf of a choice is called with, one entry a call; runs all of its options on it."""
+    """Each call of a OneOf of this choice, with its arguments; runs all options on them."""
     calls: list[tuple[OneOf, tuple[Any, ...]]] = []
 
     def record(layer: nn.Module, given: tuple[Any, ...]) -> None:

@@ -1,4 +1,4 @@
-"""A layer that is one of several: GDAS runs the chosen one (https://arxiv.org/abs/1910.04465), DARTS mixes them all
+"""A mixed operation, a layer chosen among several: GDAS runs the drawn one (https://arxiv.org/abs/1910.04465), DARTS mixes all
 (https://arxiv.org/abs/1806.09055).
 
     single path:  y = s_k f_k(x) with k the drawn option, s_k = 1 forward and the sample's gradient backward
@@ -16,20 +16,21 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.operations import Zero
+from discrete_lightning.protocols import PrunesAfterDerive
 
 
 class OneOf(nn.Module):
     """A choice among modules of the same inputs and output shape.
 
-    Training: a draw of the choice, or the one that `one_draw` or `expected_loss` holds. One-hot samples run the chosen module
-    alone, in time and memory; samples that are mixtures (GumbelSoftmax, Softmax) run all. eval(): the decided module alone.
-    `derive` puts that module in its place.
+    In training a sample of its choice says what runs: a new one, or the one that `one_draw` or `expected_loss` fixed for all
+    layers. With one-hot samples only the chosen module runs, which saves time and memory; with mixtures (GumbelSoftmax,
+    Softmax) all modules run. In eval() the decided module runs. `derive` replaces the OneOf by that module.
 
     Under DistributedDataParallel modules that were not chosen have no gradient: `find_unused_parameters=True`.
 
     Args:
         modules: the options.
-        choice: a ArchitectureChoice to share with other layers; a new one by default.
+        choice: an ArchitectureChoice to share with other layers; a new one by default.
         row: which of the choices in `choice`.
         estimator: of a new ArchitectureChoice; StraightThroughGumbel by default.
         temperature: of a new ArchitectureChoice.
@@ -128,7 +129,7 @@ def _names(modules: Iterable[nn.Module]) -> list[str]:
 def derive(module: nn.Module) -> nn.Module:
     """The discrete network with its weights: a copy in which every OneOf is the module it decided for, and no logits are left.
 
-    A module with a method `prune()` is asked, after its OneOfs were replaced, to drop what is no longer used.
+    A module with a method `prune_after_derive` (`protocols.PrunesAfterDerive`) then drops what it no longer uses.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Linear(4, 4), OneOf([torch.nn.Identity(), torch.nn.Tanh()]))
@@ -144,10 +145,10 @@ def derive(module: nn.Module) -> nn.Module:
 
 
 def skip_share(module: nn.Module) -> float:
-    """Share of skip connections among what the OneOfs in `module` decided for, that which is no connection left out.
+    """Fraction of the decided operations that are skip connections; edges decided as the operation `none` are not counted.
 
-    A skip is an `nn.Identity`, or an option whose name starts with "skip"; no connection is `none` or a `Zero`. 0 if nothing
-    is connected.
+    A skip connection is an `nn.Identity`, or an option whose name starts with "skip"; the operation `none` (no connection) is
+    an option of that name, or a `Zero`. 0 if every edge is `none`.
 
     Example:
         >>> skip_share(OneOf([torch.nn.Identity(), torch.nn.Tanh()]))
@@ -157,13 +158,13 @@ def skip_share(module: nn.Module) -> float:
     return decided.count("skip") / max(1, len(decided))
 
 
-def disconnected(module: nn.Module) -> bool:
-    """Whether the OneOfs in `module` all decided for no connection."""
+def is_disconnected(module: nn.Module) -> bool:
+    """Whether every OneOf in `module` decided for the operation `none` (no connection)."""
     return set(_decided_kinds(module)) <= {"none"}
 
 
 def _decided_kinds(module: nn.Module) -> list[str]:
-    """For each row of each choice, which cells may share: "none", "skip" or "other"."""
+    """What each row of each choice decided for: "none", "skip" or "other". A row that several layers share counts once."""
     layers = [each for each in module.modules() if isinstance(each, OneOf)]
     decided = {choice: choice.decide() for choice in {layer.choice for layer in layers}}
     kinds: dict[tuple[ArchitectureChoice, int], str] = {}
@@ -188,6 +189,6 @@ def _replace(module: nn.Module, known: dict[int, nn.Module]) -> nn.Module:
             del result._modules[name]
         else:
             result._modules[name] = _replace(child, known)
-    if callable(prune := getattr(result, "prune", None)):
-        prune()
+    if isinstance(result, PrunesAfterDerive):
+        result.prune_after_derive()
     return result

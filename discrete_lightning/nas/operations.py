@@ -14,18 +14,18 @@ Operation = Callable[[int, int, int, Norm], nn.Module]
 
 
 def batch_norm(channels: int) -> nn.Module:
-    """Of a network that is trained alone."""
+    """The norm of a network that is trained alone."""
     return nn.BatchNorm2d(channels)
 
 
 def search_norm(channels: int) -> nn.Module:
-    """Of a network that is searched: statistics of the batch in eval(), too, since running ones would mix all paths, and no
-    scale, which would rescale the options against one another."""
+    """The norm of a network that is searched. It uses the statistics of the batch in eval(), too, since running ones
+    would mix all paths, and has no scale, which would rescale the options relative to each other."""
     return nn.BatchNorm2d(channels, affine=False, track_running_stats=False)
 
 
 class Zero(nn.Module):
-    """No connection: zeros."""
+    """The operation `none`, no connection: zeros."""
 
     def __init__(self, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Zero(nn.Module):
 
 
 class FactorizedReduce(nn.Module):
-    """A skip connection that halves the sides: two 1 x 1 convolutions of stride 2, one of them a pixel further."""
+    """A skip connection that halves height and width: two 1 x 1 convolutions of stride 2, one of them shifted by a pixel."""
 
     def __init__(self, inputs: int, outputs: int, norm: Norm) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class FactorizedReduce(nn.Module):
 
 
 def zero(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:  # noqa: ARG001
-    """No connection."""
+    """The operation `none`: no connection."""
     return Zero(outputs, stride)
 
 
 def skip(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
-    """The identity where shapes allow it, else the cheapest that changes them."""
+    """The identity where shapes allow it, otherwise a 1 x 1 convolution or a FactorizedReduce."""
     if stride == 1:
         return nn.Identity() if inputs == outputs else convolution(1)(inputs, outputs, 1, norm)
     return FactorizedReduce(inputs, outputs, norm)
@@ -78,7 +78,7 @@ def convolution(kernel: int) -> Operation:
 
 
 def pool(kind: type[nn.Module], normalized: bool = True) -> Operation:
-    """3 x 3 pooling; DARTS normalises it, NAS-Bench-201 does not."""
+    """3 x 3 pooling; with a norm in DARTS, without one in NAS-Bench-201."""
 
     def build(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
         if inputs != outputs:
@@ -91,7 +91,7 @@ def pool(kind: type[nn.Module], normalized: bool = True) -> Operation:
 
 
 def separable(kernel: int) -> Operation:
-    """Twice ReLU, depthwise, pointwise convolution, norm; the stride is the first one's."""
+    """Twice: ReLU, depthwise convolution, pointwise convolution, norm. Only the first one has the stride."""
 
     def build(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
         def half(width: int, first: int) -> list[nn.Module]:

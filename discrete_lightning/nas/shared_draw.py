@@ -1,4 +1,4 @@
-"""One draw for all who use it: blocks that hold the draws of every choice in a module, and the expected loss over them."""
+"""Context managers that fix which architecture runs inside a `with` block, and the expected loss over architectures."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,20 +10,22 @@ from torch import Tensor, nn
 from discrete_lightning.nas.choice import ArchitectureChoice, Draw
 
 
-def choices(module: nn.Module) -> list[ArchitectureChoice]:
-    """The choices in a module, a shared one once.
+def architecture_choices(module: nn.Module) -> list[ArchitectureChoice]:
+    """All `ArchitectureChoice`s in a module; one that is shared appears once.
 
     Raises:
         ValueError: if there is none.
     """
     found = [each for each in module.modules() if isinstance(each, ArchitectureChoice)]
     if not found:
-        raise ValueError(f"{type(module).__name__} holds no choice: put a OneOf([...]) where it shall choose")
+        raise ValueError(
+            f"{type(module).__name__} holds no ArchitectureChoice: add a OneOf([...]) where it is to choose"
+        )
     return found
 
 
 @contextmanager
-def _hold(draws: dict[ArchitectureChoice, Draw]) -> Iterator[None]:
+def _use_draws(draws: dict[ArchitectureChoice, Draw]) -> Iterator[None]:
     before = {choice: choice._held for choice in draws}
     try:
         for choice, draw in draws.items():
@@ -36,11 +38,11 @@ def _hold(draws: dict[ArchitectureChoice, Draw]) -> Iterator[None]:
 
 @contextmanager
 def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
-    """Inside, every choice in `module` has one draw that all its users share (GDAS: one for all cells).
+    """Draws one sample of every choice in `module` and uses it for the whole `with` block (GDAS: one for all cells).
 
     Args:
         module: holds choices.
-        gradient: whether the draws carry a gradient to the logits. Without, only weights learn.
+        gradient: whether the samples carry a gradient to the logits. If not, only the weights learn.
 
     Example:
         >>> choice = ArchitectureChoice(["a", "b"])
@@ -48,26 +50,38 @@ def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
         ...     bool((choice() == choice()).all())
         True
     """
-    with _hold({choice: choice.draw(gradient) for choice in choices(module)}):
+    with _use_draws({choice: choice.draw(gradient) for choice in architecture_choices(module)}):
         yield
 
 
 @contextmanager
-def held(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
-    """Inside, the choices in `module` are these: for each ArchitectureChoice the index of each row's option."""
-    with _hold({each: each._as_draw(chosen) for each, chosen in zip(choices(module), indices, strict=True)}):
+def hold_architecture(module: nn.Module, indices: Sequence[Sequence[int]]) -> Iterator[None]:
+    """Uses the given architecture for the whole `with` block.
+
+    Args:
+        module: holds choices.
+        indices: for each `ArchitectureChoice`, in the order of `architecture_choices`, the index of each row's option.
+
+    Example:
+        >>> choice = ArchitectureChoice(["a", "b"], count=2)
+        >>> with hold_architecture(choice, [[1, 0]]):
+        ...     choice().tolist()
+        [[0.0, 1.0], [1.0, 0.0]]
+    """
+    found = architecture_choices(module)
+    with _use_draws({each: each._as_draw(chosen) for each, chosen in zip(found, indices, strict=True)}):
         yield
 
 
 def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
-    """E[loss()] over the choices in `module`, such that its backward pass is their estimator's gradient.
+    """Estimates E[loss()] over the architectures of `module`; its backward pass gives the estimator's gradient of the logits.
 
-    Works with every estimator: those that need the loss's value call `loss` once for each sample they draw. In eval() it is
-    the loss of the decision, and nothing is drawn.
+    Works with every estimator: those that need the loss's value call `loss` once for each sample. In eval() it is the loss of
+    the decided architecture, and nothing is drawn.
 
     Args:
-        module: holds choices, all of one estimator and temperature.
-        loss: a scalar of whatever the network does with its choices.
+        module: holds choices, all with the same estimator and temperature.
+        loss: a function without arguments: runs the network and returns a scalar.
 
     Returns:
         A scalar; its gradient reaches the weights, too.
@@ -82,7 +96,7 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
         >>> bool((choice.logits.grad - torch.tensor([[-0.25, 0.25]])).abs().max() < 0.03)
         True
     """
-    found = choices(module)
+    found = architecture_choices(module)
     estimators = {choice.sampler.estimator for choice in found}
     if len(estimators) > 1:
         raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: use_estimator")
@@ -113,7 +127,7 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
         for choice, part in zip(found, rows, strict=True):
             own = part[:, : len(choice.options)]
             draws[choice] = Draw(own, own.detach().argmax(-1).tolist())
-        with _hold(draws):
+        with _use_draws(draws):
             return loss()
 
     first = found[0]
@@ -124,11 +138,11 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
 
 
 def architecture_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """The logits of all choices in a module (and learnable temperatures)."""
-    return list(dict.fromkeys(parameter for each in choices(module) for parameter in each.parameters()))
+    """The parameters of all choices in a module: logits, and temperatures that are learned."""
+    return list(dict.fromkeys(parameter for each in architecture_choices(module) for parameter in each.parameters()))
 
 
 def weight_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """All other parameters."""
+    """All parameters of a module that are not of its choices."""
     chosen = {id(parameter) for parameter in architecture_parameters(module)}
     return [parameter for parameter in module.parameters() if id(parameter) not in chosen]

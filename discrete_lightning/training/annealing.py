@@ -1,56 +1,186 @@
 """Annealing: a schedule sets every Temperature (or loss weight) of a module, as a pure function of a counter.
 
-One mechanism for all of them. It works on any LightningModule that holds our layers, and a resumed run goes on exactly,
-since nothing but Lightning's own counters is used.
+The callbacks work on any LightningModule that holds our layers, and a resumed run goes on exactly, since nothing but
+Lightning's own counters is used. The same base moves learning rates: see learning_rate_annealing.py.
 """
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from discrete_lightning.layers.temperature import LossWeight, Scheduled, Temperature
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training.progress import progress
 
-Count = Literal["optimizer_steps", "batches", "epochs"]
+Count = Literal["optimizer_steps", "batches", "epochs", "progress"]
 
 
-class Annealing(Callback):
-    """Sets scalars of one kind at the start of every training batch; base of TemperatureAnnealing and WeightAnnealing.
+class Annealed(Protocol):
+    """A number that a schedule moves: called it gives the number, `set` changes it."""
+
+    def __call__(self) -> Tensor | float:
+        """The number."""
+
+    def set(self, value: float) -> None:
+        """Changes it; raises ValueError if `value` is out of range."""
+
+
+class Annealing(Callback, ABC):
+    """Sets numbers by a schedule at the start of every training batch.
+
+    Base of TemperatureAnnealing, WeightAnnealing and LearningRateAnnealing; a subclass says which numbers (`find`). No number
+    may have two schedules.
 
     Args:
-        schedule: step -> value.
-        count: what a step is. "optimizer_steps": steps taken (with several optimisers, the mean number each has taken);
-            "batches": batches seen, held constant within a window of gradient accumulation; "epochs": epochs finished.
-        only: glob patterns of module names (`encoder.*`); all scalars of the kind if None.
-        log: whether to log the value: by kind if there is one scalar, else kind/name.
+        schedule: counter -> value; None sets nothing.
+        count: what the counter is. "optimizer_steps": steps taken (with several optimisers, the mean number each has taken);
+            "batches": batches seen; "epochs": epochs finished; "progress": the share of the run that is over, in [0, 1], by
+            max_epochs or max_steps, so that `Linear(1.0, 0.1, steps=1)` goes from the start to the end of every run. All are
+            constant within a window of gradient accumulation.
+        log: whether to log the values.
+
+    Raises:
+        ValueError: if the schedule does not fit the counter: steps > 1 of a share, or steps < 1 of whole numbers.
+    """
+
+    logged_as: ClassVar[str] = "value"
+
+    def __init__(self, schedule: Schedule | None, count: Count = "optimizer_steps", log: bool = True) -> None:
+        if count not in get_args(Count):
+            *others, last = map(repr, get_args(Count))
+            raise ValueError(f"count must be {', '.join(others)} or {last}, got {count!r}")
+        length = 0.0 if schedule is None else schedule.length
+        if count == "progress" and length > 1:
+            raise ValueError(
+                f"{schedule} reaches to {length:g}, and count='progress' goes from 0 to 1: give the schedule's steps as a "
+                "share of the run (steps=1 is the whole run), or count something else"
+            )
+        if count != "progress" and 0 < length < 1:
+            raise ValueError(f"{schedule} ends before {count} 1: give whole steps, or take count='progress'")
+        self.schedule, self.count, self.log_values = schedule, count, log  # Lightning takes `log` for itself
+
+    @abstractmethod
+    def find(self, trainer: Trainer, pl_module: LightningModule) -> Mapping[str, Annealed]:
+        """What this callback sets, by the names under which it is logged.
+
+        Raises:
+            ValueError: if there is nothing to set.
+        """
+
+    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
+        """Copies of these numbers that other callbacks hold, to be set alike."""
+        return ()
+
+    def step(self, trainer: Trainer, batch_idx: int = 0) -> float:
+        """The counter, from Lightning's own progress."""
+        if self.count == "progress":
+            return progress(trainer, trainer.accumulate_grad_batches)
+        if self.count == "epochs":
+            return trainer.current_epoch
+        if self.count == "batches":
+            within = batch_idx % trainer.accumulate_grad_batches
+            return max(0, trainer.fit_loop.total_batch_idx - within)
+        return trainer.global_step // max(1, len(trainer.optimizers))  # global_step counts every optimiser's steps
+
+    def _set(self, trainer: Trainer, batch_idx: int = 0) -> None:
+        if self.schedule is None:
+            return
+        step = self.step(trainer, batch_idx)
+        value = self.schedule(step)
+        for number in self._set_alike:
+            try:
+                number.set(value)
+            except ValueError as error:
+                raise ValueError(f"{self.schedule} at {self.count} {step}: {error}") from None
+
+    def _check_alone(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for other in trainer.callbacks:  # type: ignore[attr-defined]
+            if other is self or not isinstance(other, Annealing) or other.schedule is None:
+                continue
+            theirs = set(other.find(trainer, pl_module).values())
+            both = [name for name, number in self._found.items() if number in theirs]
+            if both:
+                raise ValueError(
+                    f"two callbacks anneal {', '.join(both)}: {type(self).__name__} by {self.schedule} and "
+                    f"{type(other).__name__} by {other.schedule}. Remove one, or narrow what each sets"
+                )
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._found = {} if self.schedule is None else self.find(trainer, pl_module)
+        if self.schedule is not None:
+            self._check_alone(trainer, pl_module)
+        self._set_alike = [*self._found.values(), *(self.copies(trainer) if self._found else ())]
+
+    # Not in on_fit_start, which comes before a checkpoint's counters are restored.
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._set(trainer)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        self._set(trainer, batch_idx)
+        if self.log_values:
+            for name, number in self._found.items():
+                pl_module.log(name, number(), prog_bar=name == "temperature", on_step=True, on_epoch=False)
+
+
+def check_not_annealed(trainer: Trainer, pl_module: LightningModule, number: Annealed, by: str) -> None:
+    """For modules that move a number themselves.
+
+    Args:
+        trainer: whose callbacks are looked at.
+        pl_module: that moves the number.
+        number: moved by the module.
+        by: how, and what to do about it: ends the error.
+
+    Raises:
+        ValueError: if a callback sets the same number.
+    """
+    for each in trainer.callbacks:  # type: ignore[attr-defined]
+        if (
+            isinstance(each, Annealing)
+            and each.schedule is not None
+            and number in each.find(trainer, pl_module).values()
+        ):
+            raise ValueError(
+                f"two schedules for one number: {type(each).__name__} sets it by {each.schedule}, and "
+                f"{type(pl_module).__name__} {by}"
+            )
+
+
+class ScheduledAnnealing(Annealing):
+    """Anneals the `Scheduled` layers of one kind; base of TemperatureAnnealing and WeightAnnealing.
+
+    Args:
+        schedule: counter -> value; None sets nothing.
+        count: see `Annealing`.
+        only: glob patterns of module names (`encoder.*`); all of the kind if None.
+        log: whether to log the value: by kind if there is one, else kind/name.
     """
 
     kind: ClassVar[type[Scheduled]] = Scheduled
-    logged_as: ClassVar[str] = "value"
 
     def __init__(
         self,
-        schedule: Schedule,
+        schedule: Schedule | None,
         count: Count = "optimizer_steps",
         only: str | list[str] | None = None,
         log: bool = True,
     ) -> None:
-        if count not in ("optimizer_steps", "batches", "epochs"):
-            raise ValueError(f"count must be 'optimizer_steps', 'batches' or 'epochs', got {count!r}")
-        self.schedule, self.count, self.log_values = schedule, count, log  # Lightning takes `log` for itself
+        super().__init__(schedule, count, log)
         self.only = [only] if isinstance(only, str) else only
 
     def scalars(self, module: nn.Module) -> dict[str, Scheduled]:
-        """The scalars of `module` that this callback sets, by name. A shared one appears once.
+        """The layers of `module` that this callback sets, by name. A shared one appears once.
 
         Raises:
             ValueError: if there is none, or nothing matches `only`.
         """
         found = {name: child for name, child in module.named_modules() if isinstance(child, self.kind)}
-        free = {name: child for name, child in found.items() if not getattr(child, "learnable", False)}
+        free = {name: child for name, child in found.items() if not child.learnable}
         matched = {
             name: child
             for name, child in free.items()
@@ -67,85 +197,62 @@ class Annealing(Callback):
             )
         return matched
 
-    def step(self, trainer: Trainer, batch_idx: int = 0) -> int:
-        """The counter, from Lightning's own progress."""
-        if self.count == "epochs":
-            return trainer.current_epoch
-        if self.count == "batches":
-            within = batch_idx % trainer.accumulate_grad_batches
-            return max(0, trainer.fit_loop.total_batch_idx - within)
-        return trainer.global_step // max(1, len(trainer.optimizers))  # global_step counts every optimiser's steps
-
-    def _set(self, trainer: Trainer, batch_idx: int = 0) -> None:
-        step = self.step(trainer, batch_idx)
-        value = self.schedule(step)
-        for scalar in self._held:
-            try:
-                scalar.set(value)
-            except ValueError as error:
-                raise ValueError(f"{self.schedule} at {self.count} {step}: {error}") from None
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def find(self, trainer: Trainer, pl_module: LightningModule) -> Mapping[str, Annealed]:
         found = self.scalars(pl_module)
-        kind = self.logged_as
         alone = len(found) == 1 and self.only is None
-        self._logged = {kind if alone else f"{kind}/{name}": scalar for name, scalar in found.items()}
-        # Weight averaging averages buffers, too. Set in both places, since an average of equal values is the value.
+        return {self.logged_as if alone else f"{self.logged_as}/{name}": each for name, each in found.items()}
+
+    # Weight averaging averages buffers, too. Set in both places, since an average of equal values is the value.
+    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         averages = [
             held for callback in callbacks for held in vars(callback).values() if isinstance(held, AveragedModel)
         ]
-        holders = [pl_module, *(average.module for average in averages)]
-        self._held = [scalar for holder in holders for scalar in self.scalars(holder).values()]
-
-    # Not in on_fit_start, which comes before a checkpoint's counters are restored.
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer)
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        self._set(trainer, batch_idx)
-        if self.log_values:
-            for name, scalar in self._logged.items():
-                pl_module.log(name, scalar(), prog_bar=name == "temperature", on_step=True, on_epoch=False)
+        return [scalar for average in averages for scalar in self.scalars(average.module).values()]
 
 
-class TemperatureAnnealing(Annealing):
+class TemperatureAnnealing(ScheduledAnnealing):
     """Anneals every `Temperature` in a module that is not learned; logs `temperature`, or `temperature/<name>` of several.
 
     Args:
-        schedule: step -> temperature > 0.
-        count: "optimizer_steps", "batches" or "epochs".
+        schedule: counter -> temperature > 0; None sets nothing.
+        count: "optimizer_steps", "batches", "epochs" or "progress" (the share of the run that is over): see `Annealing`.
         only: glob patterns of names, for several temperatures with schedules of their own.
         log: whether to log.
 
     Raises:
-        ValueError: before training, if the module holds no temperature to set; later, if the schedule gives one <= 0.
+        ValueError: before training, if the module holds no temperature to set, or another callback sets the same one; later,
+            if the schedule gives one <= 0.
 
     Example:
-        >>> from discrete_lightning.schedules import Exponential, Staircase
+        >>> from discrete_lightning.schedules import Exponential, Linear, Staircase
         >>> jang = TemperatureAnnealing(Staircase(Exponential(1.0, rate=1e-5, minimum=0.5), every=500))
+        >>> over_the_run = TemperatureAnnealing(Linear(10.0, 0.1, steps=1), count="progress")
     """
 
     kind, logged_as = Temperature, "temperature"
 
 
-class WeightAnnealing(Annealing):
-    """Anneals the weights of loss terms: entropy bonuses (`only="*choice"`), KL (`only="kl.weight"`).
+class WeightAnnealing(ScheduledAnnealing):
+    """Anneals the weights of loss terms: entropy bonuses (`only="bonus.choice"`), the KL of a VAE (`only="kl_weight"`).
 
     Args:
-        schedule: step -> weight >= 0.
+        schedule: counter -> weight >= 0; None sets nothing.
         only: glob patterns of names of the `LossWeight`s; required, since one schedule rarely fits all weights.
-        count: "optimizer_steps", "batches" or "epochs".
+        count: "optimizer_steps", "batches", "epochs" or "progress" (the share of the run that is over): see `Annealing`.
         log: whether to log `weight/<name>`.
 
     Example:
+        >>> from discrete_lightning.models import CategoricalVAE
         >>> from discrete_lightning.schedules import Linear
-        >>> warm_up = WeightAnnealing(Linear(0.0, 1.0, steps=1000), only="kl.weight")
+        >>> warm_up = WeightAnnealing(Linear(0.0, 1.0, steps=1000), only="kl_weight")
+        >>> list(warm_up.scalars(CategoricalVAE(hidden=[8])))
+        ['kl_weight']
     """
 
     kind, logged_as = LossWeight, "weight"
 
     def __init__(
-        self, schedule: Schedule, only: str | list[str], count: Count = "optimizer_steps", log: bool = True
+        self, schedule: Schedule | None, only: str | list[str], count: Count = "optimizer_steps", log: bool = True
     ) -> None:
         super().__init__(schedule, count, only, log)

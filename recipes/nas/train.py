@@ -15,8 +15,8 @@ from discrete_lightning.callbacks import TemperatureAnnealing
 from discrete_lightning.data import Digits
 from discrete_lightning.estimators import ReinMax
 from discrete_lightning.nas import (
+    architecture_choices,
     architecture_parameters,
-    choices,
     derive,
     expected_loss,
 )
@@ -68,7 +68,7 @@ if __name__ == "__main__":
     model, data = WhichLayers(), Digits(batch_size=64)
     trainer.fit(model, data)
     trainer.test(model, data)
-    for choice in choices(model):
+    for choice in architecture_choices(model):
         print(choice.decided()[0], "of", ", ".join(choice.options), torch.softmax(choice.logits, -1).tolist()[0])
     model.network = derive(model.network)  # plain modules with their weights
     trainer.test(model, data)  # the same accuracy

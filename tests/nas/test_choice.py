@@ -2,9 +2,11 @@ import copy
 import itertools
 import math
 from contextlib import nullcontext
+from typing import Any
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
 from discrete_lightning.estimators import (
@@ -17,11 +19,11 @@ from discrete_lightning.estimators import (
     StraightThroughGumbel,
 )
 from discrete_lightning.nas import (
+    architecture_choices,
     architecture_parameters,
-    choices,
     derive,
     expected_loss,
-    held,
+    hold_architecture,
     one_draw,
     weight_parameters,
 )
@@ -148,7 +150,7 @@ def test_impossible_limit() -> None:
     choice = make()
     choice.costs.fill_(2.0)
     choice.limit.fill_(5.0)
-    with pytest.raises(ValueError, match=r"a cost of 5 .* cheapest of all choices costs 6"):
+    with pytest.raises(ValueError, match=r"cost is limited to 5, .* cheapest of all choices costs 6"):
         choice.decide()
 
 
@@ -180,13 +182,13 @@ def test_parameters_are_split() -> None:
     chosen, rest = architecture_parameters(network), weight_parameters(network)
     assert [p.shape for p in chosen] == [(1, 2)]
     assert len(rest) == 4
-    with pytest.raises(ValueError, match="holds no choice"):
-        choices(torch.nn.Linear(1, 1))
+    with pytest.raises(ValueError, match="holds no ArchitectureChoice"):
+        architecture_choices(torch.nn.Linear(1, 1))
 
 
 def test_held_indices() -> None:
     choice = make()
-    with held(choice, [[3, 0, 1]]):
+    with hold_architecture(choice, [[3, 0, 1]]):
         assert choice.current().indices == [3, 0, 1]
 
 
@@ -259,3 +261,51 @@ def test_derive_while_a_draw_is_held() -> None:
     with one_draw(layer):
         drawn = layer.choice.current().indices[0]
         assert type(derive(layer)) is type(layer.options[drawn])
+
+
+def test_a_pass_in_eval_decides_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    decide = ArchitectureChoice.decide
+    monkeypatch.setattr(ArchitectureChoice, "decide", lambda self: asked.append(1) or decide(self))  # type: ignore[func-returns-value]
+    choice = make(count=3).eval()
+    choice.costs.copy_(torch.arange(12.0).view(3, 4))
+    layers = torch.nn.Sequential(*(OneOf([torch.nn.Identity()] * 4, choice, row % 3) for row in range(6))).eval()
+    layers(torch.zeros(2))
+    assert len(asked) == 1
+    with torch.inference_mode():
+        layers(torch.zeros(2))
+    assert len(asked) == 1
+    for count, change in enumerate(
+        [
+            lambda: choice.logits.data[0].copy_(torch.tensor([9.0, 0.0, 0.0, 0.0])),  # which no version counter sees
+            lambda: choice.limit.fill_(20.0),
+            lambda: choice.costs.mul_(1.2),
+            lambda: choice.fixed_cost.fill_(1.0),
+        ],
+        start=2,
+    ):
+        change()
+        layers(torch.zeros(2))
+        assert len(asked) == count
+        assert choice.current().indices == decide(choice)
+    assert copy.deepcopy(choice).current().indices == decide(choice)
+
+
+class Reads(TorchDispatchMode):
+    """Counts the values of tensors that Python reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+def test_layers_read_no_values_of_a_shared_draw() -> None:
+    choice = make(count=3)
+    layers = torch.nn.Sequential(*(OneOf([torch.nn.Identity()] * 4, choice, row % 3) for row in range(6)))
+    with one_draw(layers), Reads() as reads:
+        layers(torch.zeros(2))
+    assert reads.count == len(layers)  # each layer's key, on the CPU

@@ -8,9 +8,9 @@ from torch.nn.parallel import DistributedDataParallel
 from discrete_lightning.estimators import GumbelSoftmax, LeaveOneOut, ReinMax, Softmax, StraightThroughGumbel
 from discrete_lightning.nas import (
     derive,
-    disconnected,
     expected_loss,
-    held,
+    hold_architecture,
+    is_disconnected,
     one_draw,
     skip_share,
     weight_parameters,
@@ -144,7 +144,7 @@ def test_derive_keeps_weights_and_is_plain() -> None:
     assert torch.equal(result(x), network(x))
     assert torch.equal(result[0].weight, network[0].options[0].weight)  # type: ignore[index,union-attr]
     assert result[0].weight is not network[0].options[0].weight  # type: ignore[index,union-attr]
-    with held(network, [[1, 1], [0]]):
+    with hold_architecture(network, [[1, 1], [0]]):
         assert isinstance(derive(network)[0], nn.Identity)  # type: ignore[index]
     assert isinstance(derive(network[0]), nn.Linear)
     assert derive(network.train()).training
@@ -241,7 +241,7 @@ def test_a_held_decision_runs_alone_also_where_samples_are_mixtures() -> None:
     layer = OneOf([nn.Identity(), nn.Tanh(), nn.ReLU()], estimator=Softmax())
     for index, option in enumerate(layer.options):
         option.register_forward_hook(lambda *_, i=index: ran.append(i))
-    with held(layer, [[1]]):
+    with hold_architecture(layer, [[1]]):
         assert torch.equal(layer(torch.ones(2)), torch.tanh(torch.ones(2)))
     assert ran == [1]
 
@@ -252,6 +252,35 @@ def test_skips_and_nothing_connected() -> None:
 
     assert skip_share(network(nn.Identity(), nn.Linear(2, 2))) == 0.5
     assert skip_share(network(nn.Identity(), Zero(2))) == 1.0
-    assert not disconnected(network(nn.Identity(), Zero(2)))
-    assert disconnected(network(Zero(2), Zero(2)))
+    assert not is_disconnected(network(nn.Identity(), Zero(2)))
+    assert is_disconnected(network(Zero(2), Zero(2)))
     assert skip_share(network(Zero(2))) == 0.0
+
+
+class Heads(nn.Linear):
+    """Has methods of its own that only sound like what derive asks for."""
+
+    def prune(self) -> None:
+        self.weight.data.zero_()
+
+
+class Sparse(nn.Linear):
+    def prune(self, amount: float) -> None:
+        raise AssertionError
+
+
+class Shrinks(nn.Sequential):
+    def prune_after_derive(self) -> None:
+        del self[1]
+
+
+def test_derive_leaves_a_users_prune_alone() -> None:
+    derived = derive(nn.Sequential(Heads(4, 4), Sparse(4, 4), OneOf([nn.Identity(), nn.Tanh()])))
+    assert derived[0].weight.abs().sum() > 0
+
+
+def test_derive_prunes_what_offers_it() -> None:
+    network = nn.Sequential(Shrinks(nn.Linear(4, 4), OneOf([nn.Identity()])))
+    derived = derive(network)
+    assert len(derived[0]) == 1
+    assert len(network[0]) == 2

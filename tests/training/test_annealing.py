@@ -2,21 +2,29 @@
 
 import copy
 import itertools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint
-from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from discrete_lightning.callbacks import TemperatureAnnealing, WeightAnnealing
-from discrete_lightning.losses import EntropyBonus
-from discrete_lightning.nn import GumbelQuantizer, LossWeight, RelaxedCategorical, Temperature
-from discrete_lightning.schedules import Constant, Exponential, Linear, Schedule
+from discrete_lightning.nn import RelaxedCategorical, Temperature
+from discrete_lightning.schedules import Constant, Linear, Schedule
+from tests.training.annealed_module import (
+    RAMP,
+    TAU,
+    KilledError,
+    Model,
+    Several,
+    TwoOptimizers,
+    WithValidation,
+    fit,
+    float32,
+    temperatures,
+)
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Be aware that when using `ckpt_path`, callbacks",
@@ -24,104 +32,12 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore:You're resuming from a checkpoint that ended before the epoch ended",  # the data are the same every step
 )
 
-TAU = Exponential(1.0, rate=0.1, minimum=0.05)
-RAMP = Linear(0.0, 1.0, steps=7)
-
-
-def float32(value: float) -> float:
-    return torch.tensor(value, dtype=torch.float32).item()
-
-
-class Model(LightningModule):
-    """Records what each training step and each validation sees."""
-
-    def __init__(self, die_at: int | None = None) -> None:
-        super().__init__()
-        self.layer = nn.Linear(2, 2)
-        nn.init.constant_(self.layer.weight, 0.5)
-        nn.init.zeros_(self.layer.bias)
-        self.sample = RelaxedCategorical()
-        self.bonus = EntropyBonus(choice=1.0)
-        self.die_at = die_at
-        self.seen: list[tuple[int, float, float]] = []
-        self.weights: list[Tensor] = []
-        self.validated: list[float] = []
-
-    def record(self) -> None:
-        if self.die_at is not None and len(self.seen) == self.die_at:
-            raise KilledError
-        self.seen.append((self.global_step, self.sample.temperature().item(), self.bonus.choice().item()))
-        self.weights.append(self.layer.weight.detach().clone())
-
-    def loss(self, batch: Tensor) -> Tensor:
-        logits = self.layer(batch)
-        return (
-            torch.softmax(logits / self.sample.temperature(), -1)[:, 0] - logits[:, 1]
-        ).square().mean() + self.bonus(logits)
-
-    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        self.record()
-        return self.loss(batch)
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.layer.parameters(), lr=0.1)
-
-    def train_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(torch.tensor([[1.0, -0.5]]).repeat(14, 1), batch_size=2)  # 7 batches  # type: ignore[arg-type]
-
-
-class KilledError(Exception):
-    """The run is killed."""
-
-
-class WithValidation(Model):
-    def validation_step(self, batch: Tensor, batch_idx: int) -> None:
-        self.validated.append(self.sample.temperature().item())
-
-    def val_dataloader(self) -> DataLoader[Tensor]:
-        return DataLoader(torch.ones(2, 2), batch_size=1)  # type: ignore[arg-type]
-
-
-class TwoOptimizers(Model):
-    def __init__(self, die_at: int | None = None) -> None:
-        super().__init__(die_at)
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Tensor, batch_idx: int) -> None:  # type: ignore[override]
-        self.record()
-        for optimizer in self.optimizers():  # type: ignore[union-attr]
-            optimizer.zero_grad()
-            self.manual_backward(self.loss(batch))
-            optimizer.step()
-
-    def configure_optimizers(self) -> Any:
-        return [torch.optim.SGD([self.layer.weight], lr=0.1), torch.optim.SGD([self.layer.bias], lr=0.1)]
-
-
-def fit(
-    model: LightningModule,
-    *callbacks: Callback,
-    root: Path | None = None,
-    ckpt_path: Path | None = None,
-    **options: Any,
-) -> Trainer:
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
-    quiet |= {"accelerator": "cpu", "max_epochs": 2, "enable_checkpointing": root is not None}
-    if root is not None:
-        callbacks = (*callbacks, ModelCheckpoint(root, every_n_train_steps=2, save_top_k=-1, filename="{step}"))
-    trainer = Trainer(callbacks=list(callbacks), default_root_dir=root, **{**quiet, **options})
-    trainer.fit(model, ckpt_path=ckpt_path)
-    return trainer
-
-
-def temperatures(model: Model) -> list[float]:
-    return [temperature for _, temperature, _ in model.seen]
-
-
-# Per batch of 2 epochs of 7: the counter that the schedule should see.
 STEPPED_BY_3 = [0, 0, 0, 1, 1, 1, 2, 3, 3, 3, 4, 4, 4, 5]  # Lightning steps at the last batch of an epoch, too
 BATCHES_BY_3 = [0, 0, 0, 3, 3, 3, 6, 7, 7, 7, 10, 10, 10, 13]
+RAMPS: dict[str, Any] = {"progress": Linear(0.0, 1.0, steps=1)}  # a share of the run ends at 1
 EPOCHS = [0] * 7 + [1] * 7
+SHARES = [batch / 14 for batch in range(14)]
+SHARES_BY_3 = [(7 * epoch + batch) / 14 for epoch in range(2) for batch in (0, 0, 0, 3, 3, 3, 6)]
 
 
 @pytest.mark.parametrize(
@@ -133,20 +49,23 @@ EPOCHS = [0] * 7 + [1] * 7
         ("optimizer_steps", 3, STEPPED_BY_3),
         ("batches", 3, BATCHES_BY_3),
         ("epochs", 3, EPOCHS),
+        ("progress", 1, SHARES),
+        ("progress", 3, SHARES_BY_3),
     ],
 )
-def test_values_follow_the_schedule(count: Any, accumulate: int, steps: list[int]) -> None:
-    model = Model()
-    callbacks = TemperatureAnnealing(TAU, count), WeightAnnealing(RAMP, "bonus.choice", count)
+def test_values_follow_the_schedule(count: Any, accumulate: int, steps: list[float]) -> None:
+    model, ramp = Model(), RAMPS.get(count, RAMP)
+    callbacks = TemperatureAnnealing(TAU, count), WeightAnnealing(ramp, "bonus.choice", count)
     fit(model, *callbacks, accumulate_grad_batches=accumulate)
     assert temperatures(model) == [float32(TAU(step)) for step in steps]
-    assert [weight for *_, weight in model.seen] == [float32(RAMP(step)) for step in steps]
+    assert [weight for *_, weight in model.seen] == [float32(ramp(step)) for step in steps]
 
 
 @pytest.mark.parametrize(
-    ("count", "steps"), [("optimizer_steps", range(14)), ("batches", range(14)), ("epochs", EPOCHS)]
+    ("count", "steps"),
+    [("optimizer_steps", range(14)), ("batches", range(14)), ("epochs", EPOCHS), ("progress", SHARES)],
 )
-def test_two_optimizers(count: Any, steps: list[int]) -> None:
+def test_two_optimizers(count: Any, steps: list[float]) -> None:
     model = TwoOptimizers()
     fit(model, TemperatureAnnealing(TAU, count))
     assert [step for step, *_ in model.seen] == list(range(0, 28, 2))
@@ -159,9 +78,12 @@ def test_two_optimizers(count: Any, steps: list[int]) -> None:
         ("optimizer_steps", Model, 1, False),
         ("batches", Model, 1, False),
         ("epochs", Model, 1, False),
+        ("progress", Model, 1, False),
         ("optimizer_steps", Model, 3, False),
         ("batches", Model, 3, False),
+        ("progress", Model, 3, False),
         ("optimizer_steps", TwoOptimizers, 1, False),
+        ("progress", TwoOptimizers, 1, False),
         ("optimizer_steps", Model, 1, True),
     ],
     ids=lambda value: value.__name__ if isinstance(value, type) else None,
@@ -170,7 +92,8 @@ def test_a_killed_run_goes_on_exactly(
     tmp_path: Path, count: Any, kind: type[Model], accumulate: int, average: bool
 ) -> None:
     def run(model: Model, **options: Any) -> Model:
-        callbacks: list[Callback] = [TemperatureAnnealing(TAU, count), WeightAnnealing(RAMP, "bonus.choice", count)]
+        ramp = RAMPS.get(count, RAMP)
+        callbacks: list[Callback] = [TemperatureAnnealing(TAU, count), WeightAnnealing(ramp, "bonus.choice", count)]
         callbacks += [EMAWeightAveraging(decay=0.9)] if average else []
         fit(model, *callbacks, accumulate_grad_batches=accumulate, **options)
         return model
@@ -186,6 +109,23 @@ def test_a_killed_run_goes_on_exactly(
     assert resumed.seen == whole.seen[done:]
     for got, wanted in zip(resumed.weights, whole.weights[done:], strict=True):
         assert torch.equal(got, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "shares"),
+    [
+        (Model, {"max_epochs": -1, "max_steps": 4}, [0.0, 0.25, 0.5, 0.75]),
+        (Model, {"max_steps": 4}, [0.0, 0.25, 0.5, 0.75]),
+        (Model, {"max_steps": 1000, "max_epochs": 1}, [batch / 7 for batch in range(7)]),
+        (Model, {"max_steps": 2, "accumulate_grad_batches": 2}, [0.0, 0.0, 0.5, 0.5]),
+        (TwoOptimizers, {"max_steps": 8}, [0.0, 0.25, 0.5, 0.75]),  # max_steps counts those of both
+        (Model, {"limit_train_batches": 2}, [0.0, 0.25, 0.5, 0.75]),
+    ],
+)
+def test_progress_is_of_whatever_ends_the_run(kind: type[Model], options: dict[str, Any], shares: list[float]) -> None:
+    model = kind()
+    fit(model, TemperatureAnnealing(Linear(1.0, 0.1, steps=1), "progress"), **options)
+    assert temperatures(model) == [float32(1.0 + (0.1 - 1.0) * share) for share in shares]
 
 
 def test_resuming_a_finished_run_leaves_its_temperature(tmp_path: Path) -> None:
@@ -239,16 +179,6 @@ def test_exact_in_every_precision(precision: Any, tmp_path: Path) -> None:
     assert state["sample.temperature.value"].item() == float32(TAU(13))
 
 
-class Several(Model):
-    """Three temperatures, one of them shared, and two weights."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.encoder = nn.ModuleDict({"a": Temperature(), "b": GumbelQuantizer(4, 2)})
-        self.shared = self.encoder["a"]
-        self.kl = nn.ModuleDict({"weight": LossWeight(0.0)})
-
-
 def test_several_with_schedules_of_their_own() -> None:
     model = Several()
     callbacks = [
@@ -297,60 +227,6 @@ def test_learned_temperatures_are_left_alone() -> None:
     assert model.sample.temperature().item() == 0.25
 
 
-class Learned(Model):
-    def __init__(self) -> None:
-        super().__init__()
-        self.sample = RelaxedCategorical(temperature=Temperature(learnable=True))
-
-
-class Nothing(Model):
-    def __init__(self) -> None:
-        super().__init__()
-        self.sample = nn.ModuleDict()  # type: ignore[assignment]
-
-
-@pytest.mark.parametrize(
-    ("model", "callback", "said"),
-    [
-        (Nothing, TemperatureAnnealing(TAU), ["Nothing", "no Temperature"]),
-        (Model, TemperatureAnnealing(TAU, only="encoder.*"), ["encoder.*", "sample.temperature"]),
-        (Several, TemperatureAnnealing(TAU, only=["x", "y"]), ["'x', 'y'", "encoder.b.sample.temperature"]),
-        (Learned, TemperatureAnnealing(TAU), ["sample.temperature", "learned"]),
-        (Model, WeightAnnealing(RAMP, "kl.weight"), ["kl.weight", "bonus.choice", "bonus.marginal"]),
-        (Model, WeightAnnealing(RAMP, "sample.temperature"), ["bonus.choice"]),
-    ],
-)
-def test_nothing_to_set(model: Callable[[], Model], callback: Callback, said: list[str]) -> None:
-    made = model()
-    with pytest.raises(ValueError) as caught:
-        fit(made, callback)
-    assert all(part in str(caught.value) for part in [type(callback).__name__, *said])
-    assert not made.seen
-
-
-@pytest.mark.parametrize(
-    ("callback", "said", "steps"),
-    [
-        (TemperatureAnnealing(Linear(1.0, 0.0, steps=4)), ["Linear(start=1.0", "optimizer_steps 4", "positive"], 4),
-        (TemperatureAnnealing(Linear(1.0, -1.0, 2), "epochs"), ["epochs 1", "got 0.0"], 7),
-        (TemperatureAnnealing(Constant(-1.0)), ["Constant(value=-1.0)", "optimizer_steps 0"], 0),
-        (WeightAnnealing(Linear(1.0, -1.0, 8), "bonus.*", "batches"), ["batches 5", "negative, got -0.25"], 5),
-    ],
-)
-def test_a_schedule_out_of_range(callback: Callback, said: list[str], steps: int) -> None:
-    model = Model()
-    with pytest.raises(ValueError) as caught:
-        fit(model, callback)
-    assert all(part in str(caught.value) for part in said)
-    assert len(model.seen) == steps
-
-
-@pytest.mark.parametrize("kind", [TemperatureAnnealing, lambda *args: WeightAnnealing(RAMP, "*", "steps")])
-def test_unknown_count(kind: Callable[..., Callback]) -> None:
-    with pytest.raises(ValueError, match="'optimizer_steps', 'batches' or 'epochs', got 'steps'"):
-        kind(TAU, "steps")
-
-
 class BuiltLate(Model):
     """Makes its layers where Lightning wants large or data-dependent models to make them."""
 
@@ -396,7 +272,7 @@ def test_a_callback_is_used_again_and_copied() -> None:
 
 def test_any_function_of_a_step_is_a_schedule() -> None:
     class Alternating(Schedule):
-        def __call__(self, step: int) -> float:
+        def __call__(self, step: float) -> float:
             return 0.5 if step % 2 else 1.0
 
     model = Model()

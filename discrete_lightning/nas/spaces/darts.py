@@ -1,9 +1,9 @@
 """The cells of DARTS (Liu et al. 2018, https://arxiv.org/abs/1806.09055): normal and reduction cells of 8 operations.
 
 node j = sum over i < j of operation_ij(node i), nodes 0 and 1 being the outputs of the two cells before
-cell = the inner nodes side by side
+cell = concatenation of the inner nodes
 
-Derived: `none` is dropped, and each inner node keeps its two strongest edges, of different sources.
+The derived cell has no operation `none`, and each inner node keeps its two strongest edges, from different sources.
 """
 
 import math
@@ -44,12 +44,12 @@ OPERATIONS: dict[str, Operation] = {
 
 
 class DARTSChoice(ArchitectureChoice):
-    """The choices of both cells; what is decided keeps two edges a node.
+    """The choices of both cells; a decision keeps two edges for each node.
 
     Args:
         nodes: inner nodes of a cell.
-        estimator: how the gradient passes the choice.
-        temperature: of the draws.
+        estimator: samples the options and passes the gradient to the logits.
+        temperature: of the samples.
     """
 
     def __init__(self, nodes: int, estimator: Estimator | None = None, temperature: Temperature | float = 1.0) -> None:
@@ -57,12 +57,13 @@ class DARTSChoice(ArchitectureChoice):
         super().__init__(tuple(OPERATIONS), 2 * len(_pairs(nodes)), estimator, temperature)
 
     def scores(self) -> Tensor:
-        """Log-probabilities; -inf for `none` on the two strongest edges of a node and for all else on its others."""
+        """Log-probabilities; -inf for the operation `none` on a node's two strongest edges, and for all others on its other
+        edges."""
         scores = super().scores()
         return self._two_edges(scores, scores[:, 1:].amax(1))
 
     def fallback_scores(self) -> Tensor:
-        """The same, of the two edges of a node that can be had at the lowest cost."""
+        """The same with the two edges of each node that cost least in place of the strongest."""
         saved = self.costs[:, 0] - self.costs[:, 1:].amin(1)
         return self._two_edges(super().scores(), saved)
 
@@ -86,7 +87,7 @@ def _pairs(nodes: int) -> list[tuple[int, int]]:
 
 
 class DARTSCell(nn.Module):
-    """Two inputs, inner nodes, their concatenation."""
+    """A cell: two inputs, inner nodes, and their concatenation as output."""
 
     def __init__(self, first: nn.Module, second: nn.Module, edges: Sequence[nn.Module], nodes: int) -> None:
         super().__init__()
@@ -102,7 +103,7 @@ class DARTSCell(nn.Module):
 
 
 class DARTSBody(nn.Module):
-    """Stem and cells, each of which sees the two before it."""
+    """Stem and cells; the inputs of a cell are the outputs of the two cells before it."""
 
     def __init__(self, stem: nn.Module, cells: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -119,7 +120,7 @@ class DARTSBody(nn.Module):
 class DARTSSpace(SearchSpace):
     """The space of DARTS, or smaller ones.
 
-    The reduction cells, of stride 2, stand after one and two thirds of the cells and double the channels.
+    Reduction cells have stride 2 and double the channels; they come after one third and two thirds of the cells.
 
     Args:
         channels: of the first cell's operations; the published search has 16.
@@ -164,7 +165,7 @@ class DARTSSpace(SearchSpace):
             for node in range(2, self.nodes + 2):
                 if all(name == "none" for (_, target), name in half if target == node):
                     raise ValueError(
-                        f"DARTSSpace: every edge to node {node - 1} of the {cell} cell is none: give it an operation"
+                        f"DARTSSpace: every edge to node {node - 1} of the {cell} cell is `none`: give one an operation"
                     )
 
     def _draw(self, generator: torch.Generator) -> list[str]:
@@ -199,7 +200,7 @@ class DARTSSpace(SearchSpace):
             reduce = index in reductions
             width *= 2 if reduce else 1
             first: nn.Module = convolution(1)(before_last, width, 1, norm)
-            if reduced:  # the cell before was twice as large
+            if reduced:  # the cell before the last one has twice the height and width
                 first = FactorizedReduce(before_last, width, norm)
             second = convolution(1)(last, width, 1, norm)
             cells.append(DARTSCell(first, second, self._edges(choice, width, norm, reduce), self.nodes))

@@ -1,5 +1,5 @@
-"""A chain of layers, each one of several blocks (FBNet, Wu et al. 2018, https://arxiv.org/abs/1812.03443; ProxylessNAS,
-https://arxiv.org/abs/1812.00332): inverted residuals of several kernels and expansions, or no block at all.
+"""The layer-wise space of FBNet (Wu et al. 2018, https://arxiv.org/abs/1812.03443) and ProxylessNAS
+(https://arxiv.org/abs/1812.00332): each layer is an inverted residual of some kernel and expansion, or is skipped.
 """
 
 from collections.abc import Sequence
@@ -15,9 +15,9 @@ from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 
 @dataclass(frozen=True)
 class InvertedResidualSpace(SearchSpace):
-    """Layers in a row; each stage has `layers` of one width, its first of the stage's stride.
+    """Layers in sequence; each stage has `layers` layers of one width, of which the first has the stage's stride.
 
-    The options are `skip` (a cheap change of shape where one is needed) and `k<kernel>_e<expansion>`.
+    The options are `skip` (with a small convolution where the shape changes) and `k<kernel>_e<expansion>`.
 
     Args:
         channels: width of each stage.
@@ -79,3 +79,7 @@ class InvertedResidualSpace(SearchSpace):
 
     def _sizes(self) -> Sequence[str]:
         return ("channels", "strides")
+
+
+class LayerChain(InvertedResidualSpace):
+    """The former name of InvertedResidualSpace, for configs that were written with it."""

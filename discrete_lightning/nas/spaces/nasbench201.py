@@ -39,7 +39,7 @@ def edge_list(nodes: int) -> list[tuple[int, int]]:
 
 
 def connected(nodes: int, present: Sequence[bool]) -> list[bool]:
-    """Which of the present edges lie on a path from the first node to the last; the others compute nothing that is used."""
+    """Which of the present edges lie on a path from the first node to the last; the output does not depend on the others."""
     pairs = edge_list(nodes)
     reached, needed = {0}, {nodes - 1}
     for (source, target), there in zip(pairs, present, strict=True):
@@ -54,7 +54,7 @@ def connected(nodes: int, present: Sequence[bool]) -> list[bool]:
 
 
 class SumCell(nn.Module):
-    """Nodes that sum what all earlier nodes send through their edges."""
+    """A cell whose nodes each sum the outputs of the edges from all earlier nodes."""
 
     def __init__(self, edges: Sequence[nn.Module], nodes: int) -> None:
         super().__init__()
@@ -68,8 +68,8 @@ class SumCell(nn.Module):
             nodes.append(sum(sent[1:], sent[0]) if sent else torch.zeros_like(x))
         return nodes[-1]
 
-    def prune(self) -> None:
-        """Once derived: what no path from input to output uses goes."""
+    def prune_after_derive(self) -> None:
+        """Replaces the edges that are on no path from the input to the output by `Zero`."""
         used = connected(self.nodes, [not isinstance(edge, Zero) for edge in self.edges])
         for index, keep in enumerate(used):
             if not keep:
@@ -98,7 +98,7 @@ class NASBench201(SearchSpace):
         nodes: of a cell, >= 2: nodes (nodes - 1) / 2 choices. The published cell has 4.
         stages: >= 1; the published network has 3.
         stem_stride: 2 halves the images first.
-        operations: names of the options, a part of the five.
+        operations: names of the options, some of the five.
 
     Example:
         >>> space = NASBench201(channels=4)

@@ -1,4 +1,4 @@
-"""What can be searched: a space builds a network with choices, or the plain network of one architecture."""
+"""Search spaces: a space builds a network with choices, or the plain network of one architecture."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -14,9 +14,10 @@ from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.cost_table import Measure, operation_costs
 from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.operations import Norm, batch_norm, search_norm
-from discrete_lightning.nas.shared_draw import held
+from discrete_lightning.nas.shared_draw import hold_architecture
 
 _DRAWS = 10_000
+_RENAMED = {"LayerChain": "InvertedResidualSpace"}  # in files that were written before
 
 
 class Edge(NamedTuple):
@@ -57,7 +58,7 @@ class SearchSpace(ABC):
     @property
     @abstractmethod
     def options(self) -> tuple[str, ...]:
-        """Names of what each choice is among."""
+        """Names of the operations that each choice is among."""
 
     @property
     @abstractmethod
@@ -65,12 +66,12 @@ class SearchSpace(ABC):
         """Number of choices."""
 
     def used(self, architecture: Sequence[str]) -> list[str]:
-        """The same network with `none` where an operation computes nothing that reaches the output."""
+        """The same architecture with the operation `none` on every edge that the output does not depend on."""
         return list(architecture)
 
     @abstractmethod
     def edges(self, architecture: Sequence[str]) -> list[Edge]:
-        """What the architecture's picture shows."""
+        """The operations of an architecture and the nodes they connect, for its picture."""
 
     @abstractmethod
     def _body(self, choice: ArchitectureChoice, image_channels: int, norm: Norm) -> tuple[nn.Module, int]:
@@ -128,7 +129,7 @@ class SearchSpace(ABC):
         """
         self.check(architecture)
         network = self._network(image_channels, classes, self.choice(None, 1.0), batch_norm)
-        with held(network, [network.choice.indices(architecture)]):
+        with hold_architecture(network, [network.choice.indices(architecture)]):
             return derive(network)
 
     def _network(self, image_channels: int, classes: int, choice: ArchitectureChoice, norm: Norm) -> SearchNetwork:
@@ -150,7 +151,7 @@ class SearchSpace(ABC):
         """As a config names it: {class_path, init_args}."""
         sizes = asdict(self)  # type: ignore[call-overload]
         return {
-            "class_path": type(self).__name__,
+            "class_path": _RENAMED.get(type(self).__name__, type(self).__name__),
             "init_args": {key: list(value) if isinstance(value, tuple) else value for key, value in sizes.items()},
         }
 
@@ -168,8 +169,10 @@ class SearchSpace(ABC):
         cells = {key: pair for key, pair in different.items() if key not in self._sizes()}
         if cells:
             cells = {"class": cells["class"]} if "class" in cells else cells  # other classes have other fields
-            told = ", ".join(f"{key} {there!r} there and {here!r} here" for key, (there, here) in cells.items())
-            raise ValueError(f"an architecture of another space: {told}; give the space that it was found in")
+            told = ", ".join(
+                f"{key} is {there!r} in the file and {here!r} in this space" for key, (there, here) in cells.items()
+            )
+            raise ValueError(f"the architecture is of another space: {told}; give the space that it was found in")
         self.check(architecture)
         return architecture
 
@@ -183,4 +186,5 @@ class SearchSpace(ABC):
 
 
 def _flat(space: Mapping[str, Any]) -> dict[str, Any]:
-    return {"class": str(space.get("class_path", "")).rpartition(".")[2]} | dict(space.get("init_args") or {})
+    name = str(space.get("class_path", "")).rpartition(".")[2]
+    return {"class": _RENAMED.get(name, name)} | dict(space.get("init_args") or {})

@@ -1,4 +1,4 @@
-"""Writes what an architecture search found, how it came to it, and the config that trains it."""
+"""Writes the architecture that a search found, its choices over the epochs, and the config that trains it."""
 
 import csv
 import json
@@ -10,18 +10,20 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from discrete_lightning.nas.choice import ArchitectureChoice
+from discrete_lightning.nas.spaces.space import Edge
 from discrete_lightning.nas.training.cell_picture import draw, graphviz
+from discrete_lightning.protocols import ConfiguresRetraining, DrawsArchitecture, RecordsArchitecture
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
 
 class ArchitectureWriter(Callback):
-    """Files of every run that chooses, in its folder; works on any LightningModule that holds a OneOf.
+    """Writes what was found to the folder of the run; works on any LightningModule that holds a OneOf.
 
         architecture.json           the decided options; for ArchitectureSearch with the space they are of
         choice_probabilities.csv    softmax(logits) of every choice after each epoch, and as a picture (.png)
-        architecture.dot, .png      the cell, where the module says what it looks like (`architecture_edges`)
-        retrain.yaml                the config of the next step, where the module has one (`next_config`), with the data of
+        architecture.dot, .png      the cell, if the module offers `architecture_edges` (see protocols.py)
+        retrain.yaml                the config of the next step, if the module offers `retraining_config`, with the data of
                                     this run's config.yaml
 
     Rank 0 writes; nothing is overwritten. After Ctrl-C or an error the first two are of the search so far. The history is kept
@@ -37,7 +39,7 @@ class ArchitectureWriter(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not _choices(pl_module):
             raise ValueError(
-                f"ArchitectureWriter finds no choice in {type(pl_module).__name__}: put a OneOf([...]) where it shall "
+                f"ArchitectureWriter finds no choice in {type(pl_module).__name__}: add a OneOf([...]) where it is to "
                 "choose, or leave the callback out"
             )
 
@@ -61,15 +63,14 @@ class ArchitectureWriter(Callback):
             return
         folder = output_folder(trainer)
         self._write_found(folder, pl_module)
-        if hasattr(pl_module, "architecture_edges"):
-            edges: Any = pl_module.architecture_edges
-            fresh_path(folder, "architecture.dot").write_text(graphviz(edges()), encoding="utf-8")
+        if isinstance(pl_module, DrawsArchitecture):
+            edges = [Edge(*each) for each in pl_module.architecture_edges()]
+            fresh_path(folder, "architecture.dot").write_text(graphviz(edges), encoding="utf-8")
             picture = fresh_path(folder, "architecture.png")
-            draw(edges(), picture)
+            draw(edges, picture)
             _show(trainer, "architecture", picture)
-        if hasattr(pl_module, "next_config"):
-            config: Any = pl_module.next_config
-            self._write_config(trainer, folder, config())
+        if isinstance(pl_module, ConfiguresRetraining):
+            self._write_config(trainer, folder, pl_module.retraining_config())
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         # what was found so far; without an epoch nothing was
@@ -77,7 +78,10 @@ class ArchitectureWriter(Callback):
             self._write_found(output_folder(trainer), pl_module)
 
     def _write_found(self, folder: Path, pl_module: LightningModule) -> None:
-        record = getattr(pl_module, "architecture_record", lambda: _decisions(pl_module))()
+        if isinstance(pl_module, RecordsArchitecture):
+            record = pl_module.architecture_record()
+        else:
+            record = {"choices": {name: choice.decided() for name, choice in _choices(pl_module).items()}}
         path = fresh_path(folder, "architecture.json")
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         if self._history:
@@ -118,10 +122,6 @@ class ArchitectureWriter(Callback):
 
 def _choices(module: LightningModule) -> dict[str, ArchitectureChoice]:
     return {name: each for name, each in module.named_modules() if isinstance(each, ArchitectureChoice)}
-
-
-def _decisions(module: LightningModule) -> dict[str, Any]:
-    return {"choices": {name: choice.decided() for name, choice in _choices(module).items()}}
 
 
 def _show(trainer: Trainer, key: str, picture: Path) -> None:

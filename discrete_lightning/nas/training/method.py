@@ -4,52 +4,44 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax, StraightThroughGumbel
+from discrete_lightning.schedules import Constant, Linear, Schedule
 
 
 class SearchMethod:
     """A method of architecture search: GDAS, DARTS, SecondOrderDARTS, SNAS, or Sampled by any estimator. Frozen dataclasses.
 
-    The temperature goes in a line from `first` to `last` over the search; where both are None, a TemperatureAnnealing sets it.
-
     Attributes:
-        first: temperature at the start.
-        last: at the end.
+        estimator: how the gradient passes the choice.
+        temperature: of the samples, a schedule over the share of the search that is over, in [0, 1] (`steps=1` is the whole
+            search); None leaves it to a TemperatureAnnealing.
         one_level: weights and architecture learn from the same examples, in one backward pass.
         second_order: the architecture's gradient looks one step of the weights ahead.
     """
 
-    first: float | None
-    last: float | None
+    estimator: Estimator
+    temperature: Schedule | None
     one_level: ClassVar[bool] = False
     second_order: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        ends = (self.first, self.last)
-        if (self.first is None) != (self.last is None) or any(end is not None and not end > 0 for end in ends):
-            raise ValueError(f"{self}: first and last are temperatures > 0, or both None")
-
-    @property
-    def estimator(self) -> Estimator:
-        """How the gradient passes the choice."""
-        raise NotImplementedError
-
-    def temperature(self, progress: float) -> float | None:
-        """At `progress` in [0, 1]."""
-        if self.first is None or self.last is None:
-            return None
-        return self.first + (self.last - self.first) * min(1.0, progress)
+        if self.temperature is None:
+            return
+        if self.temperature.length > 1:
+            raise ValueError(
+                f"{self}: its temperature is a schedule over the share of the search, from 0 to 1, and reaches to "
+                f"{self.temperature.length:g}: steps=1 is the whole search"
+            )
+        ends = self.temperature(0.0), self.temperature(1.0)
+        if not min(ends) > 0:
+            raise ValueError(f"{self}: temperatures must be positive, it goes from {ends[0]:g} to {ends[1]:g}")
 
 
 @dataclass(frozen=True)
 class DARTS(SearchMethod):
     """All operations run, mixed by softmax(alpha); first order (Liu et al. 2018, https://arxiv.org/abs/1806.09055)."""
 
-    first: float | None = 1.0
-    last: float | None = 1.0
-
-    @property
-    def estimator(self) -> Estimator:
-        return Softmax()
+    estimator: Estimator = field(default=Softmax(), init=False, repr=False)
+    temperature: Schedule | None = field(default=Constant(1.0))
 
 
 @dataclass(frozen=True)
@@ -65,13 +57,9 @@ class SNAS(SearchMethod):
     https://arxiv.org/abs/1812.09926). Temperature 1 to 0.33.
     """
 
-    first: float | None = 1.0
-    last: float | None = 0.33
+    estimator: Estimator = field(default=GumbelSoftmax(), init=False, repr=False)
+    temperature: Schedule | None = field(default=Linear(1.0, 0.33, steps=1))
     one_level: ClassVar[bool] = True
-
-    @property
-    def estimator(self) -> Estimator:
-        return GumbelSoftmax()
 
 
 @dataclass(frozen=True)
@@ -81,12 +69,8 @@ class GDAS(SearchMethod):
     Temperature 10 to 0.1.
     """
 
-    first: float | None = 10.0
-    last: float | None = 0.1
-
-    @property
-    def estimator(self) -> Estimator:
-        return StraightThroughGumbel()
+    estimator: Estimator = field(default=StraightThroughGumbel(), init=False, repr=False)
+    temperature: Schedule | None = field(default=Linear(10.0, 0.1, steps=1))
 
 
 @dataclass(frozen=True)
@@ -94,14 +78,9 @@ class Sampled(SearchMethod):
     """Two levels as in GDAS, by any estimator; one of one-hot samples runs only the drawn operation.
 
     Args:
-        by: the estimator.
-        first, last: of the temperature.
+        estimator: how the gradient passes the choice.
+        temperature: of the samples, over the share of the search.
     """
 
-    by: Estimator = field(default_factory=StraightThroughGumbel)
-    first: float | None = 1.0
-    last: float | None = 1.0
-
-    @property
-    def estimator(self) -> Estimator:
-        return self.by
+    estimator: Estimator = field(default=StraightThroughGumbel())
+    temperature: Schedule | None = field(default=Constant(1.0))

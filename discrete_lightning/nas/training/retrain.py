@@ -1,4 +1,4 @@
-"""A found architecture trained from scratch, beside random architectures of the same space: is the search worth its cost?"""
+"""A found architecture trained from scratch, beside random architectures of the same space at the cost of the search."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import average_over_ranks
 from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.evaluation import check_images
-from discrete_lightning.training.progress import cosine, progress
+from discrete_lightning.schedules import Cosine
+from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.learning_rate_annealing import LearningRate
+from discrete_lightning.training.progress import progress
 
 Batch = tuple[Tensor, Tensor]
 
@@ -20,9 +23,10 @@ Batch = tuple[Tensor, Tensor]
 class ArchitectureTraining(LightningModule):
     """Trains the network of one architecture and, on the same batches, those of some random architectures.
 
-    Random search at the cost of a search is as many trained architectures as the search could have paid for; of them the one
-    best in validation is reported: `test/accuracy_of_random_search`, beside `test/accuracy`. All networks are plain modules
-    with parameters of their own, trained by SGD with Nesterov momentum and a cosine. `network` is the found one.
+    Random search at the cost of a search trains as many random architectures as have the floating-point operations of the
+    search, and takes the one that is best in validation: `test/accuracy_of_random_search`, beside `test/accuracy`. All networks
+    are plain modules with parameters of their own, trained by SGD with Nesterov momentum and a cosine. `network` is the found
+    one.
 
     Args:
         space: of the architecture; sizes (channels, cells) may differ from the search's.
@@ -133,10 +137,33 @@ class ArchitectureTraining(LightningModule):
             parameters, self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
         )
 
+    def on_fit_start(self) -> None:
+        by = "by a cosine: remove the callback, and set model.learning_rate"
+        check_not_annealed(self.trainer, self, LearningRate(self.trainer.optimizers[0]), by)
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        rate = cosine(self.learning_rate, 0.0, progress(self.trainer, self.trainer.accumulate_grad_batches))
-        for group in self.trainer.optimizers[0].param_groups:
-            group["lr"] = rate
+        share = progress(self.trainer, self.trainer.accumulate_grad_batches)
+        LearningRate(self.trainer.optimizers[0]).set(Cosine(self.learning_rate, 0.0, steps=1)(share))
+
+
+def retraining_config(
+    space: SearchSpace,
+    architecture: list[str],
+    random_architectures: list[list[str]],
+    image_shape: tuple[int, ...],
+    classes: int,
+    epochs: int,
+) -> dict[str, Any]:
+    """The entries `model` and `trainer` of a config that trains these architectures by ArchitectureTraining."""
+    arguments = {
+        "space": space.describe(),
+        "architecture": architecture,
+        "random_architectures": random_architectures,
+        "image_shape": list(image_shape),
+        "classes": classes,
+    }
+    model = {"class_path": "ArchitectureTraining", "init_args": arguments}
+    return {"model": model, "trainer": {"max_epochs": epochs, "log_every_n_steps": 10}}
 
 
 def _correct(network: nn.Module, batch: Batch) -> Tensor:
@@ -152,7 +179,7 @@ def _load(space: SearchSpace, file: str) -> list[str]:
             f"there is no file {file}: give an architecture.json of a search, or a list of operations"
         ) from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{file} is no architecture.json: {error}") from None
+        raise ValueError(f"{file} is not an architecture.json: {error}") from None
     if not isinstance(saved, Mapping):
-        raise ValueError(f"{file} is no architecture.json: it holds {type(saved).__name__}, expected a mapping")
+        raise ValueError(f"{file} is not an architecture.json: it holds {type(saved).__name__}, expected a mapping")
     return space.read(saved)

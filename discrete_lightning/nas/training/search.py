@@ -1,8 +1,8 @@
 """Differentiable architecture search: weights and choices of a network learn together (DARTS, SNAS, GDAS and their like)."""
 
+import itertools
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -11,17 +11,29 @@ from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from discrete_lightning.distributed import average_over_ranks, broadcast_, rank
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.nas.cost_table import check_options
-from discrete_lightning.nas.shared_draw import (
-    architecture_parameters,
-    expected_loss,
-    one_draw,
-    weight_parameters,
-)
+from discrete_lightning.nas.shared_draw import architecture_parameters, expected_loss, one_draw, weight_parameters
+from discrete_lightning.nas.spaces.nasbench201 import NASBench201
+from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.evaluation import Batch, SearchedNetwork
-from discrete_lightning.nas.unrolled_gradient import unrolled_gradient
-from discrete_lightning.training.progress import cosine, progress
+from discrete_lightning.nas.training.gradients import (
+    add_gradients,
+    average_gradients,
+    frozen,
+    gradients_of,
+    unrolled_choice_gradients,
+)
+from discrete_lightning.nas.training.method import GDAS, Sampled, SearchMethod
+from discrete_lightning.nas.training.retrain import retraining_config
+from discrete_lightning.nas.training.settings import CostTarget, SearchOptimizers
+from discrete_lightning.nas.training.training_cost import StepFlops, affordable
+from discrete_lightning.schedules import Cosine
+from discrete_lightning.training._lightning_private import rewind_batches
+from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.learning_rate_annealing import LearningRate
+from discrete_lightning.training.progress import progress
 
 _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 
@@ -29,26 +41,26 @@ _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
 class ArchitectureSearch(SearchedNetwork):
     """Searches a network for classifying images.
 
-    In each step the choices learn on one batch and the weights on another, each with a draw of its own that all cells share,
-    both gradients being taken where the step starts; one-level methods (SNAS) learn both on both batches. All ranks draw the
-    same, so that they run the same operations, and gradients of what ran are averaged by one all-reduce for each step.
+    In each step the choices learn on one batch and the weights on another. Each of the two gradients is taken at the start of
+    the step and uses a draw of its own, which all cells share. One-level methods (SNAS) learn both on both batches. All ranks
+    draw the same and run the same operations; their gradients are averaged by one all-reduce a step.
 
     Training batches are {"weights": batch, "architecture": batch} as `data.SearchSplit` serves them; a one-level method takes
-    plain batches, too. Validation is of the derived network with the weights of the search, and of the network as it is
-    searched.
+    plain batches, too. For evaluation see `SearchedNetwork`.
 
     Args:
         method: GDAS, DARTS, SecondOrderDARTS, SNAS, or any estimator (two-level, as GDAS).
         space: what is searched.
-        cost: what the found network may cost; nothing by default.
+        cost: a limit of what the found network costs; none by default.
         optimizers: their settings.
         accumulate: batches for each step (the trainer's own accumulation does not know of two levels).
         image_shape: (channels, height, width).
-        classes: of the task.
-        retrain_epochs: written to the config of the next step.
+        classes: number of classes.
+        retrain_epochs: epochs of the next step, the training of what was found.
 
     Raises:
-        ValueError: before training, if the method, space, strategy, precision and target do not go together.
+        ValueError: before training, if the method, space, strategy, precision and target do not go together, or a callback
+            anneals what the search anneals itself (the temperature of its method, the learning rate of the weights).
 
     Example:
         >>> from discrete_lightning.models import GDAS
@@ -58,24 +70,61 @@ class ArchitectureSearch(SearchedNetwork):
         torch.Size([2, 10])
     """
 
+    def __init__(
+        self,
+        method: SearchMethod | Estimator | None = None,
+        space: SearchSpace | None = None,
+        cost: CostTarget | None = None,
+        optimizers: SearchOptimizers | None = None,
+        accumulate: int = 1,
+        image_shape: tuple[int, int, int] = (1, 28, 28),
+        classes: int = 10,
+        retrain_epochs: int = 10,
+    ) -> None:
+        for name, value in (("accumulate", accumulate), ("retrain_epochs", retrain_epochs), ("classes", classes)):
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}")
+        space, method = space or NASBench201(), method or GDAS()
+        method = Sampled(method) if isinstance(method, Estimator) else method
+        if accumulate > 1 and method.second_order:
+            raise ValueError(
+                f"SecondOrderDARTS unrolls the whole step, which accumulate={accumulate} takes apart: "
+                "use accumulate=1 and the batch size that fits"
+            )
+        super().__init__(space, method.estimator, cost, image_shape, classes)
+        self.automatic_optimization = False
+        self.method, self.settings = method, optimizers or SearchOptimizers()
+        self.accumulate, self.retrain_epochs = accumulate, retrain_epochs
+        self.multiplier = LossWeight(0.0)  # of the cost's term in the loss
+        self.flops = StepFlops()
+        self._measured: str | None = None  # what the table of costs in a checkpoint is measured in
+        self._micro_batches = 0  # of the open window: the batches of one step
+        self._window: tuple[int, int] | None = None  # index of its first batch, number of its first draw
+
+    # What a subclass may change.
+
+    def task_loss(self, batch: Batch) -> Tensor:
+        """The loss of the network, as its choices are now, on a batch: cross-entropy."""
+        images, labels = batch
+        return nn.functional.cross_entropy(self.network(images).float(), labels)
+
+    # Training: one step on a window of batches.
+
     def training_step(self, batch: Any, batch_idx: int) -> None:
-        start = time.perf_counter()
         if self._window is None:
             self._window = batch_idx, int(self.choice.draws)
         self.choice.draws.fill_(self._window[1])  # one draw for the whole step, as if its batches were one
         self._micro_batches += 1
         weights_batch, architecture_batch = self._batches(batch)
-        with self._own_reduction():
+        with self._own_reduction(), self.flops.count(self.current_epoch, batch_idx):
             if self.method.one_level:
                 loss = self._one_level(weights_batch, architecture_batch)
             else:
                 loss = self._two_levels(weights_batch, architecture_batch)
         self.log("train/loss", loss.detach(), prog_bar=True)
-        trainer = self.trainer
-        if self._micro_batches == self.accumulate or trainer.is_last_batch:
+        if self._micro_batches == self.accumulate or self.trainer.is_last_batch:
             self._step(self._micro_batches)
             self._micro_batches, self._window = 0, None
-        self.search_seconds += time.perf_counter() - start
 
     def _one_level(self, weights_batch: Batch, architecture_batch: Batch | None) -> Tensor:
         batch = weights_batch
@@ -96,48 +145,30 @@ class ArchitectureSearch(SearchedNetwork):
         if self._delayed():
             architecture = []
         elif self.method.second_order:
-            gradients = self._unrolled(weights_batch, architecture_batch, architecture)
+            gradients = self._unrolled(weights_batch, architecture_batch)
         else:
             weights = weight_parameters(self.network)
-            with _frozen(weights):  # what only their gradients need is not kept
+            with frozen(weights):
                 loss = expected_loss(self.network, lambda: self.task_loss(architecture_batch))
-            gradients = _gradients(loss + self._cost_term(), architecture)
-        for parameter, gradient in zip(architecture, gradients, strict=True):
-            parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+            gradients = gradients_of(loss + self._cost_term(), architecture)
+        add_gradients(architecture, gradients)
         with one_draw(self.network, gradient=False):
             loss = self.task_loss(weights_batch)
         if loss.requires_grad:  # nothing learns where no connection is left
             self.manual_backward(loss)
         return loss
 
-    def _unrolled(
-        self, weights_batch: Batch, architecture_batch: Batch, architecture: Sequence[Tensor]
-    ) -> list[Tensor]:
-        weights = weight_parameters(self.network)
-        optimizer = self._optimizer(0)
-        group = optimizer.param_groups[0]
-        self._set_learning_rate(optimizer)
-        buffers = [optimizer.state[each].get("momentum_buffer") for each in weights]
-
-        def loss(batch: Batch, cost: bool) -> Callable[[], Tensor]:
-            def value() -> Tensor:
-                task = expected_loss(self.network, lambda: self.task_loss(batch))
-                return task + self._cost_term() if cost else task
-
-            return value
+    def _unrolled(self, weights_batch: Batch, architecture_batch: Batch) -> list[Tensor]:
+        def loss(batch: Batch) -> Tensor:
+            return expected_loss(self.network, lambda: self.task_loss(batch))
 
         # differences of gradients need float32 gradients
         with torch.autocast(self.device.type, enabled=False):
-            return unrolled_gradient(
-                loss(weights_batch, False),
-                loss(architecture_batch, True),
-                weights,
-                architecture,
-                step=group["lr"],
-                momentum=group["momentum"],
-                buffers=buffers,
-                weight_decay=group["weight_decay"],
-                reduce=average_over_ranks,
+            return unrolled_choice_gradients(
+                self.network,
+                self.trainer.optimizers[0],
+                lambda: loss(weights_batch),
+                lambda: loss(architecture_batch) + self._cost_term(),
             )
 
     def _cost_term(self) -> Tensor:
@@ -153,18 +184,11 @@ class ArchitectureSearch(SearchedNetwork):
             architecture = []
         # All ranks drew the same, so the same parameters have gradients on all.
         ran = [each for each in weights if each.grad is not None]
-        alone = self.method.second_order  # reduced where it was made
-        reduced = ran if alone else [*ran, *architecture]
-        for dtype in dict.fromkeys(each.dtype for each in reduced):
-            group = [each for each in reduced if each.dtype == dtype]
-            gradients = average_over_ranks([each.grad for each in group if each.grad is not None])
-            for parameter, gradient in zip(group, gradients, strict=True):
-                parameter.grad = gradient / micro_batches if micro_batches > 1 else gradient
+        # of the second order the choices' gradients were averaged where they were made
+        average_gradients(ran if self.method.second_order else [*ran, *architecture], micro_batches)
         if ran:
             nn.utils.clip_grad_norm_(ran, self.settings.clip)
-        for index, raw in enumerate((self._optimizer(0), self._optimizer(1))):
-            if index == 0:
-                self._set_learning_rate(raw)
+        for index in range(2):
             wrapped: Any = self.optimizers()[index]  # type: ignore[index]
             wrapped.step()
             wrapped.zero_grad(set_to_none=True)
@@ -180,16 +204,6 @@ class ArchitectureSearch(SearchedNetwork):
         excess = likely / self.target.target - 1.0
         self.multiplier.set(max(0.0, float(self.multiplier()) + self.target.rate * excess))
 
-    def _optimizer(self, index: int) -> torch.optim.Optimizer:
-        return self.trainer.optimizers[index]
-
-    def _set_learning_rate(self, optimizer: torch.optim.Optimizer) -> None:
-        settings = self.settings
-        for group in optimizer.param_groups:
-            group["lr"] = cosine(
-                settings.learning_rate, settings.final_learning_rate, progress(self.trainer, self.accumulate)
-            )
-
     def _batches(self, batch: Any) -> tuple[Batch, Batch | None]:
         if isinstance(batch, Mapping):
             return self._checked(tuple(batch["weights"])), tuple(batch["architecture"])
@@ -203,21 +217,8 @@ class ArchitectureSearch(SearchedNetwork):
             yield
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        settings = self.settings
-        weights = torch.optim.SGD(
-            weight_parameters(self.network),
-            settings.learning_rate,
-            momentum=0.9,
-            nesterov=not self.method.second_order,  # the unrolled step of DARTS is of plain momentum
-            weight_decay=settings.weight_decay,
-        )
-        choices = torch.optim.Adam(
-            architecture_parameters(self.network),
-            settings.architecture_learning_rate,
-            betas=(0.5, 0.999),
-            weight_decay=settings.architecture_weight_decay,
-        )
-        return [weights, choices]
+        # the unrolled step of second-order DARTS is of plain momentum
+        return self.settings.build(self.network, nesterov=not self.method.second_order)
 
     def setup(self, stage: str) -> None:
         if stage != "fit":
@@ -234,7 +235,15 @@ class ArchitectureSearch(SearchedNetwork):
                 f"{type(self.method).__name__} runs in {', '.join(allowed)}; trainer.precision is {trainer.precision}"
             )
 
+    def _check_annealed_once(self) -> None:
+        if self.method.temperature is not None:
+            by = f"by {self.method.temperature}: remove the callback, or give the method temperature=None"
+            check_not_annealed(self.trainer, self, self.choice.sampler.temperature, by)
+        by = "by a cosine: remove the callback, and set learning_rate and final_learning_rate of model.optimizers"
+        check_not_annealed(self.trainer, self, LearningRate(self.trainer.optimizers[0]), by)
+
     def on_fit_start(self) -> None:
+        self._check_annealed_once()
         example = torch.zeros(2, *self.image_shape, device=self.device)
         with self.trainer.precision_plugin.forward_context():
             check_options(self.network, self.trainer.precision_plugin.convert_input(example))
@@ -243,40 +252,59 @@ class ArchitectureSearch(SearchedNetwork):
         self.choice.limit.fill_(math.inf if self.target is None else self.target.target)
         self.choice.check_limit()
 
-    def measure_costs(self) -> None:
-        """Fills the table of costs from the network as it would be deployed; measured by rank 0, alone on its machine."""
-        size = self.target.batch_size if self.target is not None and self.measure == "latency" else 1
-        images = torch.zeros(size, *self.image_shape, device=self.device)
-        if rank() == 0:
-            table, fixed = self.space.costs(images, self.classes, self.measure)
-            self.choice.costs.copy_(table)
-            self.choice.fixed_cost.fill_(fixed)
-        broadcast_(self.choice.costs)
-        broadcast_(self.choice.fixed_cost)
-
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        tau = self.method.temperature(progress(self.trainer, self.accumulate))
-        if tau is not None:
+        share, settings = progress(self.trainer, self.accumulate), self.settings
+        rate = Cosine(settings.learning_rate, settings.final_learning_rate, steps=1)(share)
+        LearningRate(self.trainer.optimizers[0]).set(rate)
+        if self.method.temperature is not None:
+            tau = self.method.temperature(share)
             self.choice.sampler.temperature.set(tau)
             self.log("temperature", tau, prog_bar=True, on_step=True, on_epoch=False)
         if batch_idx == 0:
             self._micro_batches, self._window = 0, None
 
+    # What is told of it: beside what SearchedNetwork tells.
 
-@contextmanager
-def _frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    trained = [each for each in parameters if each.requires_grad]
-    try:
-        for each in trained:
-            each.requires_grad_(False)
-        yield
-    finally:
-        for each in trained:
-            each.requires_grad_(True)
+    def on_train_epoch_end(self) -> None:
+        super().on_train_epoch_end()
+        if self.target is not None:
+            self.log("search/expected_cost", self.choice.expected_cost().detach(), rank_zero_only=True)
+            self.log("search/multiplier", self.multiplier(), rank_zero_only=True)
 
+    def architecture_record(self) -> dict[str, Any]:
+        return super().architecture_record() | {"method": str(self.method)}
 
-def _gradients(loss: Tensor, parameters: Sequence[Tensor]) -> list[Tensor]:
-    found: Sequence[Tensor | None] = [None] * len(parameters)
-    if loss.requires_grad:
-        found = torch.autograd.grad(loss, parameters, allow_unused=True)
-    return [torch.zeros_like(x) if each is None else each for x, each in zip(parameters, found, strict=True)]
+    def random_architectures(self) -> list[list[str]]:
+        """Random architectures within the target whose trainings, each on all training images for `retrain_epochs`, cost in all
+        as many floating-point operations as the search; between 1 and 20."""
+        generator = torch.Generator().manual_seed(int(self.choice.seed))
+        costs = None if self.target is None else self.choice
+        drawn = (self.space.random(generator, costs) for _ in itertools.count())
+        size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
+        images = torch.zeros(2 * (size if isinstance(size, int) else 64), *self.image_shape, device=self.device)
+        budget = self.flops.total(self.trainer.fit_loop.total_batch_idx + 1)
+        steps = float(self.trainer.num_training_batches) * self.retrain_epochs
+        return affordable(drawn, budget, self.space, images, self.classes, steps)
+
+    def retraining_config(self) -> dict[str, Any]:
+        """The config of the next step: training the found architecture alone, beside random ones at the cost of this search."""
+        found, random = self.architecture(), self.random_architectures()
+        return retraining_config(self.space, found, random, self.image_shape, self.classes, self.retrain_epochs)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """In the middle of a step or of a validation, the checkpoint is of where that began: what draws and batches it has
+        seen is undone, and weights do not change in between."""
+        checkpoint["search_flops"] = self.flops.counted
+        checkpoint["cost_measure"] = self.measure
+        draws = self._draws_before_validation
+        if self._window is not None:
+            first, draws = self._window
+            rewind_batches(checkpoint, first)
+        if draws is not None:
+            for name, module in self.named_modules(remove_duplicate=False):
+                if module is self.choice:  # known by a name in every OneOf
+                    checkpoint["state_dict"][f"{name}.draws"] = torch.tensor(draws)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.flops.counted = dict(checkpoint.get("search_flops", {}))
+        self._measured = checkpoint.get("cost_measure")

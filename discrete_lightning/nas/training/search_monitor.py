@@ -1,30 +1,33 @@
-"""Alarms of an architecture search: skip connections everywhere, nothing connected, no decision, a relaxation that flatters.
+"""Warns of a collapse to skip connections, a disconnected cell, undecided choices, and a derived network much worse than the
+searched one.
 
 DARTS is known to collapse to skip connections (Zela et al. 2020, https://arxiv.org/abs/1909.09656).
 """
 
 import math
 import warnings
-from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional import entropy as entropy_of
 from discrete_lightning.nas.choice import ArchitectureChoice
-from discrete_lightning.nas.one_of import disconnected, skip_share
+from discrete_lightning.nas.one_of import is_disconnected, skip_share
+from discrete_lightning.protocols import SummarizesArchitecture
 
 
 class SearchMonitor(Callback):
-    """Warns, once for each reason, of a search that goes wrong. Works on any LightningModule that holds a OneOf, and logs
-    `search/choice_entropy` (in units of its maximum) and `search/skip_share` of those that do not themselves.
+    """Warns, once for each reason, of a search that goes wrong. Works on any LightningModule that holds a OneOf.
+
+    Logs `search/choice_entropy` (as a share of its maximum) and `search/skip_share`, unless the module reports on its
+    architecture itself (`protocols.SummarizesArchitecture`).
 
     Args:
-        skip_share: of skip connections among the decided options that are not `none`, above which it warns.
-        entropy: mean of the choices at the end of the search, in units of its maximum, above which it warns that nothing was
-            decided.
-        gap: error of the derived network minus error of the searched one in validation, above which it warns
+        skip_share: warns if more than this share of the decided operations are skip connections. Edges decided as the
+            operation `none` are not counted.
+        entropy: warns if the mean entropy of the choices, as a share of its maximum, is above this after the last epoch.
+        gap: warns if the validation error of the derived network exceeds that of the searched one by more than this
             (`val/relaxation_gap`).
-        patience: share of the epochs before which skip share and gap are not looked at.
+        patience: share of the epochs after which the checks begin.
 
     Raises:
         ValueError: if a limit is not a share.
@@ -41,10 +44,10 @@ class SearchMonitor(Callback):
         found = [each for each in pl_module.modules() if isinstance(each, ArchitectureChoice)]
         relative = [_relative_entropy(each) for each in found]
         entropy = sum(relative) / max(1, len(relative))
-        searched: Any = pl_module if hasattr(pl_module, "skip_share") else None  # knows what of its decisions is used
-        skips = searched.skip_share() if searched else skip_share(pl_module)
-        dead = searched.disconnected() if searched else disconnected(pl_module)
-        if searched is None:  # others log these themselves
+        if isinstance(pl_module, SummarizesArchitecture):
+            skips, dead = pl_module.architecture_skip_share(), pl_module.architecture_is_disconnected()
+        else:
+            skips, dead = skip_share(pl_module), is_disconnected(pl_module)
             pl_module.log("search/choice_entropy", entropy, rank_zero_only=True)
             pl_module.log("search/skip_share", skips, rank_zero_only=True)
         last = trainer.max_epochs or 0
@@ -55,26 +58,26 @@ class SearchMonitor(Callback):
         if dead:
             self._warn(
                 "disconnected",
-                f"nothing connects input and output (epoch {done}): what is derived computes nothing. Leave `none` out of the "
-                "options, or lower the architecture's learning rate",
+                f"no operation connects the input to the output (epoch {done}), so the derived network computes nothing. Leave "
+                "the operation `none` out of the options, or lower the architecture's learning rate",
             )
         if skips > self.skip_share:
             self._warn(
                 "skip_share",
-                f"{skips:.0%} of the decided operations are skip connections (epoch {done}): unless a low cost target asks "
-                "for it, the search has collapsed. End it earlier, lower the architecture's learning rate, let the weights "
-                "learn first (architecture_delay), or take a single-path method (GDAS)",
+                f"{skips:.0%} of the decided operations are skip connections (epoch {done}). Unless a low cost target asks for "
+                "this, the search has collapsed: stop it earlier, lower the architecture's learning rate, train the weights "
+                "alone first (architecture_delay), or use a single-path method (GDAS)",
             )
         if gap > self.gap:
             self._warn(
                 "gap",
-                f"the derived network is {gap:.1%} of the validation images worse than the one that is searched (epoch "
-                f"{done}): anneal the temperature lower, search longer, or take a single-path method",
+                f"the derived network's validation error is higher by {gap:.1%} than that of the searched network (epoch "
+                f"{done}): anneal to a lower temperature, search longer, or use a single-path method",
             )
         if done == last and entropy > self.entropy:
             self._warn(
                 "entropy",
-                f"the choices are still undecided (entropy {entropy:.0%} of its maximum): search longer, or raise the "
+                f"the choices are still undecided (entropy at {entropy:.0%} of its maximum): search longer, or raise the "
                 "architecture's learning rate",
             )
 

@@ -17,11 +17,11 @@ from discrete_lightning.training._lightning_private import batches_begun
 class SearchSplit(LightningDataModule):
     """Training batches {"weights": (images, labels), "architecture": (images, labels)} of another data module's images.
 
-    Every epoch both halves are shuffled anew, each of its own, by a function of the seed and the epoch alone: a run resumed in
-    the middle of an epoch goes on with the batch that would have come. Validation and test are the other module's.
+    Both halves are shuffled every epoch, by a function of the seed and the epoch alone: a run resumed in the middle of an epoch
+    continues with the next batch. Validation and test data are those of the other module.
 
     Args:
-        data: whose training set is split; its own batch size is replaced.
+        data: the module whose training set is split; its batch size is replaced by `batch_size`.
         batch_size: of each half, and of validation and test.
         seed: of the split and of the order.
 
@@ -96,7 +96,7 @@ class _Half(Subset[Batch]):
 
 
 class _ResumedLoader(DataLoader[Batch]):
-    """Tells Lightning that it goes on where a checkpoint was made; the place is the loop's own counter."""
+    """Has state methods, so that Lightning knows it continues where a checkpoint was made; the loop counts the batches."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
@@ -106,7 +106,7 @@ class _ResumedLoader(DataLoader[Batch]):
 
 
 class _ResumedSampler(DistributedSampler[Any]):
-    """DistributedSampler, whose order is a function of seed and epoch, from the batch on that Lightning's loop is at."""
+    """A DistributedSampler (its order is a function of seed and epoch) that starts at the batch where Lightning's loop is."""
 
     def __init__(self, owner: SearchSplit, dataset: Any, ranks: int, rank: int, seed: int) -> None:
         super().__init__(dataset, ranks, rank, shuffle=True, seed=seed, drop_last=True)

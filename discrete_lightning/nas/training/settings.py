@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass
 
+import torch
+from torch import nn
+
 from discrete_lightning.nas.cost_table import Measure
+from discrete_lightning.nas.shared_draw import architecture_parameters, weight_parameters
 
 
 @dataclass(frozen=True)
 class CostTarget:
-    """What the found network may cost.
+    """A limit of what the found network costs.
 
     loss = task loss + multiplier * (expected cost / target - 1), where the multiplier rises while the most likely architecture
-    costs more than the target and falls while it costs less. What is derived never costs more: see `ArchitectureChoice.decide`.
+    costs more than the target and falls while it costs less. The derived network is always within the target: see
+    `ArchitectureChoice.decide`.
 
     Args:
         measure: "parameters", "flops" (of one image) or "latency" (milliseconds of a batch on the device of the search).
@@ -40,8 +45,8 @@ class SearchOptimizers:
         clip: largest norm of the weights' gradient.
         architecture_learning_rate: of the choices.
         architecture_weight_decay: of the choices.
-        architecture_delay: share of the search, in [0, 1), in which the weights learn alone: options with weights are judged
-            once they have learned something.
+        architecture_delay: share of the search, in [0, 1), at whose start the weights learn alone, so that operations with
+            weights are not judged untrained.
     """
 
     learning_rate: float = 0.025
@@ -57,3 +62,20 @@ class SearchOptimizers:
             raise ValueError(f"{self}: learning rates and clip must be positive")
         if not 0 <= self.architecture_delay < 1:
             raise ValueError(f"{self}: architecture_delay is a share in [0, 1)")
+
+    def build(self, network: nn.Module, nesterov: bool = True) -> list[torch.optim.Optimizer]:
+        """Those of a network with choices: of its weights, and of its choices."""
+        weights = torch.optim.SGD(
+            weight_parameters(network),
+            self.learning_rate,
+            momentum=0.9,
+            nesterov=nesterov,
+            weight_decay=self.weight_decay,
+        )
+        choices = torch.optim.Adam(
+            architecture_parameters(network),
+            self.architecture_learning_rate,
+            betas=(0.5, 0.999),
+            weight_decay=self.architecture_weight_decay,
+        )
+        return [weights, choices]

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from discrete_lightning.nas import (
     check_options,
     derive,
-    held,
+    hold_architecture,
     operation_costs,
 )
 from discrete_lightning.nas.cost_table import latency
@@ -64,7 +64,7 @@ def test_derived_is_what_was_held(space: SearchSpace) -> None:
     for seed in range(4):
         indices = supernet.choice.indices(decided(space, seed))
         supernet.eval()
-        with held(supernet, [indices]), torch.no_grad():
+        with hold_architecture(supernet, [indices]), torch.no_grad():
             torch.testing.assert_close(derive(supernet)(images), supernet(images))
 
 
@@ -213,7 +213,7 @@ def test_random_darts_cells_keep_two_operations_a_node() -> None:
 def test_darts_node_without_an_edge_is_refused() -> None:
     space = DARTSSpace(channels=2, cells=3, nodes=2)
     names = ["skip_connect", "skip_connect", "none", "none", "none", *["skip_connect"] * 5]
-    with pytest.raises(ValueError, match="every edge to node 2 of the normal cell is none"):
+    with pytest.raises(ValueError, match="every edge to node 2 of the normal cell is `none`"):
         space.build(names, 1, 3)
 
 

@@ -14,7 +14,7 @@ from discrete_lightning.callbacks import ArchitectureWriter, SearchMonitor
 from discrete_lightning.models import DARTS, GDAS, ArchitectureTraining, SearchOptimizers
 from discrete_lightning.nas.training.cell_picture import graphviz
 from discrete_lightning.nn import Edge, OneOf
-from tests.nas.training.test_search import SaveAt
+from tests.nas.training.searching import SaveAt
 from tests.tiny_images import SPACE, TinyImages, quiet_trainer, tiny_search, tiny_split
 
 
@@ -62,6 +62,15 @@ class Own(LightningModule):
         super().__init__()
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), OneOf([nn.Tanh(), nn.ReLU()]), nn.Linear(8, 10))
 
+    # Names that the callbacks do not ask for.
+    skip_share = 0.25
+
+    def next_config(self, key: str) -> str:
+        raise AssertionError
+
+    def disconnected(self) -> bool:
+        raise AssertionError
+
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         return nn.functional.cross_entropy(self.body(batch[0]), batch[1])
 
@@ -96,12 +105,12 @@ def test_monitor_logs_and_warns_of_any_module() -> None:
 
 
 @pytest.mark.parametrize("decided", [(0, 0, 0), (0, 0, 3)])  # all none; an edge that hangs on a dead node
-def test_alarm_of_a_network_that_computes_nothing(decided: tuple[int, ...]) -> None:
+def test_warning_of_a_network_that_computes_nothing(decided: tuple[int, ...]) -> None:
     search = tiny_search(DARTS(), optimizers=SearchOptimizers(architecture_learning_rate=1e-6))
     with torch.no_grad():
         search.choice.logits[range(3), decided] = 0.1
     trainer = quiet_trainer(callbacks=[SearchMonitor(entropy=1.0, gap=1.0)])
-    with pytest.warns(UserWarning, match="nothing connects input and output"):
+    with pytest.warns(UserWarning, match="no operation connects the input to the output"):
         trainer.fit(search, tiny_split())
 
 
@@ -137,7 +146,7 @@ def test_graphviz_source() -> None:
     ("setting", "words"),
     [({"skip_share": 0.5}, "100% of the decided operations are skip"), ({"entropy": 0.9}, "still undecided")],
 )
-def test_alarms(setting: dict[str, float], words: str) -> None:
+def test_warnings(setting: dict[str, float], words: str) -> None:
     search = tiny_search(DARTS(), optimizers=SearchOptimizers(architecture_learning_rate=1e-6))
     with torch.no_grad():
         search.choice.logits[:, 1] = 0.1  # all skip, hardly decided
@@ -147,12 +156,12 @@ def test_alarms(setting: dict[str, float], words: str) -> None:
         trainer.fit(search, tiny_split())
 
 
-def test_alarm_of_a_gap() -> None:
+def test_warning_of_a_gap() -> None:
     monitor = SearchMonitor(gap=0.1, entropy=1.0, skip_share=1.0)
     trainer = quiet_trainer()
     trainer.fit(tiny_search(GDAS()), tiny_split())
     trainer.callback_metrics["val/relaxation_gap"] = torch.tensor(0.25)
-    with pytest.warns(UserWarning, match="derived network is 25"):
+    with pytest.warns(UserWarning, match="validation error is higher by 25.0%"):
         monitor.on_train_epoch_end(trainer, trainer.lightning_module)
 
 

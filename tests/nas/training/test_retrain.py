@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from discrete_lightning.callbacks import LearningRateAnnealing
 from discrete_lightning.models import ArchitectureTraining
-from discrete_lightning.nn import ArchitectureChoice, DARTSSpace, OneOf
+from discrete_lightning.nn import ArchitectureChoice, DARTSSpace, InvertedResidualSpace, LayerChain, OneOf
+from discrete_lightning.schedules import Constant
 from tests.tiny_images import SPACE, TinyImages, quiet_trainer
 
 CELL = ["conv3x3", "skip", "conv1x1"]
@@ -63,11 +65,32 @@ def test_reads_architecture_json_in_another_size(tmp_path: Path) -> None:
     assert ArchitectureTraining(larger, file).architecture == CELL
 
 
+def test_refuses_a_second_schedule_of_its_learning_rate() -> None:
+    rate = LearningRateAnnealing(Constant(0.1))
+    with pytest.raises(ValueError, match=r"LearningRateAnnealing sets it by Constant.*set model\.learning_rate"):
+        quiet_trainer(callbacks=[rate]).fit(ArchitectureTraining(SPACE, CELL), TinyImages(batch_size=8))
+
+
+def test_reads_what_was_written_when_the_space_had_its_former_name(tmp_path: Path) -> None:
+    space = InvertedResidualSpace(channels=(2,), strides=(2,), layers=2, kernels=(3,), expansions=(1,))
+    former = {**space.describe(), "class_path": "LayerChain"}
+    file = write(tmp_path, space=former, architecture=["skip", "k3_e1"])
+    old = LayerChain(**former["init_args"])
+    assert ArchitectureTraining(space, file).architecture == ArchitectureTraining(old, file).architecture
+    assert old.describe() == space.describe()
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ({"space": DARTSSpace().describe(), "architecture": ["none"] * 28}, "another space: class 'DARTSSpace' there"),
-        ({"space": SPACE.changed(nodes=4).describe(), "architecture": ["skip"] * 6}, "nodes 4 there and 3 here"),
+        (
+            {"space": DARTSSpace().describe(), "architecture": ["none"] * 28},
+            "another space: class is 'DARTSSpace' in the file",
+        ),
+        (
+            {"space": SPACE.changed(nodes=4).describe(), "architecture": ["skip"] * 6},
+            "nodes is 4 in the file and 3 in",
+        ),
         ({"space": SPACE.describe(), "architecture": ["skip"] * 2}, "is 3 of none, skip"),
         ({"space": SPACE.describe(), "architecture": ["skip", "conv9x9", "skip"]}, "conv9x9 unknown"),
         ({"choices": {}}, "no architecture: expected the entries space and architecture, found choices"),
@@ -83,7 +106,7 @@ def test_no_file_and_no_json(tmp_path: Path) -> None:
         ArchitectureTraining(SPACE, str(tmp_path / "nowhere.json"))
     path = tmp_path / "broken.json"
     path.write_text("{")
-    with pytest.raises(ValueError, match=r"is no architecture\.json"):
+    with pytest.raises(ValueError, match=r"is not an architecture\.json"):
         ArchitectureTraining(SPACE, str(path))
     path.write_text("[]")
     with pytest.raises(ValueError, match="holds list"):
