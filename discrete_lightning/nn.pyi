@@ -6,6 +6,7 @@ from discrete_lightning.layers.relaxed import RelaxedBernoulli as RelaxedBernoul
 from discrete_lightning.layers.relaxed import RelaxedCategorical as RelaxedCategorical
 from discrete_lightning.layers.relaxed import relaxed as relaxed
 from discrete_lightning.layers.relaxed import use_estimator as use_estimator
+from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding as RelaxedEmbedding
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset as RelaxedSubset
 from discrete_lightning.layers.temperature import LossWeight as LossWeight
 from discrete_lightning.layers.temperature import Scheduled as Scheduled

@@ -8,8 +8,10 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import check_finite, float32
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.relaxed import RelaxedCategorical
+from discrete_lightning.layers.relaxed_embedding import embed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.vq.quantizer import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
@@ -54,5 +56,5 @@ class GumbelQuantizer(SampledCodebook):
             indices = logits.argmax(-1)
             return Quantized(self.decode(indices).to(vectors.dtype), indices, loss, logits)
         sample = self.sample(float32(logits))  # in 16 bits the entries of a relaxed sample tie
-        quantized = (sample.to(vectors.dtype) @ self.codes.to(vectors.dtype)).to(vectors.dtype)
+        quantized = embed(sample, self.codes.to(vectors.dtype))
         return Quantized(quantized, sample.detach().argmax(-1), loss, logits)
