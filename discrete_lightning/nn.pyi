@@ -20,8 +20,8 @@ from discrete_lightning.nas.spaces.nasbench201 import NASBench201 as NASBench201
 from discrete_lightning.nas.spaces.space import Edge as Edge
 from discrete_lightning.nas.spaces.space import SearchNetwork as SearchNetwork
 from discrete_lightning.nas.spaces.space import SearchSpace as SearchSpace
+from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook
-from discrete_lightning.vq.quantizer import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer

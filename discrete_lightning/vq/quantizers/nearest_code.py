@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, rank, world_size
-from discrete_lightning.functional import float32
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.vq.after_step import call_after_step
 from discrete_lightning.vq.functional.commitment import commitment_loss
@@ -19,7 +19,8 @@ from discrete_lightning.vq.functional.ema import code_statistics, ema_update_
 from discrete_lightning.vq.functional.kmeans import kmeans
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.functional.rotation_trick import rotate
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 Distance = Literal["euclidean", "cosine"]
 Gradient = Literal["straight_through", "rotation"]
@@ -79,8 +80,8 @@ class NearestCodeQuantizer(Float32State, Codebook):
     counts: Tensor
     started: Tensor
     updates: Tensor
-    commits = True
-    remedy = "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
+    has_commitment_loss = True
+    collapse_advice = "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
 
     def __init__(
         self,
@@ -131,8 +132,7 @@ class NearestCodeQuantizer(Float32State, Codebook):
         """The codes as they are compared and returned: of length 1 for the cosine distance."""
         return nn.functional.normalize(self.codes, dim=-1) if self.distance == "cosine" else self.codes
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         vectors = vectors.view_as(vectors)  # a tensor of this layer's own: its gradient tells that the batch counts
         compared = vectors
         if self.distance == "cosine":
@@ -144,16 +144,16 @@ class NearestCodeQuantizer(Float32State, Codebook):
         indices = nearest_code(compared, table)
         codes = nn.functional.embedding(indices, table)
         loss = self._loss(compared, codes)
-        quantized = self.carry(codes.to(compared.dtype), compared).to(vectors.dtype)
+        quantized = self.pass_gradient(codes.to(compared.dtype), compared).to(vectors.dtype)
         if learning:
             self._collect(vectors, compared, codes, indices)
         return Quantized(quantized, indices, loss)
 
-    def decode(self, indices: Tensor) -> Tensor:
+    def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(indices, self._table())
 
-    def carry(self, quantized: Tensor, vectors: Tensor) -> Tensor:
-        return rotate(quantized, vectors) if self.gradient == "rotation" else super().carry(quantized, vectors)
+    def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
+        return rotate(quantized, vectors) if self.gradient == "rotation" else super().pass_gradient(quantized, vectors)
 
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.commitment * commitment_loss(vectors, codes)

@@ -14,7 +14,8 @@ from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import relaxed, use_estimator
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
-from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 
@@ -97,6 +98,10 @@ class VQAutoencoder(LightningModule):
         self._check_codes(indices)
         vectors = self.quantizer.decode(indices)
         return self.decoder(vectors.to(next(self.decoder.parameters()).dtype))
+
+    def decode_indices(self, indices: Tensor) -> Tensor:
+        """Codes to images, as `decode`: what `CodebookMonitor` and the command `decode` ask for."""
+        return self.decode(indices)
 
     def _check_codes(self, indices: Tensor) -> None:
         shape = self.quantizer.index_shape

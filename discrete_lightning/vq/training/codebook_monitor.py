@@ -14,7 +14,8 @@ from discrete_lightning.training.run_files import (
     log_histogram,
     output_folder,
 )
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 
 class CodebookMonitor(Callback):
@@ -76,7 +77,7 @@ class CodebookMonitor(Callback):
                 codebook = pl_module.get_submodule(name)
                 warnings.warn(
                     f"codebook {name or type(codebook).__name__!r} has collapsed: {live:.0%} of its {len(usage)} codes were "
-                    f"chosen in epoch {trainer.current_epoch}. To use more: {codebook.remedy}.",
+                    f"chosen in epoch {trainer.current_epoch}. To use more: {codebook.collapse_advice}.",
                     stacklevel=2,
                 )
 
