@@ -19,10 +19,10 @@ def positions_mask(mask: Tensor, shape: torch.Size) -> Tensor:
             f"a mask is bool, True at real positions, of shape {tuple(shape)} or of its first dimensions; got {mask.dtype} "
             f"{tuple(mask.shape)}. Convert 0 and 1 with mask.bool(), and a mask that is True at padding with ~mask"
         )
-    return mask.view(*mask.shape, *[1] * (len(shape) - mask.ndim)).expand(shape)
+    return mask.reshape((*mask.shape, *[1] * (len(shape) - mask.ndim))).expand(shape)
 
 
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
     """`x` with zeros where `mask` (of the first dimensions of `x`) is False: padding, NaN too, does no harm, and no gradient
     reaches it."""
-    return torch.where(mask.view(*mask.shape, *[1] * (x.ndim - mask.ndim)), x, 0.0)
+    return torch.where(mask.reshape((*mask.shape, *[1] * (x.ndim - mask.ndim))), x, 0.0)

@@ -30,7 +30,7 @@ def fill_padding(result: Quantized, real: Tensor, shape: torch.Size) -> Quantize
 
     def fill(values: Tensor, padding: float) -> Tensor:
         whole = values.new_full((math.prod(shape), *values.shape[1:]), padding)
-        return whole.index_copy(0, real, values).view(*shape, *values.shape[1:])
+        return whole.index_copy(0, real, values).view((*shape, *values.shape[1:]))
 
     return Quantized(
         fill(result.quantized, 0.0),
