@@ -18,7 +18,7 @@ from discrete_lightning.vq.quantizer import Codebook
 
 
 class FiniteScalarQuantizer(Codebook):
-    """Rounds each channel to a few levels: a codebook of prod(levels) codes with nothing to learn, and nothing to collapse.
+    """Rounds each channel to a few levels: a codebook of prod(levels) codes without parameters, which cannot collapse.
 
     The paper's choices for about 2^8, 2^10, 2^12 and 2^16 codes (table 1): [8, 6, 5], [8, 5, 5, 5], [7, 5, 5, 5, 5] and
     [8, 8, 8, 5, 5, 5].
@@ -35,9 +35,7 @@ class FiniteScalarQuantizer(Codebook):
         (1000, torch.Size([2, 7, 7]))
     """
 
-    collapse_advice = (
-        "lower the learning rate, or take fewer levels: channels that nothing depends on stay in the middle"
-    )
+    collapse_advice = "lower the learning rate, or take fewer levels: a channel that the loss does not depend on stays at its middle level"
 
     def __init__(self, levels: Sequence[int]) -> None:
         levels = list(levels)

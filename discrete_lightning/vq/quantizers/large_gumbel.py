@@ -13,7 +13,7 @@ from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 
 class LargeGumbelQuantizer(SampledCodebook):
-    """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are never held whole.
+    """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are computed in blocks.
 
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
     There are no logits to return, so the entropy bonuses belong to the layer:

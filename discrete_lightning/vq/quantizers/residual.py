@@ -1,5 +1,5 @@
-"""Residual quantisation (Zeghidour et al. 2021, algorithm 1; https://arxiv.org/abs/2107.03312): each stage quantises what the
-stages before it left.
+"""Residual quantisation (Zeghidour et al. 2021, algorithm 1; https://arxiv.org/abs/2107.03312): each stage quantises the
+residual of those before it.
 
     r_1 = x,   q_i = Q_i(r_i),   r_{i+1} = (r_i - q_i) / s,   quantized = sum_i s^{i-1} q_i
 
