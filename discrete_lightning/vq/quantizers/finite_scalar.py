@@ -35,7 +35,9 @@ class FiniteScalarQuantizer(Codebook):
         (1000, torch.Size([2, 7, 7]))
     """
 
-    collapse_advice = "lower the learning rate, or take fewer levels: a channel that the loss does not depend on stays at its middle level"
+    collapse_advice = (
+        "lower the learning rate, or take fewer levels: channels without a gradient stay at their middle level"
+    )
 
     def __init__(self, levels: Sequence[int]) -> None:
         levels = list(levels)
