@@ -8,6 +8,7 @@ from discrete_lightning.layers.relaxed import RelaxedBernoulli as RelaxedBernoul
 from discrete_lightning.layers.relaxed import RelaxedCategorical as RelaxedCategorical
 from discrete_lightning.layers.relaxed import relaxed as relaxed
 from discrete_lightning.layers.relaxed import use_estimator as use_estimator
+from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding as RelaxedEmbedding
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset as RelaxedSubset
 from discrete_lightning.layers.temperature import LossWeight as LossWeight
 from discrete_lightning.layers.temperature import Scheduled as Scheduled
@@ -22,8 +23,8 @@ from discrete_lightning.nas.spaces.nasbench201 import NASBench201 as NASBench201
 from discrete_lightning.nas.spaces.space import Edge as Edge
 from discrete_lightning.nas.spaces.space import SearchNetwork as SearchNetwork
 from discrete_lightning.nas.spaces.space import SearchSpace as SearchSpace
+from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook
-from discrete_lightning.vq.quantizer import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
 from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, check_elements, gumbel_sigmoid
+from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding
 from discrete_lightning.layers.temperature import Temperature
 
 Evaluation = Literal["mode", "draw"]
@@ -177,7 +178,7 @@ def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
         >>> layer.training
         False
     """
-    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed)]
+    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed | RelaxedEmbedding)]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
         torch.default_generator.manual_seed(seed)
