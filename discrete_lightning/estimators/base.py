@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional import float32
+from discrete_lightning.functional._precision import float32
 
 
 class Estimator:

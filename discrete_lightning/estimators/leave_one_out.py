@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import categorical_one_hot, float32, gumbel_sigmoid, leave_one_out
+from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid, leave_one_out
+from discrete_lightning.functional._precision import float32
 
 
 @dataclass(frozen=True)

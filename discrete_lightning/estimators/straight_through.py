@@ -7,14 +7,14 @@ from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.functional import (
-    check_tau,
-    float32,
     gumbel_sigmoid,
     softmax,
     softmax_draw,
     straight_through,
     straight_through_one_hot,
 )
+from discrete_lightning.functional._checks import check_tau
+from discrete_lightning.functional._precision import float32
 
 
 @dataclass(frozen=True)

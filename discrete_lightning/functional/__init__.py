@@ -1,7 +1,5 @@
 """Pure tensor functions: torch only, no state, nothing of Lightning. One method a file, the paper first."""
 
-from discrete_lightning.functional._checks import check_elements, check_finite, check_tau
-from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.entropy import (
@@ -23,10 +21,11 @@ from discrete_lightning.functional.gumbel import (
 from discrete_lightning.functional.gumbel_lookup import GumbelLookup, gumbel_lookup, largest_logit
 from discrete_lightning.functional.gumbel_rao import conditional_gumbel, gumbel_rao
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
-from discrete_lightning.functional.gumbel_softmax import gumbel_softmax, softmax
+from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 
@@ -38,14 +37,10 @@ __all__ = [
     "binary_kl_to_uniform",
     "categorical",
     "categorical_one_hot",
-    "check_elements",
-    "check_finite",
-    "check_tau",
     "conditional_gumbel",
     "disarm",
     "entropy",
     "exponential_noise",
-    "float32",
     "gapped_straight_through",
     "gumbel_lookup",
     "gumbel_max",

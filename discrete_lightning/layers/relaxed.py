@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
-from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, check_elements, gumbel_sigmoid
+from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, gumbel_sigmoid
+from discrete_lightning.functional._checks import check_elements
 from discrete_lightning.layers.temperature import Temperature
 
 Evaluation = Literal["mode", "draw"]

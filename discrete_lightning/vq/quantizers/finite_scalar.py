@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional import check_finite
+from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.vq.functional.finite_scalar import (
     check_levels,
     finite_scalar,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import check_finite, float32
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.vq.quantizer import Quantized

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import global_mean, rank_generator
-from discrete_lightning.functional import check_finite, gumbel_lookup, largest_logit
+from discrete_lightning.functional import gumbel_lookup, largest_logit
+from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.layers.temperature import LossWeight, Temperature
 from discrete_lightning.vq.quantizer import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook

@@ -4,7 +4,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import global_mean
-from discrete_lightning.functional import binary_entropy, check_finite, float32
+from discrete_lightning.functional import binary_entropy
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals

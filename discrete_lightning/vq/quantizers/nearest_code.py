@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, rank, world_size
-from discrete_lightning.functional import float32
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.vq.after_step import call_after_step
 from discrete_lightning.vq.functional.commitment import commitment_loss
