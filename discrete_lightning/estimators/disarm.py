@@ -34,8 +34,9 @@ class DisARM(Estimator):
         generator: torch.Generator | None = None,
         *,
         binary: bool = False,
+        k: int | None = None,
     ) -> Tensor:
-        if not binary:
+        if not binary or k is not None:
             raise TypeError("DisARM is for binary variables: take LeaveOneOut for categories")
         pair = antithetic_bernoulli(logits, generator=generator)
         return disarm(function(pair), pair, logits)

@@ -60,6 +60,29 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     )
 
 
+def check_one_kind(binary: bool, k: int | None) -> None:
+    """Raises ValueError if a sample is asked to be binary and a subset of k categories at once."""
+    if binary and k is not None:
+        raise ValueError(f"a sample is either binary or a subset of k={k} categories: give `binary` or `k`, not both")
+
+
+def check_subset_rows(valid: Tensor, logits: Tensor, k: int) -> None:
+    """Raises ValueError if `valid`, one float a row, has a NaN: that row of logits (..., K) has no subset of k categories."""
+    if not valid.numel() or not values_can_be_read(valid):
+        return
+    bad = int(valid.detach().isnan().sum())
+    if not bad:
+        return
+    nan = int(logits.isnan().any(-1).sum())
+    positive = int(logits.isposinf().any(-1).sum())
+    few = int(((~logits.isneginf()).sum(-1) < k).sum())
+    raise ValueError(
+        f"{bad} of {valid.numel()} rows of logits have no distribution over subsets of k={k}: {nan} hold NaN, {positive} "
+        f"hold +inf, {few} have fewer than {k} categories that are not masked (-inf); shape {tuple(logits.shape)}. "
+        "Look for a diverged loss (lower the learning rate, clip gradients), or mask fewer categories, or lower k."
+    )
+
+
 def check_elements(logits: Tensor) -> None:
     """Raises ValueError if a Bernoulli logit is NaN (infinite ones are fine: probability 0 or 1)."""
     if values_can_be_read(logits) and (bad := int(logits.detach().isnan().sum())):
