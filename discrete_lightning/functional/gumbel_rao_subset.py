@@ -118,10 +118,10 @@ def gumbel_rao_subset(
         subset = k_hot_or_nan(logits, order, valid)
     if is_traced():  # no generator inside a trace: the same estimator, with all noise held at once
         log_p = torch.log_softmax(float32(logits), -1).clamp_min(-1e30)
-        soft = torch.zeros_like(log_p)
-        for _ in range(samples):
-            shift = (conditional_gumbel_top_k(log_p.detach(), order) - log_p).detach()
-            soft = soft + successive_softmax(log_p + shift, k, tau) / samples
+        with torch.no_grad():
+            many = log_p.expand(samples, *log_p.shape)
+            shift = conditional_gumbel_top_k(many, order.expand(samples, *order.shape)) - many
+        soft = successive_softmax(log_p + shift, k, tau).mean(0)
         return straight_through(subset, soft.to(logits.dtype))
     seed_device = "cpu" if generator is None else generator.device
     seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))

@@ -45,7 +45,7 @@ class _ReinMaxSubset(torch.autograd.Function):
         gradient = trapezoid_gradient(log_p, order, g)
         if not ctx.at_one:
             first_order = inclusion_gradient(log_p, at_tau, g)
-            plain = inclusion_gradient(torch.log_softmax(float32(logits), -1), at_one, g)
+            plain = inclusion_gradient(torch.log_softmax(float32(logits).clamp_min(-1e30), -1), at_one, g)
             gradient = gradient + 0.5 * (first_order - plain)
         return gradient.to(grad_outputs[0].dtype), None, None, None, None, None
 
@@ -78,7 +78,7 @@ def reinmax_subset(
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        scaled = float32(logits)
+        scaled = float32(logits).clamp_min(-1e30)  # finite, also where nothing is left after k draws
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         at_tau = at_one = order
