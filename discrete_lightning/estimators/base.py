@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_one_kind
+from discrete_lightning.functional._checks import check_elements, check_one_kind
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k
 
@@ -57,7 +57,10 @@ class Estimator:
 
         By default that of the two categories of logits `logits` and 0.
         """
-        odds = float32(logits).clamp(-1e30, 1e30)  # infinite log-odds are sure, and no error as infinite logits are
+        check_elements(logits)
+        odds = float32(logits).clamp(
+            -1e30, 1e30
+        )  # infinite log-odds are a sure 0 or 1; infinite logits would be an error
         return self(torch.stack([odds, torch.zeros_like(odds)], -1), tau, generator)[..., 0].to(logits.dtype)
 
     def subset(

@@ -30,3 +30,7 @@ each_kind = pytest.mark.parametrize("binary", [False, True], ids=["categorical",
 def forward_tau(estimator: Estimator, tau: float) -> float:
     """The temperature of the draw."""
     return tau if estimator == DECOUPLED else 1.0
+
+
+CASES = [(each, binary) for each in [*PATHWISE, *SCORE] for binary in (False, True) if binary or each.categorical]
+each_case = pytest.mark.parametrize(("estimator", "binary"), CASES, ids=str)
