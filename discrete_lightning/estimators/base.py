@@ -1,4 +1,4 @@
-"""What every gradient estimator is: logits and a temperature in, a one-hot-like sample out."""
+"""The base class of the gradient estimators: logits and a temperature in, a one-hot-like sample out."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -15,7 +15,7 @@ class Estimator:
     """A way to send a gradient through a discrete choice. Subclasses are frozen dataclasses: hashable and picklable.
 
     An estimator is used in one of two ways. Calling it gives a sample that carries its gradient, for the estimators that
-    differentiate along a path:
+    differentiate along a path (`bernoulli` does so for binary variables, `subset` for k of K categories):
 
         sample = estimator(logits, tau);  loss = f(sample)
 
@@ -25,9 +25,9 @@ class Estimator:
         loss = estimator.expectation(f, logits, tau)
 
     Attributes:
-        pathwise: whether calling it gives samples that carry a gradient. The others serve by `expectation` only, and a layer
-            that needs samples refuses them when it is built.
-        categorical: whether it serves categorical variables (all serve binary ones).
+        pathwise: whether calling it gives samples that carry a gradient. The others can only be used through `expectation`, and
+            a layer that needs samples refuses them when it is built.
+        categorical: whether it can be used for categorical variables and subsets (all can be used for binary variables).
     """
 
     pathwise: ClassVar[bool] = True
@@ -66,7 +66,7 @@ class Estimator:
     def subset(
         self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None
     ) -> Tensor:
-        """K of K categories without replacement, as one k-hot vector, relaxed or of 0 and 1.
+        """A sample of k of K categories without replacement: one k-hot vector, relaxed or of 0 and 1.
 
         The draw is that of Gumbel top-k: Plackett-Luce, whose probabilities `functional.log_probability(..., k=k)` gives. With
         k = 1 it is the estimator itself; with k = K all entries are 1 and nothing gets a gradient.
@@ -120,8 +120,8 @@ class Estimator:
         """Estimates E[function(sample)] such that its backward pass is this estimator's gradient.
 
         Args:
-            function: maps samples of shape (..., B, *event) to losses of shape (..., B). Leading dimensions appear when an
-                estimator draws several samples at once, so `function` must accept them by broadcasting.
+            function: maps samples of shape (..., B, *event) to losses of shape (..., B). An estimator that draws several
+                samples at once adds leading dimensions, which `function` must accept.
             logits: shape (B, *event), K last unless `binary`.
             tau: temperature > 0.
             generator: source of randomness.

@@ -13,7 +13,7 @@ from discrete_lightning.functional import antithetic_bernoulli, disarm
 
 @dataclass(frozen=True)
 class DisARM(Estimator):
-    """Unbiased gradient for Bernoulli variables from one antithetic pair. For binary layers, by `expectation`.
+    """Unbiased gradient for Bernoulli variables from one antithetic pair, through `expectation`. `tau` is not used.
 
     Example:
         >>> _ = torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""No draw: the probabilities themselves stand for the sample (Liu et al. 2018, DARTS, https://arxiv.org/abs/1806.09055)."""
+"""The probabilities themselves instead of a sample (Liu et al. 2018, DARTS, https://arxiv.org/abs/1806.09055)."""
 
 from dataclasses import dataclass
 

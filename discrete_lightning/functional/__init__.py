@@ -1,4 +1,4 @@
-"""Pure tensor functions: torch only, no state, nothing of Lightning. One method a file, the paper first."""
+"""Tensor functions of sampling and gradients: torch only, no state. One method a file, which begins with its paper."""
 
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm

@@ -1,4 +1,4 @@
-"""How the chance of a category to be among k drawn without replacement depends on its logit, given a draw.
+"""How the probability that a category is among k drawn without replacement depends on its logit.
 
 Gumbel top-k is a race: category i arrives after a time T_i ~ Exp(w_i), w = exp(logits), and the first k are chosen. Let the
 others arrive in the order o_1, o_2, ...; then i is among the first k if it arrives before o_k. With W'_m = the sum of w over
@@ -41,7 +41,7 @@ def left(log_p: Tensor, order: Tensor) -> Left:
     rest = without(log_p, order).logsumexp(-1, keepdim=True)
     log_mass = torch.cat([chosen, rest], -1).flip(-1).logcumsumexp(-1).flip(-1)
     weight = chosen.unsqueeze(-1)
-    # the others' mass at their m-th arrival: it lacks b_j itself, which has gone already for m >= j
+    # W'_m + w_i is W_m while i = b_j has not been drawn (m < j); after that W'_m is W_{m+1}
     before = (weight - log_mass[..., :-1].unsqueeze(-2)).exp().clamp_max(1.0)
     after = torch.sigmoid(weight - log_mass[..., 1:].unsqueeze(-2))
     k = order.shape[-1]
@@ -66,12 +66,12 @@ def total_share(log_p: Tensor, log_mass: Tensor) -> Tensor:
 
 
 def mean_of(g: Tensor, p: Tensor) -> Tensor:
-    """P . g over the last dimension, kept."""
+    """The mean of g under p: p . g over the last dimension, which is kept."""
     return (p * g).sum(-1, keepdim=True)
 
 
 def inclusion_gradient(log_p: Tensor, order: Tensor, g: Tensor) -> Tensor:
-    """G times the Jacobian of the inclusion probabilities pi_i = P(i among k), unbiased over draws `order` from log_p.
+    """Gradient of pi . g, pi_i = P(i among the k drawn); unbiased over draws `order` from log_p.
 
     The last arrival o_k of the formula is averaged over. With k = 1 the result does not depend on `order`: it is
     p * (g - p . g), exactly.
@@ -91,7 +91,7 @@ def inclusion_gradient(log_p: Tensor, order: Tensor, g: Tensor) -> Tensor:
         stays_out = stays_out * (1 - shares(log_p, log_mass[..., m]))
     last = shares(without(log_p, order[..., :-1]), log_mass[..., k - 1])
     gradient = stays_out * total_share(log_p, log_mass) * (g - mean_of(g, last))
-    # those drawn before the last one: among the others the last is then whichever would come next
+    # for b_1, ..., b_{k-1} the k-th of the others is drawn from what is left after b_k
     coming = shares(without(log_p, order), log_mass[..., k])
     chosen = log_out.exp() * odds * (g.gather(-1, order) - mean_of(g, coming))
     return gradient.scatter(-1, order[..., :-1], chosen[..., :-1])

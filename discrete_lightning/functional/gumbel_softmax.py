@@ -16,7 +16,7 @@ from discrete_lightning.functional.straight_through import straight_through_one_
 
 
 def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
-    """The choice is the largest perturbed logit, not the largest softmax: values of that can tie at a high tau."""
+    """The choice is the largest perturbed logit, not the largest probability: probabilities can be equal at a high tau."""
     noise = torch.empty(rows.shape, dtype=torch.float32)
     fill_exponential_(noise.view(-1), generator)
     torch.sub(rows, noise.log_(), out=noise)
@@ -33,7 +33,7 @@ def gumbel_softmax(
     dim: int = -1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Samples the Gumbel-softmax distribution: drop-in for torch.nn.functional.gumbel_softmax, without its faults.
+    """Samples the Gumbel-softmax distribution: a drop-in for torch's gumbel_softmax, exact in half precision too.
 
     Noise, softmax and argmax are float32 for every input dtype (fp16 noise of torch's function gives NaN rows, bf16 noise
     draws events of p = 1e-3 at a quarter of their rate), the tail of the noise is exact, and the hard sample is exactly
@@ -47,7 +47,7 @@ def gumbel_softmax(
         generator: source of randomness.
 
     Returns:
-        Samples of the shape and dtype of `logits`, on the simplex along `dim` (a vertex of it if `hard`).
+        Samples of the shape and dtype of `logits`, summing to 1 along `dim` (one-hot if `hard`).
 
     Raises:
         ValueError: if tau is not positive, or a row of `logits` has no distribution.

@@ -16,7 +16,7 @@ from discrete_lightning.functional.straight_through import straight_through
 
 
 def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
-    """Y of the formula above for scores a_1 (..., K), float32 or float64, finite."""
+    """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
     total = torch.zeros_like(scores)
     for _ in range(k):
         p = torch.softmax(scores / tau, -1)

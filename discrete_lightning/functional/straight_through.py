@@ -13,7 +13,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(value: Tensor, gradient_path: Tensor) -> Tensor:
-        return value.clone()  # a view could not be changed in place by the next layer (dropout, an activation)
+        return value.clone()  # the next layer (dropout, an activation) could not change a view in place
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

@@ -66,7 +66,7 @@ class Relaxed(nn.Module):
             )
         if self.samples_only and not estimator.pathwise:
             raise ValueError(
-                f"{estimator} needs the loss's value, and here only samples are passed on; take one of the estimators whose "
+                f"{estimator} needs the loss's value, and this layer only hands samples on; take one of the estimators whose "
                 "samples carry a gradient, such as ReinMax, or a model that uses `expectation`, such as CategoricalVAE"
             )
         self.estimator = estimator
