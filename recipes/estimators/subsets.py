@@ -41,8 +41,8 @@ def measure(
     exact, chunks = exact_gradient(function, logits), []
     for seed in range(CHUNKS):
         x = logits.expand(DRAWS, -1).clone().requires_grad_()
-        estimator.expectation(function, x, 1.0, torch.Generator().manual_seed(seed), k=K).sum().backward()
-        chunks.append(x.grad)
+        losses = estimator.expectation(function, x, 1.0, torch.Generator().manual_seed(seed), k=K)
+        chunks.append(torch.autograd.grad(losses.sum(), x)[0])
     gradients = torch.cat(chunks).double()
     variance = gradients.var(0).sum()
     squared = (gradients.mean(0) - exact).square().sum() - variance / len(gradients)

@@ -34,6 +34,7 @@ def test_estimators_of_different_kinds_differ() -> None:
 
 @each_of_all
 def test_layers_take_what_serves_them(estimator: Estimator) -> None:
+    torch.manual_seed(0)
     layers: list[nn.Module] = [RelaxedBernoulli(estimator, 0.5)]
     if estimator.categorical:
         layers.append(RelaxedCategorical(estimator, 0.5))

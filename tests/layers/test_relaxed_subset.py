@@ -69,6 +69,7 @@ def test_it_is_found_as_a_layer_that_samples() -> None:
 
 @pytest.mark.parametrize("estimator", CATEGORICAL, ids=repr)
 def test_expectation(estimator: Estimator) -> None:
+    torch.manual_seed(9)
     layer, logits = RelaxedSubset(2, estimator, 0.7), leaf(torch.randn(6, 5, generator=seeded(7)))
     losses = layer.expectation(lambda sample: (sample * torch.arange(5.0)).sum(-1).square(), logits)
     assert losses.shape == (6,)
