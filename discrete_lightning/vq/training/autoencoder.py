@@ -11,9 +11,10 @@ from discrete_lightning.functional import perplexity
 from discrete_lightning.layers.diversity import CodeDiversity
 from discrete_lightning.layers.entropy_bonus import EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
-from discrete_lightning.layers.relaxed import relaxed, use_estimator
+from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
+from discrete_lightning.layers.use_estimator import use_estimator
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
