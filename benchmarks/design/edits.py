@@ -45,9 +45,9 @@ class Recorder(nn.Module):
 def ours(recorder: Recorder, template: Tensor, seed: int, calls: int) -> None:
     chains, steps = 8, calls // 16
     rest = calls - chains * steps - 1  # the template is scored first
-    polish = Polish(proposals=8, patience=4, beam=8, sequences=4, shakes=10_000, calls=rest)
+    polish = Polish(proposals=8, patience=4, beam=8, sequences=4, restarts=10_000, calls=rest)
     problem = DesignProblem(recorder, Edit(DNA.decode(template), WEIGHT), goal=Target(recorder.target))
-    search = GradientSearch(chains, steps, ReinMax(), learning_rate=0.3, strength=6.0, polish=polish)
+    search = GradientSearch(chains, steps, ReinMax(), learning_rate=0.3, template_logit=6.0, polish=polish)
     search.begin(problem, seed)
     search.run()
     best = search.designs(1)[0]

@@ -25,7 +25,7 @@ SIZES = ((64, 2, 4), (128, 4, 4), (32, 4, 4))
 
 def white_box(oracle: Ehrlich, seed: int) -> tuple[int, float]:
     """Evaluations until the optimum (or all of them) and the best value."""
-    polish = Polish(proposals=16, patience=4, beam=16, sequences=16, shakes=10_000, calls=BUDGET - 64 * 50 - 1000)
+    polish = Polish(proposals=16, patience=4, beam=16, sequences=16, restarts=10_000, calls=BUDGET - 64 * 50 - 1000)
     search = GradientSearch(chains=64, steps=50, estimator=ReinMax(), learning_rate=1.0, polish=polish)
     search.begin(DesignProblem(oracle, FromNothing(oracle.length), LETTERS), seed)
     search.run(until=lambda now: now.best_score == 1)

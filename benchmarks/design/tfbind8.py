@@ -35,7 +35,7 @@ def calls_to_optimum(search: Search, best: float) -> int | None:
 def regret_of_surrogate(seed: int, table: np.ndarray) -> list[float]:
     search = SurrogateSearch(calls=CALLS[-1]).begin(DesignProblem(TFBind8(), FromNothing(8)), seed)
     search.run()
-    tokens = search.known.numpy()
+    tokens = search.evaluated.numpy()
     assert len({row.tobytes() for row in tokens}) == CALLS[-1], "a sequence was evaluated twice"
     running = np.maximum.accumulate(table[(tokens * _PLACES).sum(1)])
     return [float(table.max() - running[calls - 1]) for calls in CALLS]

@@ -81,7 +81,7 @@ def main() -> None:
             f"seed {seed}, {arguments.training} measured variants to learn from, measured fitness of {COUNT} designs:"
         )
         surrogate = GB1Surrogate(arguments.training, seed=seed)
-        surrogate.prepare()
+        surrogate.prepare_oracle()
         surrogate.eval()
         for kind, oracle in (("careful ensemble", surrogate), ("single CNN", surrogate.members[0])):
             tokens, calls = designed(oracle, seed)

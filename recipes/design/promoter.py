@@ -58,7 +58,9 @@ if __name__ == "__main__":
         start=Edit(PROMOTER, edit_weight=0.1),
         goal=Target(10.0),
         constraints=[FixedPositions({0: "ATG"}), MaxHomopolymer(4), FewCpG(4)],
-        search=GradientSearch(chains=4, steps=30, strength=6.0, polish=Polish(sequences=2, shakes=50, calls=400)),
+        search=GradientSearch(
+            chains=4, steps=30, template_logit=6.0, polish=Polish(sequences=2, restarts=50, calls=400)
+        ),
     )
     trainer = Trainer(
         max_epochs=-1,

@@ -145,7 +145,7 @@ def test_names_those_at_fault(rules: list[Constraint], named: list[str], innocen
 )
 def test_what_is_impossible_is_proved_and_all_are_named(rules: list[Constraint], length: int) -> None:
     innocent = ForbiddenMotifs(["GTATAC"])
-    with pytest.raises(Unsatisfiable, match=f"no sequence of length {length} keeps") as error:
+    with pytest.raises(Unsatisfiable, match=f"no sequence of length {length} satisfies") as error:
         check_satisfiable([*rules[:1], innocent, *rules[1:]], length, DNA)
     assert error.value.proved
     assert all(str(rule) in str(error.value) for rule in rules)
@@ -171,7 +171,9 @@ class _Palindromes(Constraint):
 
 def test_what_is_not_found_is_not_called_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feasibility, "_PATIENCE", 1)  # seconds
-    with pytest.raises(Unsatisfiable, match=r"was found that keeps this: Palindromes\(\).*It is not proved") as error:
+    with pytest.raises(
+        Unsatisfiable, match=r"was found that satisfies this: Palindromes\(\).*It is not proved"
+    ) as error:
         check_satisfiable([MaxRepeat(9), _Palindromes(), GCContent(0.3, 0.6)], 30, DNA)
     assert not error.value.proved
 

@@ -91,7 +91,7 @@ def test_edits_that_do_not_pay_are_undone(seed: int) -> None:
     oracle = Linear(40, seed=seed)
     template = "ACGT" * 10
     problem = DesignProblem(oracle, Edit(template, edit_weight=1.5))
-    search = GradientSearch(chains=4, steps=20, strength=2.0, learning_rate=1.0).begin(problem, seed)
+    search = GradientSearch(chains=4, steps=20, template_logit=2.0, learning_rate=1.0).begin(problem, seed)
     search.run()
     tokens = problem.alphabet.encode(template)
     weight = oracle.weight.detach().T
@@ -105,7 +105,7 @@ def test_edits_that_do_not_pay_are_undone(seed: int) -> None:
 def test_polish_joins_edits_that_pay_only_together() -> None:
     """Neighbouring letters that interact: a beam finds the optimum of 4,096 sequences that greedy edits miss."""
     problem = DesignProblem(Pairs(seed=3), FromNothing(6))
-    search = GradientSearch(chains=1, steps=0, polish=Polish(sequences=1, beam=16, patience=6, shakes=5)).begin(
+    search = GradientSearch(chains=1, steps=0, polish=Polish(sequences=1, beam=16, patience=6, restarts=5)).begin(
         problem, 0
     )
     search.run()
@@ -148,7 +148,7 @@ def test_a_long_design_under_all_rules() -> None:
         GCContent(0.3, 0.7, window=20),
     ]
     problem = DesignProblem(MotifScan("JUN"), Edit(coding, 0.1), constraints=rules)
-    search = GradientSearch(chains=8, steps=20, strength=3.0, penalty_weight=3.0).begin(problem, seed=0)
+    search = GradientSearch(chains=8, steps=20, template_logit=3.0, penalty_weight=3.0).begin(problem, seed=0)
     search.run()
     for design in search.designs(20):
         assert translate(design.sequence) == translate(coding)
@@ -170,7 +170,7 @@ def test_surrogate_search_beats_random_and_never_repeats() -> None:
     search = SurrogateSearch(calls=150, batch=10, first=20).begin(DesignProblem(oracle, FromNothing(8)), seed=0)
     search.run()
     assert search.designs(1)[0].sequence == "GATTACAG"
-    assert len(search.known.unique(dim=0)) == len(search.known) == search.problem.evaluator.count == 150
+    assert len(search.evaluated.unique(dim=0)) == len(search.evaluated) == search.problem.evaluator.count == 150
 
 
 def test_surrogate_search_ends_when_everything_is_known() -> None:
@@ -229,7 +229,7 @@ def test_as_many_spread_designs_as_the_chains_have(distance: int) -> None:
     search = GradientSearch(chains=64, steps=40).begin(problem, seed=0)
     search.run()
     designs = search.designs(20, distance)
-    assert len(select(problem, [search.archive], 20, distance)) < len(designs) == 20
+    assert len(select(problem, [search.best_overall], 20, distance)) < len(designs) == 20
     tokens = problem.alphabet.encode_all([design.sequence for design in designs])
     apart = (tokens[:, None] != tokens).sum(-1) + 60 * torch.eye(20, dtype=torch.int64)
     assert int(apart.min()) >= distance
@@ -258,7 +258,7 @@ def test_no_edit_is_worse_than_none(sequences: int, steps: int) -> None:
     """Edits cost more than they can gain, and the chains begin far from the template: the template itself is the best."""
     problem = DesignProblem(Linear(30), Edit("ACGTA" * 6, edit_weight=20.0))
     polish = Polish(sequences=sequences, proposals=1, patience=1, calls=2)
-    search = GradientSearch(chains=4, steps=steps, strength=0.0, polish=polish).begin(problem, seed=0)
+    search = GradientSearch(chains=4, steps=steps, template_logit=0.0, polish=polish).begin(problem, seed=0)
     search.run()
     best = search.designs(1)[0]
     assert (best.sequence, best.edits, best.changes) == ("ACGTA" * 6, 0, "")
@@ -281,7 +281,7 @@ def test_changes_name_the_edits() -> None:
 
 @pytest.mark.parametrize("calls", [1, 5, 50])
 def test_a_polish_spends_no_more_than_it_may(calls: int) -> None:
-    polish = Polish(proposals=8, sequences=8, shakes=1000, calls=calls)
+    polish = Polish(proposals=8, sequences=8, restarts=1000, calls=calls)
     search = GradientSearch(chains=8, steps=2, polish=polish).begin(DesignProblem(MotifScan("JUN"), FromNothing(40)), 0)
     search.run()
     assert search.problem.evaluator.count == 8 * 2 + calls
@@ -305,10 +305,10 @@ def test_an_oracle_without_gradient_needs_an_estimator_that_needs_none() -> None
         lambda: GradientSearch(steps=-1),
         lambda: GradientSearch(learning_rate=0.0),
         lambda: Polish(proposals=0),
-        lambda: Polish(shakes=-1),
+        lambda: Polish(restarts=-1),
         lambda: Polish(calls=0),
         lambda: SurrogateSearch(calls=0),
-        lambda: SurrogateSearch(caution=-1.0),
+        lambda: SurrogateSearch(exploration=-1.0),
         lambda: FromNothing(0),
         lambda: FromSequences(["ACGT", "ACG"]),
         lambda: FromSequences([]),

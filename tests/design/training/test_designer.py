@@ -99,7 +99,7 @@ class Failing(nn.Module):
 def test_what_was_found_is_kept(after: int, interrupt: bool, tmp_path: Path) -> None:
     """60 is in the relaxed phase of 16 x 10, 400 in the polish."""
     torch.manual_seed(0)
-    settings = GradientSearch(chains=16, steps=10, polish=Polish(shakes=100))
+    settings = GradientSearch(chains=16, steps=10, polish=Polish(restarts=100))
     designer = SequenceDesigner(Failing(after, interrupt), FromNothing(30), search=settings)
     run = trainer(tmp_path, callbacks=[DesignWriter(), DesignTrajectory()])
     if interrupt:
@@ -126,7 +126,7 @@ def test_two_oracles_have_columns_and_a_front(tmp_path: Path) -> None:
         assert float(row["score"]) == pytest.approx(float(row["gata2"]) - 0.5 * float(row["jun"]), abs=1e-3)
         x = designer.problem.one_hot(designer.problem.alphabet.encode(row["sequence"]))[None].mT
         assert float(row["judge"]) == pytest.approx(float(MotifScan("TBP")(x)), abs=1e-3)
-    front = [(design.more["gata2"], -design.more["jun"]) for design in designer.pareto_front()]
+    front = [(design.more["gata2"], -design.more["jun"]) for design in designer.pareto_designs()]
     table = rows(tmp_path / "pareto.csv")
     assert len(front) == len(table) > 1
     assert [row["name"] for row in table] == [f"pareto_{i}" for i in range(1, len(table) + 1)]
@@ -153,7 +153,7 @@ def test_scores_of_a_rounded_search_are_exact_in_the_end(precision: str, tmp_pat
     designer = SequenceDesigner(model, FromNothing(20), search=settings, judge=judge)
     trainer(tmp_path, precision=precision).fit(designer)
     found = designer.designs()
-    front = designer.pareto_front()
+    front = designer.pareto_designs()
     assert len(front) > 1
     found += front
     tokens = designer.problem.alphabet.encode_all([design.sequence for design in found])
@@ -187,7 +187,7 @@ def resumable(kind: str) -> SequenceDesigner:
     oracle: nn.Module = MotifScan("JUN")
     if kind == "two oracles":
         oracle = WeightedSum([oracle, MotifScan("GATA2")], [1.0, -0.5], names=["jun", "gata2"])
-    polish = Polish(shakes=2, sequences=4)
+    polish = Polish(restarts=2, sequences=4)
     return SequenceDesigner(
         oracle, FromNothing(24), search=GradientSearch(chains=16, steps=10, polish=polish), distance=3
     )
@@ -226,8 +226,8 @@ def test_resumes_as_if_never_stopped(kind: str, step: int | None, tmp_path: Path
     second = trainer(tmp_path / "rest", callbacks=[DesignTrajectory()])
     second.fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert rest.designs() == whole.designs()
-    assert rest.pareto_front() == whole.pareto_front()
-    assert bool(rest.pareto_front()) == (kind == "two oracles")
+    assert rest.pareto_designs() == whole.pareto_designs()
+    assert bool(rest.pareto_designs()) == (kind == "two oracles")
     assert rest.problem.evaluator.count == whole.problem.evaluator.count
     assert rest.search.trajectory == whole.search.trajectory
     assert rows(tmp_path / "rest" / "trajectory.csv") == rows(tmp_path / "whole" / "trajectory.csv")
@@ -291,7 +291,7 @@ def test_says_when_there_are_fewer_designs_than_asked_for(tmp_path: Path, capsys
     trainer(tmp_path, callbacks=[DesignWriter()]).fit(designer)
     count = len(rows(tmp_path / "designs.csv"))
     assert 0 < count < 20
-    assert f"{count} of 20 designs (no more of what was found differ in 7 letters)" in capsys.readouterr().out
+    assert f"{count} of 20 designs (no others were found that differ in 7 letters)" in capsys.readouterr().out
 
 
 def test_a_target_has_no_front_and_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -341,7 +341,7 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
         "nothing": (TFBind8(), small, FromNothing(8)),
         "edit": (
             TFBind8(),
-            GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, shakes=2, calls=40)),
+            GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, restarts=2, calls=40)),
             Edit("ACGTACGT", 0.01),
         ),
         "surrogate": (TFBind8(), SurrogateSearch(calls=35, batch=7, first=14), FromNothing(8)),
@@ -356,7 +356,7 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
         trainer(Path(folder), callbacks=[DesignWriter(kind)], **options).fit(designer)
         designs = [  # a convolution's last bit depends on the size of the batch
             (design.sequence, round(design.score, 5), design.calls)
-            for design in designer.designs() + designer.pareto_front()
+            for design in designer.designs() + designer.pareto_designs()
         ]
         found[kind] = (designs, designer.problem.evaluator.count)
     return found
