@@ -1,9 +1,9 @@
-"""TFBind8: oracle calls to the best 8-mer with gradients, and regret of black-box searches after 100 to 2,000 look-ups.
+"""TFBind8: oracle calls until the best 8-mer with gradients, and the regret of black-box searches after 100 to 2,000 calls.
 
 python -m benchmarks.design.tfbind8 [--seeds 10]
 
-Bars: with gradients (white-box) the optimum in every seed within 2,000 calls; with look-ups only (black-box), a mean regret not
-above ageing evolution's without repeats nor the genetic algorithm's (50 + 50) of the same run.
+Requirements: with gradients (white-box) the optimum for every seed within 2,000 calls; without gradients (black-box) a mean
+regret not above those of ageing evolution without repeats and of a genetic algorithm (50 + 50) in the same run.
 """
 
 import argparse
