@@ -5,8 +5,8 @@ python -m benchmarks.design.edits [--starts 5] [--out DIR]      needs `pip insta
 Objective of all: (score - target)^2 + 0.1 * edits, lower is better. Oracles: the GATA2 motif scan (2,114 bp, target 14) and a
 dilated CNN (64 channels, 8 layers, 500 bp, target 3.5) that this script trains on sequences with planted motifs. One
 evaluation is one sequence through the oracle, with or without gradient. For ledidi the best sequence of all that it sampled
-counts, which may not be in the batch that it returns. Requirements: a lower mean total than ledidi and both greedy methods, with at most
-half of ledidi's evaluations.
+counts, which may not be in the batch that it returns. Requirements: a lower mean total than ledidi and both greedy methods,
+with at most half of ledidi's evaluations.
 """
 
 import argparse

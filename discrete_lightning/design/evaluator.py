@@ -29,11 +29,6 @@ class Evaluation:
     components: Tensor | None = None
     gradient: Tensor | None = None
 
-    def __getitem__(self, index: Any) -> "Evaluation":
-        """The part that belongs to some of the sequences."""
-        components = None if self.components is None else self.components[index]
-        return Evaluation(self.scores[index], components, None if self.gradient is None else self.gradient[index])
-
     def flatten(self) -> "Evaluation":
         """The scores and columns, detached, with one batch dimension: scores (N,), components (N, columns)."""
         components = None if self.components is None else self.components.detach().flatten(0, -2)

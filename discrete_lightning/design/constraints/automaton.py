@@ -34,9 +34,11 @@ class _Automaton:
                     self.advance[letter] |= 1 << (offset + i)
             offset += len(pattern)
             self.ends |= 1 << (offset - 1)
-        self.codon_at: dict[int, set[str]] = {}  # position of a codon's first letter -> what every constraint allows
-        for start, spelt in codons:
-            for i, codon in enumerate(spelt):
+        self.codon_at: dict[
+            int, set[str]
+        ] = {}  # position of a codon's first letter -> codons that all constraints allow
+        for start, allowed in codons:
+            for i, codon in enumerate(allowed):
                 at = start + 3 * i
                 named = {c.replace("T", "U") if "U" in alphabet.letters else c for c in codon}
                 self.codon_at[at] = self.codon_at.get(at, named) & named
@@ -45,16 +47,16 @@ class _Automaton:
 
     def step(self, state: State, position: int, letter: str) -> State | None:
         """The state after a letter at a position, or None if the letter breaks a rule."""
-        begun = ((state[0] << 1) | self.starts) & self.advance[letter]
-        if begun & self.ends:
+        matched = ((state[0] << 1) | self.starts) & self.advance[letter]
+        if matched & self.ends:
             return None
         if not self.memory:
-            return begun, ""
+            return matched, ""
         recent = state[1] + letter
         codons = self.codon_at.get(position - 2)
         if codons is not None and recent not in codons:
             return None
-        return begun, recent[-2:]
+        return matched, recent[-2:]
 
 
 def find_path(rules: ConstraintSet, steps: int) -> tuple[Tensor | None, bool]:
@@ -70,7 +72,7 @@ def find_path(rules: ConstraintSet, steps: int) -> tuple[Tensor | None, bool]:
         the sequence (length,) or None; and whether it is certain that no sequence satisfies all rules.
     """
     length, alphabet = rules.length, rules.alphabet
-    codons = [spelt for rule in rules.constraints if (spelt := rule.codons()) is not None]
+    codons = [found for rule in rules.constraints if (found := rule.codons()) is not None]
     automaton = _Automaton(patterns_within(rules, length), codons, alphabet)
     bounds = [found for rule in rules.constraints if (found := rule.gc_bounds(length)) is not None]
     fewest = max((low for width, low, _ in bounds if width == length), default=0)
@@ -79,7 +81,7 @@ def find_path(rules: ConstraintSet, steps: int) -> tuple[Tensor | None, bool]:
     reached: dict[State, tuple[int, int]] = {_START: (0, 0)}
     arrived_from: list[dict[State, tuple[State, str]]] = []
     for position, row in enumerate(rules.allowed.tolist()):
-        letters = [letter for letter, there in zip(alphabet.letters, row, strict=True) if there]
+        letters = [letter for letter, is_allowed in zip(alphabet.letters, row, strict=True) if is_allowed]
         following: dict[State, tuple[int, int]] = {}
         arrived_from.append({})
         for (state, (low, high)), letter in product(reached.items(), letters):
@@ -115,7 +117,7 @@ def count_words(rules: ConstraintSet, width: int, enough: int) -> int:
     """An upper bound of the number of words of `width` letters without forbidden patterns. Counting stops above `enough`."""
     automaton = _Automaton(patterns_within(rules, width), [], rules.alphabet)
     anywhere = rules.allowed.any(0).tolist()
-    letters = [letter for letter, there in zip(rules.alphabet.letters, anywhere, strict=True) if there]
+    letters = [letter for letter, is_allowed in zip(rules.alphabet.letters, anywhere, strict=True) if is_allowed]
     counts: dict[State, int] = {_START: 1}
     for position in range(width):
         following: dict[State, int] = {}
@@ -123,6 +125,6 @@ def count_words(rules: ConstraintSet, width: int, enough: int) -> int:
             if (new := automaton.step(state, position, letter)) is not None:
                 following[new] = following.get(new, 0) + count
         counts = following
-        if len(counts) > enough:  # different states are different words
+        if len(counts) > enough:  # different words lead to different states, so there are at least as many words
             return enough + 1
     return sum(counts.values())

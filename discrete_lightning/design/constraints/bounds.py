@@ -25,7 +25,7 @@ def gc_pattern(rules: ConstraintSet) -> Tensor | None:
     negative cycle, and the shortest paths are a solution (Cormen et al., Introduction to Algorithms, difference constraints).
 
     Returns:
-        bool (length,), True where a G or C stands, all False if no rule limits the GC content; None if there is no assignment.
+        bool (length,), True for G or C, all False if no rule limits the GC content; None if there is no assignment.
     """
     length = rules.length
     bounds = [found for rule in rules.constraints if (found := rule.gc_bounds(length)) is not None]

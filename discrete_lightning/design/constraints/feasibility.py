@@ -25,8 +25,8 @@ from discrete_lightning.design.constraints.bounds import excluded, gc_pattern
 from discrete_lightning.design.constraints.constraint_set import ConstraintSet
 from discrete_lightning.design.constraints.repair import repair
 
-_FEW = 65_536
-_STARTS, _LETTERS = 8, 2_000  # the maximum number of random sequences to repair, and of their letters in total
+_FEW = 65_536  # so many sequences are enumerated
+_STARTS, _LETTERS = 8, 2_000  # the maximum number of random sequences to repair, and of letters in all of them
 _QUICK, _LONG = 100_000, 5_000_000  # steps of the automaton before the repair, and after a repair that failed
 _ROUNDS, _PATIENCE = 50, 4  # rounds of repair between two checks, and checks without progress before it stops
 

@@ -47,7 +47,7 @@ class SurrogateSearch(Search):
     evaluated: Tensor  # int64 (calls, length), the first `count` rows are filled
     losses: Tensor  # totals (calls,)
     count: Tensor
-    fitted: Tensor
+    fitted: Tensor  # the hyper-parameters, and the number of evaluated sequences when they were chosen
 
     def __init__(
         self,
@@ -74,7 +74,6 @@ class SurrogateSearch(Search):
         self.register_buffer("evaluated", torch.zeros(self.calls, self.problem.length, dtype=torch.int64))
         self.register_buffer("losses", torch.zeros(self.calls))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        # the hyper-parameters of the surrogate, and the number of evaluated sequences when they were chosen
         self.register_buffer("fitted", torch.zeros(4, dtype=torch.float64))
 
     def get_extra_state(self) -> dict[str, Any]:

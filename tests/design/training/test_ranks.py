@@ -22,11 +22,12 @@ from discrete_lightning.design.constraints import MaxHomopolymer
 from discrete_lightning.design.oracles import MotifScan, TFBind8, WeightedSum
 from discrete_lightning.models import SequenceDesigner
 from tests.design.runs import trainer
+from tests.design.toy_oracles import Linear
 from tests.ranks import run_on_ranks
 
 
 def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
-    """Designs and oracle calls of four kinds of search, on this rank as torchrun would start it."""
+    """Designs and oracle calls of five kinds of search, on this rank as torchrun would start it."""
     if ranks > 1:
         rank = str(torch.distributed.get_rank())
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
@@ -43,6 +44,12 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
         ),
         "surrogate": (TFBind8(), SurrogateSearch(calls=35, batch=7, first=14), FromNothing(8)),
         "two": (two, GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, calls=10)), FromNothing(8)),
+        # its parameters require gradients, for which DistributedDataParallel would wait
+        "trainable": (
+            Linear(8),
+            GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, calls=10)),
+            FromNothing(8),
+        ),
     }
     found = {}
     for kind, (oracle, made, start) in kinds.items():
