@@ -4,7 +4,7 @@ from discrete_lightning.design.constraints.constraint_set import ConstraintSet a
 from discrete_lightning.design.constraints.feasibility import Unsatisfiable as Unsatisfiable
 from discrete_lightning.design.constraints.feasibility import check_satisfiable as check_satisfiable
 from discrete_lightning.design.constraints.fixed_positions import FixedPositions as FixedPositions
-from discrete_lightning.design.constraints.fixed_positions import keep as keep
+from discrete_lightning.design.constraints.fixed_positions import fix_all_but as fix_all_but
 from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs as ForbiddenMotifs
 from discrete_lightning.design.constraints.gc_content import GCContent as GCContent
 from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer as MaxHomopolymer

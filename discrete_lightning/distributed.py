@@ -76,16 +76,20 @@ def global_mean(total: Tensor, count: Tensor | float) -> Tensor:
         total: a sum over this rank's elements, any shape.
         count: the number of those elements (ranks may differ).
 
+    Returns:
+        The mean; `total`, summed over ranks, where no rank has an element (0 for an empty sum).
+
     Example:
         >>> global_mean(torch.tensor([6.0]), 3)
         tensor([2.])
     """
     counted = torch.as_tensor(count, dtype=total.dtype, device=total.device)
     if world_size() == 1:
-        return total / counted
+        return total / torch.where(counted == 0, 1, counted)
     packed = all_reduce_sum(torch.cat([total.detach().flatten(), counted.detach().view(1)]))
-    mean = (packed[:-1] / packed[-1]).view_as(total)
-    local = total * (world_size() / packed[-1])
+    number = torch.where(packed[-1] == 0, 1, packed[-1])
+    mean = (packed[:-1] / number).view_as(total)
+    local = total * (world_size() / number)
     return mean + (local - local.detach())
 
 

@@ -6,12 +6,13 @@ from discrete_lightning.layers.float32 import Float32State as Float32State
 from discrete_lightning.layers.relaxed import Relaxed as Relaxed
 from discrete_lightning.layers.relaxed import RelaxedBernoulli as RelaxedBernoulli
 from discrete_lightning.layers.relaxed import RelaxedCategorical as RelaxedCategorical
-from discrete_lightning.layers.relaxed import relaxed as relaxed
-from discrete_lightning.layers.relaxed import use_estimator as use_estimator
+from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding as RelaxedEmbedding
+from discrete_lightning.layers.relaxed_in_eval import relaxed as relaxed
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset as RelaxedSubset
 from discrete_lightning.layers.temperature import LossWeight as LossWeight
 from discrete_lightning.layers.temperature import Scheduled as Scheduled
 from discrete_lightning.layers.temperature import Temperature as Temperature
+from discrete_lightning.layers.use_estimator import use_estimator as use_estimator
 from discrete_lightning.nas.choice import ArchitectureChoice as ArchitectureChoice
 from discrete_lightning.nas.choice import Draw as Draw
 from discrete_lightning.nas.one_of import OneOf as OneOf
@@ -22,8 +23,8 @@ from discrete_lightning.nas.spaces.nasbench201 import NASBench201 as NASBench201
 from discrete_lightning.nas.spaces.space import Edge as Edge
 from discrete_lightning.nas.spaces.space import SearchNetwork as SearchNetwork
 from discrete_lightning.nas.spaces.space import SearchSpace as SearchSpace
+from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook
-from discrete_lightning.vq.quantizer import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer

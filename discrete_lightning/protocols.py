@@ -75,3 +75,65 @@ class SummarizesArchitecture(Protocol):
 
     def architecture_is_disconnected(self) -> bool:
         """Whether no operation of the derived network leads from its input to its output."""
+
+
+@runtime_checkable
+class PreparesOracle(Protocol):
+    """An oracle that has to be prepared, for example trained, before `SequenceDesigner` searches it."""
+
+    def prepare_oracle(self) -> None:
+        """Called once when fitting starts, on every rank; all ranks must arrive at the same oracle."""
+
+
+@runtime_checkable
+class ReadsChannelLetters(Protocol):
+    """An oracle that knows which letter each of its input channels is, so that another order of letters is refused."""
+
+    @property
+    def channel_letters(self) -> str:
+        """The letters in the order of the channels, with T for T or U."""
+
+
+@runtime_checkable
+class ReportsDesigns(Protocol):
+    """Offers designs to the callbacks `DesignWriter` and `SequenceLogo`."""
+
+    def designs(self) -> list[Any]:
+        """The designs (`design.Design`), best first."""
+
+
+@runtime_checkable
+class ReportsParetoDesigns(Protocol):
+    """Offers the Pareto front to `DesignWriter`, beside the designs."""
+
+    def pareto_designs(self) -> list[Any]:
+        """The non-dominated designs; empty where there is one oracle. Raises `design.NoFront` if there is no front."""
+
+
+@runtime_checkable
+class DescribesDesigns(Protocol):
+    """Tells `DesignWriter` what was asked for, and `SequenceLogo` from what the designs were made."""
+
+    @property
+    def requested_designs(self) -> int:
+        """The number of designs that was asked for."""
+
+    @property
+    def design_distance(self) -> int:
+        """The least number of letters in which any two designs differ."""
+
+    @property
+    def design_letters(self) -> str:
+        """The letters of the alphabet."""
+
+    @property
+    def design_template(self) -> str | None:
+        """The sequence that was edited, or None."""
+
+
+@runtime_checkable
+class RecordsSearch(Protocol):
+    """Offers the course of a search to `DesignTrajectory`."""
+
+    def search_trajectory(self) -> list[Any]:
+        """One `design.Progress` for each step."""

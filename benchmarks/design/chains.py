@@ -1,10 +1,10 @@
-"""What a chain costs: time a step and chain, and peak memory, of 1, 64 and 1,024 chains in one batched call.
+"""The cost of a chain: time per step and chain, and peak memory, of 1, 64 and 1,024 chains in one batched call.
 
 python -m benchmarks.design.chains [--length 200] [--device cpu]
 
-Bars: the batched call wins (a chain of 1,024 costs less than one alone), and peak memory grows linearly with chains. The step
-is the whole of GradientSearch's: sampling, the motif scan with its gradient, constraints, Adam, and keeping the best. Memory is
-extra resident memory in fresh processes, above what they hold before the search is built.
+Requirements: a chain of a batch of 1,024 takes less time than a single one, and peak memory grows linearly with the number of
+chains. A step is a complete step of GradientSearch: sampling, the motif scan with its gradient, constraints, Adam, and
+recording the best. Memory is the resident memory of a fresh process above what it has before the search is built.
 """
 
 import argparse
@@ -25,7 +25,7 @@ RULES = (GCContent(0.25, 0.65), MaxHomopolymer(5), ForbiddenMotifs(["GAATTC", "G
 
 
 def steps(chains: int, length: int, count: int, device: str) -> list[float]:
-    """Seconds of each step, the first three left out."""
+    """Seconds of each step, without the first three."""
     torch.manual_seed(0)
     problem = DesignProblem(MotifScan("CTCF"), FromNothing(length), constraints=RULES)
     search = GradientSearch(chains=chains, steps=10**6).begin(problem, seed=0).to(device)
@@ -49,7 +49,7 @@ def steps(chains: int, length: int, count: int, device: str) -> list[float]:
 
 
 def peak_memory(chains: int, length: int, device: str) -> float:
-    """Extra MiB at the peak of some steps, in a process of their own."""
+    """Extra MiB at the peak of five steps, in a fresh process."""
     work = f"lambda: steps({chains}, {length}, 5, {device!r})"
     code = (
         "import torch\nfrom benchmarks._memory import peak_of\nfrom benchmarks.design.chains import steps\n"

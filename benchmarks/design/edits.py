@@ -1,11 +1,12 @@
-"""Editing sequences: our polish against ledidi and plain gradient-proposed greedy, on two oracles and five starts, in one run.
+"""Editing sequences: GradientSearch against ledidi and greedy edits proposed by gradients, on two oracles and five starts.
 
-python -m benchmarks.design.edits [--starts 5] [--out DIR]      needs `pip install ledidi==2.2.0`, for this alone
+python -m benchmarks.design.edits [--starts 5] [--out DIR]      needs `pip install ledidi==2.2.0`
 
 Objective of all: (score - target)^2 + 0.1 * edits, lower is better. Oracles: the GATA2 motif scan (2,114 bp, target 14) and a
-dilated CNN (64 channels, 8 layers, 500 bp, target 3.5) that this script trains on sequences with planted motifs. One evaluation
-is one sequence through the oracle, with or without gradient. Of ledidi the best sequence it ever drew counts, although it
-returns another batch. Bars: a lower mean total than ledidi and both greedies, with at most half of ledidi's evaluations.
+dilated CNN (64 channels, 8 layers, 500 bp, target 3.5) that this script trains on sequences with planted motifs. One
+evaluation is one sequence through the oracle, with or without gradient. For ledidi the best sequence of all that it sampled
+counts, which may not be in the batch that it returns. Requirements: a lower mean total than ledidi and both greedy methods,
+with at most half of ledidi's evaluations.
 """
 
 import argparse
@@ -26,7 +27,7 @@ Curve = list[tuple[int, float]]  # evaluations, best total so far
 
 
 class Recorder(nn.Module):
-    """An oracle that notes the best total of what passes through it."""
+    """An oracle that records the best total of the sequences that it scored."""
 
     def __init__(self, oracle: nn.Module, template: Tensor, target: float) -> None:
         super().__init__()
@@ -45,9 +46,9 @@ class Recorder(nn.Module):
 def ours(recorder: Recorder, template: Tensor, seed: int, calls: int) -> None:
     chains, steps = 8, calls // 16
     rest = calls - chains * steps - 1  # the template is scored first
-    polish = Polish(proposals=8, patience=4, beam=8, sequences=4, shakes=10_000, calls=rest)
+    polish = Polish(proposals=8, patience=4, beam=8, sequences=4, restarts=10_000, calls=rest)
     problem = DesignProblem(recorder, Edit(DNA.decode(template), WEIGHT), goal=Target(recorder.target))
-    search = GradientSearch(chains, steps, ReinMax(), learning_rate=0.3, strength=6.0, polish=polish)
+    search = GradientSearch(chains, steps, ReinMax(), learning_rate=0.3, template_logit=6.0, polish=polish)
     search.begin(problem, seed)
     search.run()
     best = search.designs(1)[0]
@@ -56,7 +57,7 @@ def ours(recorder: Recorder, template: Tensor, seed: int, calls: int) -> None:
 
 
 def greedy(recorder: Recorder, template: Tensor, proposals: int) -> None:
-    """The single edits that the gradient predicts to be best are evaluated, the best of them is taken, until none is better."""
+    """Evaluates the single edits that the gradient predicts to be best and takes the best of them, until none is better."""
     tokens, total = template.clone(), float("inf")
     while True:
         x = nn.functional.one_hot(tokens, 4).T[None].float().requires_grad_()
@@ -81,7 +82,7 @@ def greedy(recorder: Recorder, template: Tensor, proposals: int) -> None:
 
 
 def ledidi(recorder: Recorder, template: Tensor, seed: int) -> float:
-    """Runs ledidi with its own settings; returns the best total of the batch that it gives back."""
+    """Runs ledidi with its default settings; returns the best total of the batch that it returns."""
     from ledidi import ledidi as run_ledidi
 
     class OneTask(nn.Module):
@@ -99,7 +100,7 @@ def ledidi(recorder: Recorder, template: Tensor, seed: int) -> float:
 
 
 def train_cnn(count: int = 2500, epochs: int = 12) -> SequenceCNN:
-    """Learns an activity of three real motifs, with an interaction, from random sequences in which sites are planted."""
+    """Trains on random sequences with planted sites of three real motifs; the activity has an interaction of two of them."""
     generator = torch.Generator().manual_seed(0)
     scans = [MotifScan(name) for name in ("GATA2", "FOS::JUN", "GABPA")]
 
@@ -204,9 +205,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument(
-        "--calls", type=int, nargs=2, default=[1600, 2400], help="our evaluations a start, of each oracle"
+        "--calls",
+        type=int,
+        nargs=2,
+        default=[1600, 2400],
+        help="the evaluations of GradientSearch for each start, for each oracle",
     )
-    parser.add_argument("--only", default="", help="of the methods, those whose name holds this")
+    parser.add_argument("--only", default="", help="run only the methods whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/design/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,10 +1,10 @@
-"""Ehrlich functions of 32 letters: in how many function seeds the optimum is found within 50,000 evaluations.
+"""Ehrlich functions of 32 letters: for how many function seeds the optimum is found within 50,000 evaluations.
 
 python -m benchmarks.design.ehrlich [--seeds 10] [--no-genetic]
 
-GradientSearch is a WHITE-BOX search: it sees the gradient of a smooth extension, which shows where a motif lacks which letter.
-The genetic algorithm beside it is a black-box search that sees values alone: this is no contest, and they are printed together
-only to say how hard the functions are. Bars (white-box): 64/2/4 and 128/4/4 at least 8 of 10, 32/4/4 at least 6 of 10.
+GradientSearch is a WHITE-BOX search: it uses the gradient of a smooth extension, which shows which letter of a motif is missing
+where. The genetic algorithm is a black-box search that uses only values. The two must not be compared; both are printed to show
+how hard the functions are. Requirements (white-box): 64/2/4 and 128/4/4 at least 8 of 10, 32/4/4 at least 6 of 10.
 """
 
 import argparse
@@ -24,8 +24,8 @@ SIZES = ((64, 2, 4), (128, 4, 4), (32, 4, 4))
 
 
 def white_box(oracle: Ehrlich, seed: int) -> tuple[int, float]:
-    """Evaluations until the optimum (or all of them) and the best value."""
-    polish = Polish(proposals=16, patience=4, beam=16, sequences=16, shakes=10_000, calls=BUDGET - 64 * 50 - 1000)
+    """The number of evaluations until the optimum (or of all evaluations) and the best value."""
+    polish = Polish(proposals=16, patience=4, beam=16, sequences=16, restarts=10_000, calls=BUDGET - 64 * 50 - 1000)
     search = GradientSearch(chains=64, steps=50, estimator=ReinMax(), learning_rate=1.0, polish=polish)
     search.begin(DesignProblem(oracle, FromNothing(oracle.length), LETTERS), seed)
     search.run(until=lambda now: now.best_score == 1)
@@ -36,7 +36,7 @@ def white_box(oracle: Ehrlich, seed: int) -> tuple[int, float]:
 
 
 def black_box(oracle: Ehrlich, seed: int) -> tuple[int, float]:
-    """The same of a genetic algorithm from feasible sequences: one letter repeated, which no function bans, and its mutants."""
+    """The same for a genetic algorithm. It starts from feasible sequences: one letter repeated is never infeasible."""
     rng = np.random.default_rng(seed)
 
     def value(tokens: Tokens) -> float:

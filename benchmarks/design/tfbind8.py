@@ -1,9 +1,9 @@
-"""TFBind8: oracle calls to the best 8-mer with gradients, and regret of black-box searches after 100 to 2,000 look-ups.
+"""TFBind8: oracle calls until the best 8-mer with gradients, and the regret of black-box searches after 100 to 2,000 calls.
 
 python -m benchmarks.design.tfbind8 [--seeds 10]
 
-Bars: with gradients (white-box) the optimum in every seed within 2,000 calls; with look-ups only (black-box), a mean regret not
-above ageing evolution's without repeats nor the genetic algorithm's (50 + 50) of the same run.
+Requirements: with gradients (white-box) the optimum for every seed within 2,000 calls; without gradients (black-box) a mean
+regret not above those of ageing evolution without repeats and of a genetic algorithm (50 + 50) in the same run.
 """
 
 import argparse
@@ -35,7 +35,7 @@ def calls_to_optimum(search: Search, best: float) -> int | None:
 def regret_of_surrogate(seed: int, table: np.ndarray) -> list[float]:
     search = SurrogateSearch(calls=CALLS[-1]).begin(DesignProblem(TFBind8(), FromNothing(8)), seed)
     search.run()
-    tokens = search.known.numpy()
+    tokens = search.evaluated.numpy()
     assert len({row.tobytes() for row in tokens}) == CALLS[-1], "a sequence was evaluated twice"
     running = np.maximum.accumulate(table[(tokens * _PLACES).sum(1)])
     return [float(table.max() - running[calls - 1]) for calls in CALLS]

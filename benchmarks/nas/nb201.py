@@ -40,7 +40,7 @@ def of_surrogate(seed: int, table: np.ndarray) -> np.ndarray:
     search = SurrogateSearch(calls=CALLS[-1], batch=10, first=20)
     search.begin(DesignProblem(Table(table), FromNothing(EDGES), Alphabet("01234", "")), seed)
     search.run()
-    tokens = search.known.numpy()
+    tokens = search.evaluated.numpy()
     assert len(np.unique(tokens, axis=0)) == CALLS[-1], "a cell was looked up twice"
     return np.maximum.accumulate(table[(tokens * _PLACES).sum(1)])
 

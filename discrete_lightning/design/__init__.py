@@ -1,23 +1,28 @@
-"""Design of sequences, independent of Lightning: problems, searches over many chains at once, exact polish."""
+"""Sequence design without Lightning: problems, searches over many chains at once, local search of the best sequences."""
 
-from discrete_lightning.design.evaluator import Evaluator
+from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize, Minimize, Target
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.base import Progress, Search
-from discrete_lightning.design.search.designs import Design, check, select
+from discrete_lightning.design.search.best_overall import BestOverall
+from discrete_lightning.design.search.best_per_chain import BestPerChain
+from discrete_lightning.design.search.design import Design, check
 from discrete_lightning.design.search.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.search.gradient import GradientSearch
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront, non_dominated
 from discrete_lightning.design.search.polish import Polish, Polisher
-from discrete_lightning.design.search.pool import Pool
-from discrete_lightning.design.search.repair import repair
+from discrete_lightning.design.search.scored_sequences import ScoredSequences
+from discrete_lightning.design.search.selection import select
 from discrete_lightning.design.search.surrogate import SurrogateSearch
 from discrete_lightning.design.start import Edit, FromNothing, FromSequences, Start
 
 __all__ = [
+    "BestOverall",
+    "BestPerChain",
     "Design",
     "DesignProblem",
     "Edit",
+    "Evaluation",
     "Evaluator",
     "FromNothing",
     "FromSequences",
@@ -31,14 +36,13 @@ __all__ = [
     "ParetoFront",
     "Polish",
     "Polisher",
-    "Pool",
     "Progress",
+    "ScoredSequences",
     "Search",
     "Start",
     "SurrogateSearch",
     "Target",
     "check",
     "non_dominated",
-    "repair",
     "select",
 ]

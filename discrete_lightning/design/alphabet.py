@@ -1,4 +1,4 @@
-"""Letters of sequences and what they pair with: DNA, RNA, protein or an alphabet of one's own."""
+"""Alphabets of sequences and the pairs of complementary letters: DNA, RNA, protein or your own alphabet."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ _NUCLEOTIDES = {
     "N": "ACGT", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
     "B": "CGT", "D": "AGT", "H": "ACT", "V": "ACG",
 }  # fmt: skip
-_STRANDS = (("ACGT", "TGCA"), ("ACGU", "UGCA"))  # letters of DNA and RNA, and what they pair with
+_STRANDS = (("ACGT", "TGCA"), ("ACGU", "UGCA"))  # letters of DNA and RNA, and their complements
 
 
 @dataclass(frozen=True)
 class Alphabet:
-    """An ordered set of letters; the order is that of an oracle's channels.
+    """An ordered set of letters, in the order of an oracle's channels.
 
     Args:
         letters: two or more different letters.
-        complements: the letter that pairs with each, in the same order; empty where there is no second strand (`alphabet`
-            pairs the letters of DNA and RNA, whatever their order).
+        complements: the complement of each letter, in the same order; empty if there is no second strand. (The function
+            `alphabet` sets the complements of the letters of DNA and RNA in any order.)
 
     Raises:
-        ValueError: if letters repeat, or `complements` is no pairing.
+        ValueError: letters repeat, or `complements` does not pair the letters.
 
     Example:
         >>> DNA.decode(DNA.encode("GATTACA"))
@@ -45,7 +45,7 @@ class Alphabet:
             sorted(self.complements) != sorted(self.letters) or any(paired[paired[x]] != x for x in self.letters)
         ):
             raise ValueError(
-                f"complements {self.complements!r} are no pairing of {self.letters!r}: give each letter's partner, in order"
+                f"complements {self.complements!r} do not pair {self.letters!r}: give each letter's complement, in order"
             )
 
     def __len__(self) -> int:
@@ -60,7 +60,7 @@ class Alphabet:
         """Indices of the letters of a sequence, int64 (length,).
 
         Raises:
-            ValueError: names the first letter that is not in the alphabet.
+            ValueError: a letter is not in the alphabet; names the first one.
         """
         for position, letter in enumerate(sequence):
             if letter not in self.letters:
@@ -75,7 +75,7 @@ class Alphabet:
         """Indices of sequences of equal length, int64 (N, length).
 
         Raises:
-            ValueError: if lengths differ, or a letter is not in the alphabet.
+            ValueError: the lengths differ, or a letter is not in the alphabet.
         """
         lengths = {len(sequence) for sequence in sequences}
         if len(lengths) != 1:
@@ -87,10 +87,10 @@ class Alphabet:
         return "".join(self.letters[index] for index in tokens.tolist())
 
     def reverse_complement(self, sequence: str) -> str:
-        """The other strand, read in its own direction.
+        """The reverse complement: the other strand, read in its own direction.
 
         Raises:
-            ValueError: if the alphabet has no second strand.
+            ValueError: the alphabet has no complements.
         """
         if not self.complements:
             raise ValueError(f"the alphabet {self.letters!r} has no complements, so no second strand")
@@ -98,16 +98,16 @@ class Alphabet:
         return "".join(paired[letter] for letter in reversed(sequence))
 
     def choices(self, letter: str) -> str:
-        """The letters that a letter of a pattern stands for: itself, or those of an IUPAC code (N, R, Y ...) in DNA and RNA.
+        """The letters that a letter of a pattern matches: itself, or those of an IUPAC code (N, R, Y ...) in DNA and RNA.
 
         Raises:
-            ValueError: if it stands for none.
+            ValueError: it is neither a letter of the alphabet nor an IUPAC code.
         """
         if letter in self.letters:
             return letter
         if self.nucleotides and letter in _NUCLEOTIDES:
             return _NUCLEOTIDES[letter].replace("T", "U" if "U" in self.letters else "T")
-        raise ValueError(f"{letter!r} is neither a letter of {self.letters!r} nor a code for some of them")
+        raise ValueError(f"{letter!r} is neither a letter of {self.letters!r} nor an IUPAC code for some of them")
 
 
 def _short(sequence: str) -> str:
@@ -121,12 +121,12 @@ _NAMED = {"DNA": DNA, "RNA": RNA, "PROTEIN": PROTEIN}
 
 
 def alphabet(name: str | Alphabet) -> Alphabet:
-    """The alphabet called "DNA", "RNA" or "protein", or one of the letters given, in their order.
+    """The alphabet named "DNA", "RNA" or "protein", or an alphabet of the given letters, in their order.
 
-    The four letters of DNA or RNA in another order are DNA or RNA still: they have complements.
+    The four letters of DNA or RNA in another order still have complements.
 
     Raises:
-        ValueError: a word in small letters that is no known name, or letters that make no alphabet.
+        ValueError: `name` is a word in small letters that is not a known name, or its letters repeat.
 
     Example:
         >>> alphabet("rna").letters, alphabet("01").letters
@@ -140,8 +140,8 @@ def alphabet(name: str | Alphabet) -> Alphabet:
         return _NAMED[name.upper()]
     if name.isalpha() and name[1:].islower():
         raise ValueError(
-            f"there is no alphabet called {name!r}; these are DNA, RNA and protein. An alphabet of one's own is given by its "
-            f"letters, in capitals or digits; in Python also in small letters: Alphabet({name!r})"
+            f"there is no alphabet called {name!r}; the names are DNA, RNA and protein. Give other alphabets by their letters, "
+            f"in capitals or digits; in Python small letters work, too: Alphabet({name!r})"
         )
     for letters, complements in _STRANDS:
         if sorted(name) == sorted(letters):

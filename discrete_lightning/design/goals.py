@@ -12,7 +12,7 @@ class Goal(ABC):
     """Maps an oracle's scores to losses: lower is better.
 
     Attributes:
-        sign: +1 if a higher score is always better, -1 if a lower one is, 0 if that depends on the score.
+        sign: +1 if a higher score is always better, -1 if a lower score is always better, 0 if that depends on the score.
     """
 
     sign: ClassVar[float] = 0.0
@@ -21,15 +21,19 @@ class Goal(ABC):
     def loss(self, scores: Tensor) -> Tensor:
         """Losses of scores, elementwise."""
 
-    def careful(self, scores: Tensor, doubts: Tensor) -> Tensor:
-        """The worse end of scores +- doubts (doubts >= 0), elementwise: what a design in doubt is held to.
+    def pessimistic(self, scores: Tensor, uncertainty: Tensor) -> Tensor:
+        """The worse of scores - uncertainty and scores + uncertainty (uncertainty >= 0), elementwise.
+
+        This is the lower confidence bound under Maximize and the upper confidence bound under Minimize.
 
         Example:
-            >>> score, doubt = torch.tensor([1.0, 3.0]), torch.tensor([0.5, 0.5])
-            >>> Maximize().careful(score, doubt), Minimize().careful(score, doubt), Target(2.0).careful(score, doubt)
-            (tensor([0.5000, 2.5000]), tensor([1.5000, 3.5000]), tensor([0.5000, 3.5000]))
+            >>> score, uncertainty = torch.tensor([1.0, 3.0]), torch.tensor([0.5, 0.5])
+            >>> Maximize().pessimistic(score, uncertainty), Minimize().pessimistic(score, uncertainty)
+            (tensor([0.5000, 2.5000]), tensor([1.5000, 3.5000]))
+            >>> Target(2.0).pessimistic(score, uncertainty)
+            tensor([0.5000, 3.5000])
         """
-        low, high = scores - doubts, scores + doubts
+        low, high = scores - uncertainty, scores + uncertainty
         return torch.where(self.loss(low) >= self.loss(high), low, high)
 
 

@@ -1,4 +1,4 @@
-"""A design problem: an oracle, a goal, where to start and the rules to keep; and what a sequence is worth in it."""
+"""A design problem: an oracle, a goal, a start and constraints; and the total of a sequence, which a search minimises."""
 
 from collections.abc import Sequence
 
@@ -6,29 +6,36 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
+from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.constraints import Constraint, ConstraintSet, check_satisfiable
 from discrete_lightning.design.constraints.constraint_set import require_constraints
-from discrete_lightning.design.evaluator import Evaluator
+from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.start import Start
+from discrete_lightning.protocols import ReadsChannelLetters
 
 
-class DesignProblem(nn.Module):
-    """total(sequence) = goal.loss(score) + edit_weight * edits, over the sequences that keep every constraint.
+class DesignProblem(ConstantBuffers):
+    """total(sequence) = goal.loss(score) + edit_weight * edits, over the sequences that satisfy all constraints.
 
     Args:
         oracle: module of one-hot sequences (batch, letters, length) to scores (batch,).
         start: FromNothing(length), FromSequences(list) or Edit(sequence).
-        letters: "DNA", "RNA", "protein", an Alphabet, or its letters in the oracle's order.
+        letters: "DNA", "RNA", "protein", an Alphabet, or its letters in the order of the oracle's channels.
         goal: Maximize(), Minimize() or Target(value).
-        constraints: rules that every design keeps.
-        batch: sequences that the oracle scores at a time.
+        constraints: rules that every design satisfies.
+        batch: the number of sequences that the oracle scores at a time.
+
+    Attributes:
+        template: the sequence to edit, int64 (length,), or None.
+        initial_sequences: the sequences from which the chains start, int64 (n, length), or None for random ones.
+        feasible_example: a sequence that satisfies all constraints, int64 (length,).
 
     Raises:
-        Unsatisfiable: no sequence keeps all constraints, or none is found; names those at fault.
-        ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle says that it reads
-            other letters (its attribute `letters`).
-        TypeError: something is no constraint.
+        Unsatisfiable: no sequence satisfies all constraints, or none was found; names the constraints in conflict.
+        ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle's `channel_letters`
+            are not the alphabet (see protocols.ReadsChannelLetters).
+        TypeError: an entry of `constraints` is not a Constraint.
 
     Example:
         >>> from discrete_lightning.design import FromNothing
@@ -41,8 +48,8 @@ class DesignProblem(nn.Module):
     """
 
     template: Tensor | None
-    beginnings: Tensor | None  # where chains start, int64 (n, length)
-    known: Tensor  # a sequence that keeps all constraints, int64 (length,)
+    initial_sequences: Tensor | None
+    feasible_example: Tensor
 
     def __init__(
         self,
@@ -57,50 +64,54 @@ class DesignProblem(nn.Module):
         self.alphabet, self.start = alphabet(letters), start
         self.goal = Maximize() if goal is None else goal
         text = start.template(self.alphabet)
-        beginnings = start.beginnings(self.alphabet)
-        template = None if text is None else self.alphabet.encode(text)
-        tokens = self.alphabet.encode_all(beginnings) if beginnings else None
         require_constraints(constraints)
-        self.constraints = (*start.constraints(), *(constraint.for_template(text) for constraint in constraints))
-        known = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
+        self.constraints = (*start.constraints(), *(constraint.bind_template(text) for constraint in constraints))
+        with real_device():
+            initial = start.initial_sequences(self.alphabet)
+            tokens = self.alphabet.encode_all(initial) if initial else None
+            self.register_constant("template", None if text is None else self.alphabet.encode(text))
+            self.register_constant("initial_sequences", tokens)
+            example = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
+            self.register_constant("feasible_example", example)
         self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
-        self.register_buffer("template", template, persistent=False)
-        self.register_buffer("beginnings", tokens, persistent=False)
-        self.register_buffer("known", known, persistent=False)
-        _check_order(oracle, self.alphabet)
+        _check_channels(oracle, self.alphabet)
         self.evaluator = Evaluator(oracle, batch, self.goal, self.alphabet)
 
     @property
     def length(self) -> int:
-        """Of the designs."""
+        """The length of the designs."""
         return self.start.length
 
     @property
     def device(self) -> torch.device:
-        """Where the search runs."""
+        """The device on which the search runs."""
         return self.allowed.device
 
     @property
     def allowed(self) -> Tensor:
-        """Letters that the constraints allow by position alone, bool (length, letters)."""
+        """The letters that the constraints allow at each position, bool (length, letters)."""
         return self.rules.allowed
 
     def one_hot(self, tokens: Tensor) -> Tensor:
         """float32 (..., length, letters) of indices (..., length)."""
         return self.rules.one_hot(tokens)
 
+    def evaluate(self, tokens: Tensor) -> Evaluation:
+        """The oracle's scores (N,) and columns (N, columns) of indices (N, length); each sequence is one evaluation."""
+        return self.evaluator.evaluate(self.one_hot(tokens))
+
     def score(self, tokens: Tensor) -> Tensor:
-        """The oracle's scores (N,) of indices (N, length); each is one evaluation."""
-        return self.evaluator.score(self.one_hot(tokens))
+        """The oracle's scores (N,) of indices (N, length); each sequence is one evaluation."""
+        return self.evaluate(tokens).scores
 
     def edits(self, tokens: Tensor) -> Tensor:
-        """Number of letters (...) that differ from the template; 0 without one."""
+        """The number of letters (...) that differ from the template; 0 without a template."""
         if self.template is None:
             return torch.zeros(tokens.shape[:-1], dtype=torch.int64, device=tokens.device)
         return (tokens != self.template).sum(-1)
 
     def total(self, scores: Tensor, tokens: Tensor) -> Tensor:
-        """What is minimised, (...): goal.loss(scores) + edit_weight * edits; no evaluation."""
+        """What the search minimises, (...): goal.loss(scores) + edit_weight * edits. The oracle is not called."""
         return self.goal.loss(scores) + self.start.edit_weight * self.edits(tokens)
 
     def penalty(self, probabilities: Tensor) -> Tensor:
@@ -108,16 +119,15 @@ class DesignProblem(nn.Module):
         return self.rules.penalty(probabilities)
 
     def feasible(self, tokens: Tensor) -> Tensor:
-        """Which sequences (..., length) keep all constraints, bool (...)."""
+        """Which sequences (..., length) satisfy all constraints, bool (...)."""
         return self.rules.satisfied(tokens)
 
 
-def _check_order(oracle: nn.Module, letters: Alphabet) -> None:
-    """Refuses an oracle, or a part of one, that says which `letters` its channels are and gets others."""
+def _check_channels(oracle: nn.Module, letters: Alphabet) -> None:
+    """Refuses an oracle if it, or a module in it, reads its channels as other letters than those of the alphabet."""
     for part in oracle.modules():
-        order = getattr(part, "letters", None)
-        if isinstance(order, str) and order != letters.letters.replace("U", "T"):
+        if isinstance(part, ReadsChannelLetters) and part.channel_letters != letters.letters.replace("U", "T"):
             raise ValueError(
-                f"{type(part).__name__} reads the letters {order}, in this order, and the alphabet is {letters.letters}: "
-                f"give {order} as the alphabet"
+                f"{type(part).__name__} reads the letters {part.channel_letters}, in this order, and the alphabet is "
+                f"{letters.letters}: give {part.channel_letters} as the alphabet"
             )

@@ -1,38 +1,38 @@
-"""Where a design starts: from nothing, from known sequences, or from one that should change as little as possible."""
+"""Where a design starts: from random sequences, from known sequences, or from one that should change as little as possible."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints import Constraint, keep
+from discrete_lightning.design.constraints import Constraint, fix_all_but
 
 _FASTA = (".fasta", ".fa", ".fna", ".faa")
 
 
 class Start:
-    """What fixes the length of the designs."""
+    """Fixes the length of the designs and where the chains of a search start."""
 
     length: int
     edit_weight: float = 0.0
 
     def template(self, alphabet: Alphabet) -> str | None:
-        """The sequence to edit, checked against the alphabet, or None."""
+        """The sequence to edit, checked against the alphabet; None if there is no template."""
         return None
 
-    def beginnings(self, alphabet: Alphabet) -> tuple[str, ...]:
-        """Sequences that chains begin at, in turn; empty for random ones."""
+    def initial_sequences(self, alphabet: Alphabet) -> tuple[str, ...]:
+        """The sequences from which the chains start, in turn; empty for random ones."""
         template = self.template(alphabet)
         return () if template is None else (template,)
 
     def constraints(self) -> tuple[Constraint, ...]:
-        """Rules that the start itself sets."""
+        """Constraints that the start itself adds."""
         return ()
 
 
 @dataclass(frozen=True)
 class FromNothing(Start):
-    """Sequences of a length, from random beginnings.
+    """Sequences of a given length; the chains start from random sequences.
 
     Args:
         length: at least 1.
@@ -47,16 +47,17 @@ class FromNothing(Start):
 
 @dataclass(frozen=True)
 class Edit(Start):
-    """Substitutions in a given sequence: total = loss(score) + edit_weight * number of changed letters.
+    """Substitutions in a given sequence, the template: total = loss(score) + edit_weight * number of changed letters.
 
     Args:
-        sequence: the sequence to edit, or the path of a FASTA file of one sequence (.fasta, .fa, .fna or .faa).
-        edit_weight: what one change must gain, >= 0.
-        editable: half-open ranges of positions (from 0) that may change, [[1000, 1200]]; all else is kept. None: all may.
+        sequence: the template, or the path of a FASTA file with one sequence (.fasta, .fa, .fna or .faa).
+        edit_weight: the cost of one changed letter, >= 0.
+        editable: half-open ranges of positions (from 0) that may change, such as [[1000, 1200]]; all other positions are
+            fixed. None: all positions may change.
 
     Raises:
-        ValueError: the sequence is empty, a range is out of it, or the file holds no sequence or several.
-        OSError: there is no such file.
+        ValueError: the sequence is empty, a range does not lie in it, or the file does not hold exactly one sequence.
+        OSError: the file does not exist.
 
     Example:
         >>> Edit("ACGT").length
@@ -82,11 +83,11 @@ class Edit(Start):
         object.__setattr__(self, "edit_weight", edit_weight)
         ranges = None if editable is None else tuple(tuple(bounds) for bounds in editable)
         object.__setattr__(self, "editable", ranges)
-        self.constraints()  # refuses ranges that do not fit
+        self.constraints()  # raises an error for ranges that do not fit
 
     @property
     def length(self) -> int:  # type: ignore[override]
-        """Of the sequence."""
+        """The length of the template."""
         return len(self.sequence)
 
     def template(self, alphabet: Alphabet) -> str:
@@ -94,18 +95,18 @@ class Edit(Start):
         return self.sequence
 
     def constraints(self) -> tuple[Constraint, ...]:
-        return () if self.editable is None else (keep(self.sequence, self.editable),)
+        return () if self.editable is None else (fix_all_but(self.sequence, self.editable),)
 
 
 @dataclass(frozen=True)
 class FromSequences(Start):
-    """From known sequences, such as the best measured so far: chains begin there, in turn, and may go anywhere.
+    """Known sequences, such as the best measured so far: the chains start from them, in turn, and every letter may change.
 
     Args:
-        sequences: one or more, of one length.
+        sequences: one or more, all of the same length.
 
     Raises:
-        ValueError: there is none, or their lengths differ.
+        ValueError: the list is empty, or the lengths differ.
 
     Example:
         >>> FromSequences(["ACGT", "AAAA"]).length
@@ -124,21 +125,21 @@ class FromSequences(Start):
 
     @property
     def length(self) -> int:  # type: ignore[override]
-        """Of each sequence."""
+        """The length of each sequence."""
         return len(self.sequences[0])
 
-    def beginnings(self, alphabet: Alphabet) -> tuple[str, ...]:
+    def initial_sequences(self, alphabet: Alphabet) -> tuple[str, ...]:
         alphabet.encode_all(self.sequences)
         return self.sequences
 
 
 def _read_fasta(path: Path) -> str:
-    """The sequence of a FASTA file of one."""
+    """The only sequence of a FASTA file."""
     lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     names = [line for line in lines if line.startswith(">")]
     if len(names) != 1 or not lines[0].startswith(">") or len(lines) == 1:
         raise ValueError(
-            f"Edit: {path} has to hold one sequence below one line that begins with '>'; it has {len(names)} such lines and "
+            f"Edit: {path} must hold one sequence below one line that begins with '>'; it has {len(names)} such lines and "
             f"{len(lines) - len(names)} others"
         )
     return "".join(lines[1:])

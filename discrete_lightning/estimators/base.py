@@ -1,4 +1,4 @@
-"""What every gradient estimator is: logits and a temperature in, a one-hot-like sample out."""
+"""The base class of the gradient estimators: logits and a temperature in, a one-hot-like sample out."""
 
 from collections.abc import Callable
 from typing import ClassVar
@@ -6,14 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional import float32
+from discrete_lightning.functional._checks import check_elements, check_one_kind
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k
 
 
 class Estimator:
     """A way to send a gradient through a discrete choice. Subclasses are frozen dataclasses: hashable and picklable.
 
     An estimator is used in one of two ways. Calling it gives a sample that carries its gradient, for the estimators that
-    differentiate along a path:
+    differentiate along a path (`bernoulli` does so for binary variables, `subset` for k of K categories):
 
         sample = estimator(logits, tau);  loss = f(sample)
 
@@ -23,9 +25,9 @@ class Estimator:
         loss = estimator.expectation(f, logits, tau)
 
     Attributes:
-        pathwise: whether calling it gives samples that carry a gradient. The others serve by `expectation` only, and a layer
-            that needs samples refuses them when it is built.
-        categorical: whether it serves categorical variables (all serve binary ones).
+        pathwise: whether calling it gives samples that carry a gradient. The others can only be used through `expectation`, and
+            a layer that needs samples refuses them when it is built.
+        categorical: whether it can be used for categorical variables and subsets (all can be used for binary variables).
     """
 
     pathwise: ClassVar[bool] = True
@@ -55,8 +57,55 @@ class Estimator:
 
         By default that of the two categories of logits `logits` and 0.
         """
-        odds = float32(logits).clamp(-1e30, 1e30)  # infinite log-odds are sure, and no error as infinite logits are
+        check_elements(logits)
+        odds = float32(logits).clamp(
+            -1e30, 1e30
+        )  # infinite log-odds are a sure 0 or 1; infinite logits would be an error
         return self(torch.stack([odds, torch.zeros_like(odds)], -1), tau, generator)[..., 0].to(logits.dtype)
+
+    def subset(
+        self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """A sample of k of K categories without replacement: one k-hot vector, relaxed or of 0 and 1.
+
+        The draw is that of Gumbel top-k: Plackett-Luce, whose probabilities `functional.log_probability(..., k=k)` gives. With
+        k = 1 it is the estimator itself; with k = K all entries are 1 and nothing gets a gradient.
+
+        Args:
+            logits: unnormalised log-probabilities, shape (..., K), any floating dtype; -inf masks a category.
+            k: number of categories, 1 <= k <= K.
+            tau: temperature > 0; a 0-dim tensor may be learnable.
+            generator: source of randomness.
+
+        Returns:
+            Shape and dtype of `logits`; sums to k in the last dimension.
+
+        Raises:
+            TypeError: if the estimator needs the loss's value, or is for binary variables only.
+            ValueError: if k is out of range, tau is not positive, or a row has NaN, +inf or fewer than k categories that are
+                not masked.
+        """
+        if not self.categorical:
+            raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
+        if k == 1:
+            return self(logits, tau, generator)
+        return self._subset(logits, k, tau, generator)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        """`subset` for k > 1; an estimator with a rule of its own for subsets overrides this.
+
+        By default k calls of the estimator, one after the other, over the categories that are left. The draw is right. The
+        gradient leaves out that another first category would change what is left for the next.
+        """
+        check_k(logits, k)
+        if k == logits.shape[-1]:
+            return all_chosen(logits)
+        total, remaining = torch.zeros_like(logits), logits
+        for _ in range(k):
+            sample = self(remaining, tau, generator)
+            total = total + sample
+            remaining = remaining.scatter(-1, sample.detach().argmax(-1, keepdim=True), -torch.inf)
+        return total
 
     def expectation(
         self,
@@ -66,19 +115,24 @@ class Estimator:
         generator: torch.Generator | None = None,
         *,
         binary: bool = False,
+        k: int | None = None,
     ) -> Tensor:
         """Estimates E[function(sample)] such that its backward pass is this estimator's gradient.
 
         Args:
-            function: maps samples of shape (..., B, *event) to losses of shape (..., B). Leading dimensions appear when an
-                estimator draws several samples at once, so `function` must accept them by broadcasting.
+            function: maps samples of shape (..., B, *event) to losses of shape (..., B). An estimator that draws several
+                samples at once adds leading dimensions, which `function` must accept.
             logits: shape (B, *event), K last unless `binary`.
             tau: temperature > 0.
             generator: source of randomness.
             binary: whether `logits` are log-odds of Bernoulli variables.
+            k: the number of categories to choose without replacement, see `subset`; None for one of them.
 
         Returns:
             Losses of shape (B,): reduce and call `backward`.
+
+        Raises:
+            ValueError: if `binary` and `k` are both given.
 
         Example:
             >>> from discrete_lightning.estimators import StraightThrough
@@ -88,5 +142,8 @@ class Estimator:
             >>> logits.grad[0]
             tensor([-0.2500,  0.2500])
         """
+        if k is not None:
+            check_one_kind(binary, k)
+            return function(self.subset(logits, k, tau, generator))
         draw = self.bernoulli if binary else self
         return function(draw(logits, tau, generator))

@@ -13,7 +13,7 @@ from discrete_lightning.functional import antithetic_bernoulli, disarm
 
 @dataclass(frozen=True)
 class DisARM(Estimator):
-    """Unbiased gradient for Bernoulli variables from one antithetic pair. For binary layers, by `expectation`.
+    """Unbiased gradient for Bernoulli variables from one antithetic pair, through `expectation`. `tau` is not used.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -34,8 +34,9 @@ class DisARM(Estimator):
         generator: torch.Generator | None = None,
         *,
         binary: bool = False,
+        k: int | None = None,
     ) -> Tensor:
-        if not binary:
+        if not binary or k is not None:
             raise TypeError("DisARM is for binary variables: take LeaveOneOut for categories")
         pair = antithetic_bernoulli(logits, generator=generator)
         return disarm(function(pair), pair, logits)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import gapped_straight_through
+from discrete_lightning.functional import gapped_straight_through, gapped_subset
 
 
 @dataclass(frozen=True)
 class GappedStraightThrough(Estimator):
     """Forward D ~ Categorical(softmax(logits)); backward through a softmax with logits shifted so that D leads by `gap`.
+
+    `subset` does the same with the relaxation of the k largest: the k that were drawn lead.
 
     Args:
         gap: >= 0.
@@ -30,3 +32,6 @@ class GappedStraightThrough(Estimator):
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gapped_straight_through(logits, tau, gap=self.gap, generator=generator)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        return gapped_subset(logits, k, tau, gap=self.gap, generator=generator)

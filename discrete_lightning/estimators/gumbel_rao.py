@@ -6,14 +6,15 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import gumbel_rao
+from discrete_lightning.functional import gumbel_rao, gumbel_rao_subset
 
 
 @dataclass(frozen=True)
 class GumbelRao(Estimator):
     """Straight-through Gumbel whose gradient is averaged over `samples` noises that lead to the same choice.
 
-    The same mean as StraightThroughGumbel, less variance, one forward sample.
+    The same mean as StraightThroughGumbel, less variance, one forward sample. `subset` averages over the noises that lead to
+    the same draw.
 
     Args:
         samples: >= 1.
@@ -32,3 +33,6 @@ class GumbelRao(Estimator):
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gumbel_rao(logits, tau, samples=self.samples, generator=generator)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        return gumbel_rao_subset(logits, k, tau, samples=self.samples, generator=generator)

@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import gumbel_sigmoid, gumbel_softmax
+from discrete_lightning.functional import gumbel_sigmoid, gumbel_softmax, relaxed_top_k
 
 
 @dataclass(frozen=True)
 class GumbelSoftmax(Estimator):
     """y = softmax((logits + G) / tau). Low bias and high variance at a low tau; the model sees mixtures, not choices.
+
+    `subset` is the relaxation of Gumbel top-k (Xie & Ermon 2019, https://arxiv.org/abs/1901.10517).
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -24,3 +26,6 @@ class GumbelSoftmax(Estimator):
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gumbel_sigmoid(logits, tau, generator=generator)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        return relaxed_top_k(logits, k, tau, generator=generator)

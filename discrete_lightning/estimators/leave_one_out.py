@@ -5,17 +5,25 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import categorical_one_hot, float32, gumbel_sigmoid, leave_one_out
+from discrete_lightning.functional import (
+    categorical_one_hot,
+    gumbel_sigmoid,
+    leave_one_out,
+    log_probability,
+    subset_k_hot,
+)
+from discrete_lightning.functional._checks import check_one_kind
 
 
 @dataclass(frozen=True)
 class LeaveOneOut(Estimator):
-    """Score-function gradient with the mean of the other samples as baseline: unbiased for every function, none needed.
+    """Score-function gradient with the mean of the other samples as baseline: unbiased for every function.
 
-    Only `expectation` serves, since it needs the losses. The function sees (samples, B, *event) at once.
+    The function needs no gradient of its own. Only `expectation` serves, since the losses are needed; it serves subsets (k),
+    too. The function sees samples (samples, B, *event) at once. `tau` is not used.
 
     Args:
         samples: m >= 2 for each example.
@@ -46,14 +54,15 @@ class LeaveOneOut(Estimator):
         generator: torch.Generator | None = None,
         *,
         binary: bool = False,
+        k: int | None = None,
     ) -> Tensor:
-        many = logits.expand(self.samples, *logits.shape)
+        check_one_kind(binary, k)
+        many = logits.detach().expand(self.samples, *logits.shape)
         if binary:
-            sample = gumbel_sigmoid(many.detach(), hard=True, generator=generator)
-            odds = float32(logits).clamp(-1e30, 1e30).expand_as(many)
-            log_p = -nn.functional.binary_cross_entropy_with_logits(odds, sample.to(odds.dtype), reduction="none")
-        else:
+            sample = gumbel_sigmoid(many, hard=True, generator=generator)
+        elif k is None:
             sample = categorical_one_hot(many, generator=generator)
-            scores = torch.log_softmax(float32(logits), -1).clamp_min(-1e30)  # 0 * -inf at a masked category
-            log_p = (sample.to(scores.dtype) * scores).sum(-1)
+        else:
+            sample = subset_k_hot(many, k, generator=generator)
+        log_p = log_probability(logits, sample, binary=binary, k=k)
         return leave_one_out(function(sample), log_p.flatten(2).sum(2) if log_p.ndim > 2 else log_p)

@@ -1,4 +1,4 @@
-"""No draw: the probabilities themselves stand for the sample (Liu et al. 2018, DARTS, https://arxiv.org/abs/1806.09055)."""
+"""The probabilities themselves instead of a sample (Liu et al. 2018, DARTS, https://arxiv.org/abs/1806.09055)."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,17 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import softmax
+from discrete_lightning.functional import relaxed_top_k, softmax
+from discrete_lightning.functional._checks import check_elements, check_tau
+from discrete_lightning.functional._precision import float32
 
 
 @dataclass(frozen=True)
 class Softmax(Estimator):
-    """y = softmax(logits / tau), whatever the generator: what uses it sees the same mixture each time.
+    """y = softmax(logits / tau), without noise; `generator` is not used.
 
-    The gradient is exact for the mixture and says nothing of the discrete choices: the gap between the two is the price.
+    The gradient is exact for the loss of the mixture, which is not the expected loss of a discrete choice. `subset` is the
+    relaxation of the k largest logits, without noise.
 
     Example:
         >>> Softmax()(torch.zeros(4))
@@ -24,4 +27,10 @@ class Softmax(Estimator):
         return softmax(logits, tau).to(logits.dtype)
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        return torch.sigmoid(logits / tau)
+        check_tau(tau)
+        check_elements(logits)
+        bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
+        return torch.sigmoid(bounded / tau).to(logits.dtype)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        return relaxed_top_k(logits, k, tau, noise=False)

@@ -7,21 +7,23 @@ from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.functional import (
-    check_tau,
-    float32,
     gumbel_sigmoid,
     softmax,
     softmax_draw,
     straight_through,
     straight_through_one_hot,
+    straight_through_subset,
 )
+from discrete_lightning.functional._checks import check_tau
+from discrete_lightning.functional._precision import float32
 
 
 @dataclass(frozen=True)
 class StraightThrough(Estimator):
     """Forward D ~ Categorical(softmax(logits)); backward the gradient of softmax(logits / tau).
 
-    With tau = 1 its mean is the exact gradient of every function that is linear in the sample.
+    With tau = 1 its mean is the exact gradient of every function that is linear in the sample. `subset` draws k categories
+    without replacement; its gradient is that of their inclusion probabilities, and exact in the same sense.
 
     Args:
         backward_tau: decouples the two temperatures (https://arxiv.org/abs/2410.13331): forward D ~ softmax(logits / tau),
@@ -59,3 +61,7 @@ class StraightThrough(Estimator):
             draw = gumbel_sigmoid(float32(logits) / forward, hard=True, generator=generator).to(logits.dtype)
         bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
         return straight_through(draw, torch.sigmoid(bounded / backward).to(logits.dtype))
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        forward, backward = self._temperatures(tau)
+        return straight_through_subset(logits, k, backward, forward_tau=forward, generator=generator)

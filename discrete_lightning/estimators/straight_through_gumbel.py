@@ -6,12 +6,14 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
-from discrete_lightning.functional import gumbel_sigmoid, gumbel_softmax
+from discrete_lightning.functional import gumbel_sigmoid, gumbel_softmax, relaxed_top_k
 
 
 @dataclass(frozen=True)
 class StraightThroughGumbel(Estimator):
     """Forward one-hot argmax(logits + G), whatever tau; backward the gradient of softmax((logits + G) / tau).
+
+    `subset` draws the k largest of logits + G, with the gradient of their relaxation (see `GumbelSoftmax`).
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -24,3 +26,6 @@ class StraightThroughGumbel(Estimator):
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gumbel_sigmoid(logits, tau, hard=True, generator=generator)
+
+    def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+        return relaxed_top_k(logits, k, tau, hard=True, generator=generator)

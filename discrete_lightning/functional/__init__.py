@@ -1,7 +1,5 @@
-"""Pure tensor functions: torch only, no state, nothing of Lightning. One method a file, the paper first."""
+"""Tensor functions of sampling and gradients: torch only, no state. One method a file, which begins with its paper."""
 
-from discrete_lightning.functional._checks import check_elements, check_finite, check_tau
-from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.entropy import (
@@ -13,6 +11,7 @@ from discrete_lightning.functional.entropy import (
     perplexity,
 )
 from discrete_lightning.functional.gapped_straight_through import gapped_straight_through
+from discrete_lightning.functional.gapped_subset import gapped_subset
 from discrete_lightning.functional.gumbel import (
     argmax_one_hot,
     categorical_one_hot,
@@ -22,13 +21,19 @@ from discrete_lightning.functional.gumbel import (
 )
 from discrete_lightning.functional.gumbel_lookup import GumbelLookup, gumbel_lookup, largest_logit
 from discrete_lightning.functional.gumbel_rao import conditional_gumbel, gumbel_rao
+from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_top_k, gumbel_rao_subset
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
-from discrete_lightning.functional.gumbel_softmax import gumbel_softmax, softmax
+from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
+from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
 from discrete_lightning.functional.leave_one_out import leave_one_out
+from discrete_lightning.functional.log_probability import log_probability
 from discrete_lightning.functional.reinmax import reinmax
+from discrete_lightning.functional.reinmax_subset import reinmax_subset
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
+from discrete_lightning.functional.straight_through_subset import straight_through_subset
 
 __all__ = [
     "GumbelLookup",
@@ -38,32 +43,37 @@ __all__ = [
     "binary_kl_to_uniform",
     "categorical",
     "categorical_one_hot",
-    "check_elements",
-    "check_finite",
-    "check_tau",
     "conditional_gumbel",
+    "conditional_gumbel_top_k",
     "disarm",
     "entropy",
     "exponential_noise",
-    "float32",
     "gapped_straight_through",
+    "gapped_subset",
     "gumbel_lookup",
     "gumbel_max",
     "gumbel_noise",
     "gumbel_rao",
+    "gumbel_rao_subset",
     "gumbel_sigmoid",
     "gumbel_softmax",
+    "gumbel_top_k",
     "kl_divergence",
     "kl_to_uniform",
     "largest_logit",
     "leave_one_out",
+    "log_probability",
     "logistic_noise",
     "one_hot",
     "perplexity",
     "reinmax",
+    "reinmax_subset",
     "relaxed_top_k",
     "softmax",
     "softmax_draw",
     "straight_through",
     "straight_through_one_hot",
+    "straight_through_subset",
+    "subset_k_hot",
+    "top_k_hot",
 ]

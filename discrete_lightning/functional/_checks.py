@@ -1,4 +1,4 @@
-"""Input checks of the sampling functions: one clear error instead of a NaN that surfaces somewhere else."""
+"""Input checks of the sampling functions: a clear error at the call instead of a NaN later on."""
 
 import torch
 from torch import Tensor
@@ -7,15 +7,15 @@ from discrete_lightning.functional._torch_private import under_functorch
 
 
 def is_traced() -> bool:
-    """Whether torch.compile or a torch.func transform is looking: no data-dependent Python and no bit views then."""
+    """Whether torch.compile or a torch.func transform runs: then Python cannot depend on values, and bits cannot be viewed."""
     return torch.compiler.is_compiling() or under_functorch()
 
 
 def values_can_be_read(x: Tensor) -> bool:
     """Whether looking at `x` costs nothing: on the CPU, outside of torch.compile and of torch.func transforms.
 
-    On an accelerator a look would stall its queue at every step; there a NaN is passed on, never repaired, so the loss
-    shows it.
+    On an accelerator each reading would wait for the device. There a NaN is passed on, never repaired, so that it shows in
+    the loss.
     """
     return x.device.type == "cpu" and not is_traced()
 
@@ -60,6 +60,29 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     )
 
 
+def check_one_kind(binary: bool, k: int | None) -> None:
+    """Raises ValueError if a sample is asked to be binary and a subset of k categories at once."""
+    if binary and k is not None:
+        raise ValueError(f"a sample is either binary or a subset of k={k} categories: give `binary` or `k`, not both")
+
+
+def check_subset_rows(valid: Tensor, logits: Tensor, k: int) -> None:
+    """Raises ValueError if `valid`, one float a row, has a NaN: that row of logits (..., K) has no subset of k categories."""
+    if not valid.numel() or not values_can_be_read(valid):
+        return
+    bad = int(valid.detach().isnan().sum())
+    if not bad:
+        return
+    nan = int(logits.isnan().any(-1).sum())
+    positive = int(logits.isposinf().any(-1).sum())
+    few = int(((~logits.isneginf()).sum(-1) < k).sum())
+    raise ValueError(
+        f"{bad} of {valid.numel()} rows of logits have no distribution over subsets of k={k}: {nan} hold NaN, {positive} "
+        f"hold +inf, {few} have fewer than {k} categories that are not masked (-inf); shape {tuple(logits.shape)}. "
+        "Look for a diverged loss (lower the learning rate, clip gradients), or mask fewer categories, or lower k."
+    )
+
+
 def check_elements(logits: Tensor) -> None:
     """Raises ValueError if a Bernoulli logit is NaN (infinite ones are fine: probability 0 or 1)."""
     if values_can_be_read(logits) and (bad := int(logits.detach().isnan().sum())):
@@ -70,7 +93,7 @@ def check_elements(logits: Tensor) -> None:
 
 
 def check_finite(vectors: Tensor, what: str) -> None:
-    """Raises ValueError, naming `what` quantises them and how many, if vectors (..., D) are not finite."""
+    """Raises ValueError if any of the vectors (..., D) is not finite; `what` names the caller in the message."""
     if values_can_be_read(vectors) and not (finite := vectors.detach().isfinite()).all():
         bad = int((~finite).any(-1).sum())
         raise ValueError(

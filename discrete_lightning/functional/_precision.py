@@ -1,4 +1,4 @@
-"""The one place that knows about precision: everything discrete is computed in float32, whatever the input's dtype."""
+"""Computing in float32 whatever the dtype of the input, and under autocast. For state see layers/float32.py."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 def float32(x: Tensor) -> Tensor:
-    """`x` in float32 if it is of a narrower type, else as it is (float64 stays, so that references can be exact)."""
+    """`x` in float32 if it is of a narrower type, else as it is (float64 stays float64, for exact references)."""
     return x if x.dtype == torch.float64 else x.float()
 
 

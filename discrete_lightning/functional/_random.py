@@ -1,4 +1,4 @@
-"""Uniform draws, for the paths that cannot use random bits."""
+"""Uniform draws, and a seed for each of several generators."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from torch import Tensor
 def uniform(
     shape: Sequence[int], *, dtype: torch.dtype, device: torch.device | str | None, generator: torch.Generator | None
 ) -> Tensor:
-    """torch.rand, which a compiler cannot trace for sizes of its own while it is given a generator, even None."""
+    """torch.rand. torch.compile cannot trace a dynamic shape together with `generator=`, even None, so it is left out then."""
     if generator is None:
         return torch.rand(shape, dtype=dtype, device=device)
     return torch.rand(shape, dtype=dtype, device=device, generator=generator)
 
 
 def numbered_seed(seed: int, number: int) -> int:
-    """A seed of its own for each number (a rank, a draw, a step), a pure function of both.
+    """A different seed for each number (a rank, a draw, a step), computed from `seed` and `number` alone.
 
     Multiplication by the Weyl constant makes seeds of nearby numbers differ in all bits.
     """

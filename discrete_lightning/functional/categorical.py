@@ -1,4 +1,4 @@
-"""Exact draws from a categorical distribution by its inverse distribution function: one uniform a row, no noise a category."""
+"""Exact draws from a categorical distribution by inverting its distribution function: two uniforms a row, no Gumbel noise."""
 
 import torch
 from torch import Tensor
@@ -32,7 +32,7 @@ def categorical(probabilities: Tensor, *, generator: torch.Generator | None = No
         rows = torch.nn.functional.pad(rows, (0, -count % _BLOCK))
     width = min(_BLOCK, rows.shape[1])
     blocks = rows.view(len(rows), rows.shape[1] // width, width)
-    # Vector Philox noise of the compiler has float32 only
+    # torch.compile can draw float32 only, and MPS has no float64
     dtype = torch.float32 if is_traced() or rows.device.type == "mps" else torch.float64
     u = uniform((2, len(rows)), dtype=dtype, device=rows.device, generator=generator)
     block = _invert(blocks.sum(-1), u[0])
@@ -41,8 +41,8 @@ def categorical(probabilities: Tensor, *, generator: torch.Generator | None = No
 
 
 def _invert(weights: Tensor, u: Tensor) -> Tensor:
-    """The first index whose running sum exceeds u * total: a weight of 0 never is."""
+    """The first index whose running sum exceeds u * total; never an index of weight 0."""
     running = weights.to(u.dtype).cumsum(-1)
-    # below the total whatever the rounding, or the last category would be drawn, which may be masked
+    # kept below the total whatever the rounding: else the last category, which may be masked, would be drawn
     target = (u.unsqueeze(-1) * running[:, -1:]).minimum(running[:, -1:] * (1.0 - 2.0**-23))
     return (running <= target).sum(-1).clamp_max(weights.shape[-1] - 1)

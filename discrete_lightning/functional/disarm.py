@@ -13,7 +13,7 @@ from discrete_lightning.functional._random import uniform
 
 
 def antithetic_bernoulli(logits: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
-    """A pair of draws b, b' from Bernoulli(sigmoid(logits)), as different as their probabilities allow.
+    """A pair of draws b, b' from Bernoulli(sigmoid(logits)), made from one uniform so that they differ as often as possible.
 
     Args:
         logits: log-odds, any shape.

@@ -26,6 +26,22 @@ def entropy(logits: Tensor, dim: int = -1) -> Tensor:
     return (log_p.exp() * -log_p.clamp_min(-1e30)).sum(dim)  # the clamp: 0 * -inf at a masked category
 
 
+def entropy_of_probabilities(p: Tensor) -> Tensor:
+    """Entropy -sum_i p_i log p_i of a distribution that is no softmax, such as a mean of several; finite gradients at p_i = 0.
+
+    Args:
+        p: shape (..., K), >= 0, each row summing to 1 (a row of zeros has entropy 0).
+
+    Returns:
+        nats in [0, log K], shape (...), of the dtype of `p`.
+
+    Example:
+        >>> entropy_of_probabilities(torch.tensor([[0.5, 0.5, 0.0], [0.25, 0.25, 0.5]]))
+        tensor([0.6931, 1.0397])
+    """
+    return -torch.special.xlogy(p, p.clamp_min(torch.finfo(p.dtype).tiny)).sum(-1)
+
+
 def binary_entropy(logits: Tensor) -> Tensor:
     """Entropy of Bernoulli variables of log-odds `logits`, elementwise, in [0, log 2].
 
@@ -87,5 +103,4 @@ def perplexity(counts: Tensor) -> Tensor:
     weights = counts.float()
     total = weights.sum(-1, keepdim=True)
     p = weights / total.clamp_min(torch.finfo(torch.float32).tiny)
-    nats = torch.special.entr(p).sum(-1)
-    return torch.where(total.squeeze(-1) > 0, nats.exp(), 0.0)
+    return torch.where(total.squeeze(-1) > 0, entropy_of_probabilities(p).exp(), 0.0)

@@ -13,11 +13,11 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import categorical
-from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 
@@ -47,8 +47,10 @@ def gapped_straight_through(
         raise ValueError(f"gap must not be negative, got {gap}")
     check_tau(tau)
     check_categories(logits, -1)
-    if fits_blocks(logits, tau):
-        soft, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), gap=gap, generator=generator))
+    if runs_in_blocks(logits, tau):
+        soft, index = softmax_in_blocks(
+            logits, float(tau), partial(_fill, tau=float(tau), gap=gap, generator=generator)
+        )
         check_rows(soft, logits, -1)
     else:
         with torch.no_grad():

@@ -18,7 +18,7 @@ from discrete_lightning.functional._random import uniform
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest uniform below 1, where E would be inf
-_BLOCK = 1 << 18  # on the CPU noise is made in blocks that stay in the cache: half the time of one pass after another
+_BLOCK = 1 << 18  # on the CPU noise is made in blocks that fit the cache: this halves the time
 
 
 def fill_exponential_(noise: Tensor, generator: torch.Generator | None) -> Tensor:
@@ -36,7 +36,7 @@ def _noise(
     """Exp(1) noise E, or -log E if `log`."""
     if not is_traced():
         noise = torch.empty(shape, device=device, dtype=torch.float32)
-    # The compiler fuses its own counter-based generator, vmap draws one noise an example, other devices lack 64-bit draws.
+    # torch.compile has its own generator, vmap draws different noise for each example, other devices lack 64-bit draws
     if is_traced() or noise.device.type not in ("cpu", "cuda"):
         u = uniform(shape, dtype=torch.float32, device=device, generator=generator)
         exponential = -torch.log1p(-u.clamp(2.0**-32, 1.0 - 2.0**-23))

@@ -16,9 +16,9 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau, is_traced
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel import exponential_noise
-from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
-from discrete_lightning.functional.straight_through import straight_through_one_hot, vertices
+from discrete_lightning.functional.straight_through import one_hot_or_nan, straight_through_one_hot
 
 
 def conditional_gumbel(
@@ -57,7 +57,7 @@ class _GumbelRao(torch.autograd.Function):
     def forward(ctx: Any, logits: Tensor, tau: Tensor, p: Tensor, index: Tensor, samples: int, seed: int) -> Tensor:
         ctx.save_for_backward(tau, p, index)
         ctx.samples, ctx.seed, ctx.dtype = samples, seed, logits.dtype
-        return vertices(logits, index, p[..., 0])
+        return one_hot_or_nan(logits, index, p[..., 0])
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -8,39 +8,15 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
-from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional.gumbel import fill_exponential_, perturb
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 
-def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
-    """softmax(logits / tau) in float32, with the gradient to `tau` right where a masked category has a logit of -inf.
-
-    Raises:
-        ValueError: if tau is not positive, or a row of `logits` has no distribution (NaN, +inf, all -inf).
-
-    Example:
-        >>> softmax(torch.tensor([0.0, -torch.inf]), 0.5)
-        tensor([1., 0.])
-    """
-    check_tau(tau)
-    check_categories(logits, dim)
-    scaled = float32(logits)
-    if isinstance(tau, Tensor) and tau.requires_grad:
-        # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category; a row without a distribution stays nan
-        best = scaled.detach().amax(dim, keepdim=True)
-        scaled = scaled.clamp_min(-1e30) + (best - best)
-    if isinstance(tau, Tensor) or tau != 1.0:
-        scaled = scaled / tau
-    result = torch.softmax(scaled, dim)
-    check_rows(result, logits, dim)
-    return result
-
-
 def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
-    """The choice is the largest perturbed logit, not the largest softmax: values of that can tie at a high tau."""
+    """The choice is the largest perturbed logit, not the largest probability: probabilities can be equal at a high tau."""
     noise = torch.empty(rows.shape, dtype=torch.float32)
     fill_exponential_(noise.view(-1), generator)
     torch.sub(rows, noise.log_(), out=noise)
@@ -57,7 +33,7 @@ def gumbel_softmax(
     dim: int = -1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Samples the Gumbel-softmax distribution: drop-in for torch.nn.functional.gumbel_softmax, without its faults.
+    """Samples the Gumbel-softmax distribution: a drop-in for torch's gumbel_softmax, exact in half precision too.
 
     Noise, softmax and argmax are float32 for every input dtype (fp16 noise of torch's function gives NaN rows, bf16 noise
     draws events of p = 1e-3 at a quarter of their rate), the tail of the noise is exact, and the hard sample is exactly
@@ -71,7 +47,7 @@ def gumbel_softmax(
         generator: source of randomness.
 
     Returns:
-        Samples of the shape and dtype of `logits`, on the simplex along `dim` (a vertex of it if `hard`).
+        Samples of the shape and dtype of `logits`, summing to 1 along `dim` (one-hot if `hard`).
 
     Raises:
         ValueError: if tau is not positive, or a row of `logits` has no distribution.
@@ -83,9 +59,9 @@ def gumbel_softmax(
         tensor([1., 1., 1., 1.])
     """
     check_categories(logits, dim)
-    if fits_blocks(logits, tau, dim):
+    if runs_in_blocks(logits, tau, dim):
         check_tau(tau)
-        soft, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
+        soft, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
         check_rows(soft, logits, dim)
         return straight_through_one_hot(index, soft, soft[..., 0]) if hard else soft
     perturbed = perturb(logits, generator)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def leave_one_out(losses: Tensor, log_probabilities: Tensor) -> Tensor:
-    """The mean loss of m samples, with the leave-one-out gradient to what they were drawn from.
+    """The mean loss of m samples, with the leave-one-out gradient to the logits that they were drawn from.
 
     Args:
         losses: f(D_i), shape (m, ...) with m >= 2. Their own gradients (to a decoder, say) pass through the mean.

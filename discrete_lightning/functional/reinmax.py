@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
-from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
-from discrete_lightning.functional.straight_through import vertices
+from discrete_lightning.functional.straight_through import one_hot_or_nan
 
 
 class _ReinMax(torch.autograd.Function):
@@ -22,7 +22,7 @@ class _ReinMax(torch.autograd.Function):
 
     @staticmethod
     def forward(logits: Tensor, p: Tensor, p_tau: Tensor, index: Tensor) -> Tensor:
-        return vertices(logits, index, p[..., 0])
+        return one_hot_or_nan(logits, index, p[..., 0])
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:

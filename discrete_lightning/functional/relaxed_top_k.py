@@ -1,17 +1,29 @@
-"""Choosing k of K without replacement: Gumbel top-k (Kool et al. 2019, https://arxiv.org/abs/1903.06059) and its relaxation
-(Xie & Ermon 2019, https://arxiv.org/abs/1901.10517).
+"""The relaxation of Gumbel top-k (Xie & Ermon 2019, https://arxiv.org/abs/1901.10517).
 
-    perturbed = logits + G;   the k largest are an exact draw without replacement
-    relaxed:  a_1 = perturbed,  p_j = softmax(a_j / tau),  a_{j+1} = a_j + log(1 - p_j),  y = p_1 + ... + p_k
+    a_1 = logits + G,   p_j = softmax(a_j / tau),   a_{j+1} = a_j + log(1 - p_j),   y = p_1 + ... + p_k
+
+As tau falls, y becomes the k-hot vector of the k largest of logits + G, an exact draw (see gumbel_top_k).
 """
 
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 from discrete_lightning.functional.straight_through import straight_through
+
+
+def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
+    """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
+    total = torch.zeros_like(scores)
+    for _ in range(k):
+        p = torch.softmax(scores / tau, -1)
+        total = total + p
+        # bounded, so that a category that is chosen with certainty leaves a finite gradient
+        scores = scores + torch.log1p(-p.clamp_max(1.0 - 1e-6))
+    return total
 
 
 def relaxed_top_k(
@@ -23,21 +35,23 @@ def relaxed_top_k(
     noise: bool = True,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """A relaxed indicator of k of K categories chosen without replacement.
+    """A relaxed k-hot vector of k of K categories chosen without replacement.
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        k: number of categories chosen, 1 <= k <= K.
+        k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
         tau: temperature > 0; a 0-dim tensor may be learnable.
-        hard: exactly k ones forward, the gradient of the relaxation backward.
+        hard: an exact draw, k ones, forward; the gradient of the relaxation backward.
         noise: without it the k largest logits, deterministically.
         generator: source of randomness.
 
     Returns:
-        Shape and dtype of `logits`: entries in [0, 1] that sum to k.
+        Shape and dtype of `logits`: entries >= 0 that sum to k. At a high temperature a soft entry can exceed 1 (1.5 has
+        been seen at tau = 1).
 
     Raises:
-        ValueError: if k is out of range, tau is not positive, or a row has fewer than k categories that are not masked.
+        ValueError: if k is out of range, tau is not positive, or a row has NaN, +inf or fewer than k categories that are not
+            masked.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -45,21 +59,10 @@ def relaxed_top_k(
         tensor([3., 3.])
     """
     check_tau(tau)
-    check_categories(logits, -1)
-    if not 1 <= k <= logits.shape[-1]:
-        raise ValueError(f"k must be between 1 and the number of categories, got k={k} of {logits.shape[-1]}")
+    check_k(logits, k)
+    if k == logits.shape[-1]:
+        return all_chosen(logits)
     perturbed = perturb(logits, generator) if noise else float32(logits)
-    best = perturbed.detach().topk(k, -1)
-    least = best.values[..., -1:]
-    check_rows(least - least, logits, -1)  # nan where the k-th is masked, or anything is nan
-    scores, total = perturbed.clamp_min(-1e30), torch.zeros_like(perturbed)
-    for _ in range(k):
-        p = torch.softmax(scores / tau, -1)
-        total = total + p
-        # log(1 - p), bounded so that a category that is chosen with certainty leaves a finite gradient
-        scores = scores + torch.log1p(-p.clamp_max(1.0 - 1e-6))
-    soft = total.to(logits.dtype)
-    if not hard:
-        return soft
-    chosen = torch.zeros_like(soft.detach()).scatter(-1, best.indices, 1.0)
-    return straight_through(chosen, soft)
+    index, valid = largest(perturbed.detach(), logits, k)
+    soft = successive_softmax(perturbed.clamp_min(-1e30), k, tau).to(logits.dtype)
+    return straight_through(k_hot_or_nan(logits.detach(), index, valid), soft) if hard else soft

@@ -5,10 +5,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._blocks import fits_blocks, relaxed_choice
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional.categorical import categorical
-from discrete_lightning.functional.gumbel_softmax import softmax
+from discrete_lightning.functional.softmax import softmax
 
 
 def softmax_draw(
@@ -33,10 +33,10 @@ def softmax_draw(
     """
     check_tau(tau)
     check_categories(logits, -1)
-    if not fits_blocks(logits, tau):
+    if not runs_in_blocks(logits, tau):
         p = softmax(logits, tau)
         return p, categorical(p, generator=generator)
-    p, index = relaxed_choice(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
+    p, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
     check_rows(p, logits, -1)
     return p, index
 

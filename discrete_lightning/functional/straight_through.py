@@ -13,7 +13,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(value: Tensor, gradient_path: Tensor) -> Tensor:
-        return value.clone()  # a view could not be changed in place by the next layer (dropout, an activation)
+        return value.clone()  # the next layer (dropout, an activation) could not change a view in place
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
@@ -52,13 +52,13 @@ def straight_through(value: Tensor, gradient_path: Tensor) -> Tensor:
 
 
 class _StraightThroughOneHot(torch.autograd.Function):
-    """straight_through(one_hot(index), path) without the copy: the vectors are made here, and so are nobody's view."""
+    """straight_through(one_hot(index), path) without the copy: the vectors are made here, so changing them in place is safe."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(gradient_path: Tensor, index: Tensor, valid: Tensor, dim: int) -> Tensor:
-        return vertices(gradient_path, index, valid, dim)
+        return one_hot_or_nan(gradient_path, index, valid, dim)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -69,8 +69,8 @@ class _StraightThroughOneHot(torch.autograd.Function):
         return grad_outputs[0], None, None, None
 
 
-def vertices(like: Tensor, index: Tensor, valid: Tensor, dim: int = -1) -> Tensor:
-    """One-hot vectors of `index`, NaN in rows where `valid` is not finite. No gradient."""
+def one_hot_or_nan(like: Tensor, index: Tensor, valid: Tensor, dim: int = -1) -> Tensor:
+    """One-hot vectors of `index`; NaN throughout in rows where `valid` is not finite. No gradient."""
     zeros = torch.zeros_like(like, memory_format=torch.contiguous_format, requires_grad=False)
     if is_traced():  # vmap has no batching rule for a scatter of tensors, and a compiler fuses the product
         return zeros.scatter(dim, index.unsqueeze(dim), 1.0) * (valid.unsqueeze(dim) * 0 + 1).to(like.dtype)
@@ -83,8 +83,8 @@ def straight_through_one_hot(index: Tensor, gradient_path: Tensor, valid: Tensor
     Args:
         index: int64, the shape of `gradient_path` without `dim`.
         gradient_path: a relaxed sample or probabilities; gives shape and dtype.
-        valid: a float of each row, not finite where the row has no distribution. On an accelerator, where nobody looks at the
-            values, its choice becomes NaN instead of one that looks right.
+        valid: one float a row, NaN where the logits of the row were not valid. The row becomes NaN instead of a choice that
+            looks right: on an accelerator values are not checked, and only a NaN in the loss shows the fault.
         dim: dimension of the categories.
 
     Example:

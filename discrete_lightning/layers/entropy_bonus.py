@@ -3,70 +3,83 @@
     choice:    mean over tokens of H(p_n): every single choice stays undecided (exploration, as in policy gradients)
     marginal:  H(mean over tokens of p_n): all categories get used, while single choices may be certain (codebook use)
 
-The marginal is over all tokens of all ranks: averaged over a smaller group first, it is another quantity.
+The marginal is over all tokens of all ranks: averaged over a smaller group first, it is another quantity. Tokens where `mask`
+is False (padding) do not count, whatever their logits are.
 """
 
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import global_mean
-from discrete_lightning.functional import entropy
+from discrete_lightning.functional._checks import values_can_be_read
+from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.entropy import entropy, entropy_of_probabilities
 from discrete_lightning.layers.temperature import LossWeight
 
 
-def choice_entropy(logits: Tensor) -> Tensor:
+def choice_entropy(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     """Mean entropy of the single choices, in nats, over all tokens of all ranks.
 
     Args:
         logits: shape (..., K).
+        mask: bool, shape (...) or its first dimensions; False where a token does not count.
 
     Returns:
-        0-dim float32 in [0, log K].
+        0-dim float32 in [0, log K]; 0 where no token counts.
 
     Example:
         >>> round(choice_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]])).item(), 4)
         0.0
     """
-    values = entropy(logits)
-    return global_mean(values.sum(), values.numel())
+    if mask is None:
+        values = entropy(logits)
+        return global_mean(values.sum(), values.numel())
+    counted = positions_mask(mask, logits.shape[:-1])
+    values = entropy(zero_padding(logits, counted))
+    return global_mean(zero_padding(values, counted).sum(), counted.sum())
 
 
-def marginal_distribution(logits: Tensor, separate: int = 0) -> Tensor:
+def marginal_distribution(logits: Tensor, separate: int = 0, mask: Tensor | None = None) -> Tensor:
     """The mean of softmax(logits) over all tokens of all ranks.
 
     Args:
         logits: shape (..., *codebooks, K); every dimension but these is averaged over.
         separate: the number of dimensions before the last that tell codebooks apart (groups, residual stages).
+        mask: bool, of the dimensions that are averaged over or the first of them; False where a token does not count.
 
     Returns:
-        float32 (*codebooks, K), each summing to 1.
+        float32 (*codebooks, K), each summing to 1; zeros where no token counts.
 
     Example:
         >>> marginal_distribution(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
         tensor([0.5000, 0.5000])
     """
-    kept = logits.shape[logits.ndim - 1 - separate :]
-    flat = float32(logits).reshape(-1, *kept)
-    return global_mean(torch.softmax(flat, -1).sum(0), len(flat))
+    tokens, kept = logits.shape[: logits.ndim - 1 - separate], logits.shape[logits.ndim - 1 - separate :]
+    if mask is None:
+        flat = float32(logits).reshape(-1, *kept)
+        return global_mean(torch.softmax(flat, -1).sum(0), len(flat))
+    counted = positions_mask(mask, tokens)
+    p = torch.softmax(float32(zero_padding(logits, counted)), -1)
+    return global_mean(zero_padding(p, counted).reshape(-1, *kept).sum(0), counted.sum())
 
 
-def marginal_entropy(logits: Tensor, separate: int = 0) -> Tensor:
+def marginal_entropy(logits: Tensor, separate: int = 0, mask: Tensor | None = None) -> Tensor:
     """Entropy of the mean distribution over all tokens of all ranks, in nats; the mean over codebooks if there are several.
 
     Args:
         logits: shape (..., *codebooks, K); every dimension but these is averaged over.
         separate: the number of dimensions before the last that tell codebooks apart (groups, residual stages).
+        mask: bool, of the dimensions that are averaged over or the first of them; False where a token does not count.
 
     Returns:
-        0-dim float32 in [0, log K].
+        0-dim float32 in [0, log K]; 0 where no token counts.
 
     Example:
         >>> marginal_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
         tensor(0.6931)
     """
-    marginal = marginal_distribution(logits, separate)
-    return -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum(-1).mean()
+    return entropy_of_probabilities(marginal_distribution(logits, separate, mask)).mean()
 
 
 class EntropyBonus(nn.Module):
@@ -90,14 +103,27 @@ class EntropyBonus(nn.Module):
         self.separate = separate
         self.choice, self.marginal = LossWeight(choice), LossWeight(marginal)
 
-    def forward(self, logits: Tensor, tau: float | Tensor = 1.0) -> Tensor:
-        """The loss term of logits (..., K), 0-dim float32.
+    def forward(self, logits: Tensor, tau: float | Tensor = 1.0, mask: Tensor | None = None) -> Tensor:
+        """The loss term of logits (..., *codebooks, K), 0-dim float32; 0 where no token counts.
 
         Args:
-            logits: shape (..., K).
+            logits: shape (..., *codebooks, K).
             tau: take the entropies of softmax(logits / tau). With a learned temperature this is what raises it:
                 d(-H)/dtau < 0.
+            mask: bool, shape (...) or its first dimensions; False where a token does not count.
         """
+        if mask is not None:  # before the division: tau's gradient must not see padding either
+            logits = zero_padding(logits, positions_mask(mask, logits.shape[: logits.ndim - 1 - self.separate]))
         if isinstance(tau, Tensor) or tau != 1.0:
             logits = float32(logits) / tau
-        return -(self.choice() * choice_entropy(logits) + self.marginal() * marginal_entropy(logits, self.separate))
+        loss = torch.zeros((), dtype=torch.float32, device=logits.device)
+        if not is_zero(choice := self.choice()):
+            loss = loss - choice * choice_entropy(logits, mask)
+        if not is_zero(marginal := self.marginal()):
+            loss = loss - marginal * marginal_entropy(logits, self.separate, mask)
+        return loss
+
+
+def is_zero(weight: Tensor) -> bool:
+    """Whether a term of this weight need not be computed. Never on an accelerator, which a read of the value would stall."""
+    return values_can_be_read(weight) and not weight

@@ -1,7 +1,6 @@
-"""Discrete random layers: an estimator and a temperature while training, discrete and deterministic in evaluation."""
+"""Layers that sample: an estimator and a temperature while training, discrete in eval()."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -9,27 +8,32 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
-from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, check_elements, gumbel_sigmoid
+from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, gumbel_sigmoid
+from discrete_lightning.functional._checks import check_elements
 from discrete_lightning.layers.temperature import Temperature
 
 Evaluation = Literal["mode", "draw"]
 
 
 class Relaxed(nn.Module):
-    """What RelaxedCategorical and RelaxedBernoulli share; callbacks and `relaxed` find discrete layers by this type.
+    """Base class of RelaxedCategorical, RelaxedBernoulli and RelaxedSubset.
+
+    `use_estimator` and the context manager `relaxed` act on all layers of this type in a module. A layer that
+    draws its samples in another way, such as LargeGumbelQuantizer, is not one of them.
 
     Args:
         estimator: how the gradient passes the choice.
         temperature: a Temperature, or a number for a new one.
         evaluation: what `eval()` gives: the most likely choice ("mode") or an exact draw ("draw").
-        samples_only: whether the layer is only called, never asked for an `expectation`: refuses estimators that need the
-            loss's value.
+        samples_only: whether the model only calls the layer and never uses its `expectation`: then estimators that need the
+            loss's value are refused.
 
     Raises:
         ValueError: if the estimator cannot serve this layer.
     """
 
-    binary: bool
+    binary: bool = False
+    k: int | None = None  # of a subset
 
     def __init__(
         self,
@@ -62,13 +66,13 @@ class Relaxed(nn.Module):
             )
         if self.samples_only and not estimator.pathwise:
             raise ValueError(
-                f"{estimator} needs the loss's value, and here only samples are passed on; take one of the estimators whose "
+                f"{estimator} needs the loss's value, and this layer only hands samples on; take one of the estimators whose "
                 "samples carry a gradient, such as ReinMax, or a model that uses `expectation`, such as CategoricalVAE"
             )
         self.estimator = estimator
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """The discrete sample of evaluation: the mode, or an exact draw. No gradient."""
+        """The discrete sample of evaluation: the most likely choice, or an exact draw. No gradient."""
         raise NotImplementedError
 
     def forward(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -80,6 +84,8 @@ class Relaxed(nn.Module):
             generator = rank_generator(logits.device)
         if not self.training:
             return self.discrete(logits, generator)
+        if self.k is not None:
+            return self.estimator.subset(logits, self.k, self.temperature(), generator)
         draw = self.estimator.bernoulli if self.binary else self.estimator
         return draw(logits, self.temperature(), generator)
 
@@ -96,7 +102,8 @@ class Relaxed(nn.Module):
         if not self.training:
             return function(self(logits))
         generator = rank_generator(logits.device)
-        return self.estimator.expectation(function, logits, self.temperature(), generator, binary=self.binary)
+        tau = self.temperature()
+        return self.estimator.expectation(function, logits, tau, generator, binary=self.binary, k=self.k)
 
 
 class RelaxedCategorical(Relaxed):
@@ -109,8 +116,6 @@ class RelaxedCategorical(Relaxed):
         >>> layer(torch.tensor([0.1, 2.0, -1.0]))
         tensor([0., 1., 0.])
     """
-
-    binary = False
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
@@ -137,56 +142,3 @@ class RelaxedBernoulli(Relaxed):
         check_elements(logits)
         positive = logits.detach() > 0
         return torch.where(logits.detach().isnan(), logits.detach(), positive.to(logits.dtype))
-
-
-def use_estimator(module: nn.Module, estimator: Estimator) -> None:
-    """Gives every discrete layer in `module` this estimator.
-
-    Raises:
-        ValueError: if there is no such layer, or it cannot use the estimator.
-
-    Example:
-        >>> from discrete_lightning.estimators import GumbelSoftmax
-        >>> layer = RelaxedCategorical()
-        >>> use_estimator(layer, GumbelSoftmax())
-        >>> layer.estimator
-        GumbelSoftmax()
-    """
-    layers = [layer for layer in module.modules() if isinstance(layer, Relaxed)]
-    if not layers:
-        raise ValueError(
-            f"{type(module).__name__} has no layer that samples, so the estimator {estimator} would do nothing; "
-            "leave the estimator out, or take a quantiser that samples, such as GumbelQuantizer"
-        )
-    for layer in layers:
-        layer.set_estimator(estimator)
-
-
-@contextmanager
-def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
-    """Inside, the discrete layers of a module in eval() sample as in training; the rest stays in eval().
-
-    For measuring the gap between relaxed and discrete. Noise is repeatable, from `seed`, and the default generators are as
-    before afterwards.
-
-    Example:
-        >>> layer = RelaxedCategorical().eval()
-        >>> with relaxed(layer):
-        ...     layer.training
-        True
-        >>> layer.training
-        False
-    """
-    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed)]
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        torch.default_generator.manual_seed(seed)
-        for device in devices:
-            torch.cuda.default_generators[device].manual_seed(seed)
-        try:
-            for layer, _ in before:
-                layer.training = True
-            yield
-        finally:
-            for layer, training in before:
-                layer.training = training

@@ -1,41 +1,55 @@
-"""A layer that chooses k of K: feature selection, sparse attention, sparse mixtures."""
+"""A layer that chooses k of K without replacement: features, experts of a token, entries of a sparse attention."""
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from discrete_lightning.distributed import rank_generator
-from discrete_lightning.functional import relaxed_top_k
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional import subset_k_hot, top_k_hot
+from discrete_lightning.layers.relaxed import Evaluation, Relaxed
 from discrete_lightning.layers.temperature import Temperature
 
 
-class RelaxedSubset(nn.Module):
-    """Logits (..., K) to indicators (..., K) of k categories chosen without replacement.
+class RelaxedSubset(Relaxed):
+    """Logits (..., K) to k-hot-like samples (..., K) of k categories chosen without replacement.
 
-    Training: the relaxation of Gumbel top-k at the current temperature (or exactly k ones with its gradient, if `hard`).
-    Evaluation: the k largest logits, exactly.
+    Training: the estimator's `subset` at the current temperature: k ones with StraightThroughGumbel, a relaxed sample with
+    GumbelSoftmax. Evaluation: the k largest logits, or exact draws (Gumbel top-k).
 
     Args:
         k: number of categories chosen, >= 1.
+        estimator: how the gradient passes the choice.
         temperature: a Temperature, or a number for a new one.
-        hard: whether training sees exactly k ones.
+        evaluation: what `eval()` gives: the k largest logits ("mode") or an exact draw ("draw").
+        samples_only: whether the model only calls the layer and never uses its `expectation`: then estimators that need the
+            loss's value are refused.
+
+    Raises:
+        ValueError: if k is less than 1, or the estimator cannot serve this layer.
 
     Example:
-        >>> import torch
         >>> RelaxedSubset(k=2).eval()(torch.tensor([0.1, 2.0, -1.0, 1.0]))
         tensor([0., 1., 0., 1.])
     """
 
-    def __init__(self, k: int, temperature: Temperature | float = 1.0, hard: bool = True) -> None:
-        super().__init__()
+    k: int
+
+    def __init__(
+        self,
+        k: int,
+        estimator: Estimator | None = None,
+        temperature: Temperature | float = 1.0,
+        evaluation: Evaluation = "mode",
+        samples_only: bool = False,
+    ) -> None:
         if k < 1:
             raise ValueError(f"RelaxedSubset: k must be at least 1, got {k}")
-        self.k, self.hard = k, hard
-        self.temperature = temperature if isinstance(temperature, Temperature) else Temperature(temperature)
+        super().__init__(estimator, temperature, evaluation, samples_only)
+        self.k = k
 
     def extra_repr(self) -> str:
-        return f"k={self.k}, hard={self.hard}"
+        return f"k={self.k}, {super().extra_repr()}"
 
-    def forward(self, logits: Tensor) -> Tensor:
-        if not self.training:
-            return relaxed_top_k(logits.detach(), self.k, hard=True, noise=False)
-        generator = rank_generator(logits.device)
-        return relaxed_top_k(logits, self.k, self.temperature(), hard=self.hard, generator=generator)
+    def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        if self.evaluation == "draw":
+            return subset_k_hot(logits, self.k, generator=generator)
+        return top_k_hot(logits, logits.detach(), self.k)

@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
+from discrete_lightning.functional import log_probability
 from discrete_lightning.protocols import EnumeratesLoss
 
 
@@ -47,11 +48,7 @@ def exact_gradient(module: LightningModule, batch: object, max_states: int) -> T
     states = every_state(event, layer.binary).to(logits.device).unsqueeze(1)
     with torch.no_grad():
         losses = function(states.expand(-1, len(logits), *event)).float()
-    if layer.binary:
-        signed = torch.where(states > 0, logits, -logits)
-        log_p = torch.nn.functional.logsigmoid(signed)
-    else:
-        log_p = (states * torch.log_softmax(logits, -1).clamp_min(-1e30)).sum(-1)
+    log_p = log_probability(logits, states.expand(-1, *logits.shape), binary=layer.binary)
     expected = (log_p.reshape(*log_p.shape[:2], -1).sum(2).exp() * losses).sum(0).mean()
     (gradient,) = torch.autograd.grad(expected, logits)
     return gradient.flatten()

@@ -2,17 +2,22 @@
 
 from torch import Tensor, nn
 
+from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional import binary_kl_to_uniform, kl_divergence, kl_to_uniform
+from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.layers.temperature import LossWeight
 
 
-def kl_to_prior(logits: Tensor, prior_logits: Tensor | None = None, *, binary: bool = False) -> Tensor:
+def kl_to_prior(
+    logits: Tensor, prior_logits: Tensor | None = None, *, binary: bool = False, mask: Tensor | None = None
+) -> Tensor:
     """KL(q || prior) summed over the latents of each example, in nats.
 
     Args:
         logits: categorical (B, ..., K), or log-odds (B, ...) if `binary`.
         prior_logits: categorical prior, broadcast against `logits`; uniform if None.
         binary: Bernoulli latents with a uniform prior.
+        mask: bool, of the shape of the latents (B, ...) or its first dimensions; False where a latent is padding, which adds 0.
 
     Returns:
         float32 of shape (B,), >= 0.
@@ -26,15 +31,20 @@ def kl_to_prior(logits: Tensor, prior_logits: Tensor | None = None, *, binary: b
     """
     if binary and prior_logits is not None:
         raise ValueError("Bernoulli latents have a uniform prior here: leave prior_logits out")
+    if mask is not None:
+        mask = positions_mask(mask, logits.shape if binary else logits.shape[:-1])
+        logits = zero_padding(logits, mask)
     if binary:
         values = binary_kl_to_uniform(logits)
     else:
         values = kl_to_uniform(logits) if prior_logits is None else kl_divergence(logits, prior_logits)
+    if mask is not None:
+        values = zero_padding(values, mask)
     return values.flatten(1).sum(1) if values.ndim > 1 else values
 
 
 class KLToPrior(nn.Module):
-    """weight * KL(q || prior), averaged over the batch; `WeightAnnealing` moves the weight (KL warm-up, beta-VAE).
+    """weight * KL(q || prior), the mean over examples of all ranks; `WeightAnnealing` moves the weight (KL warm-up, beta-VAE).
 
     Args:
         weight: >= 0; 1 is the evidence lower bound.
@@ -52,5 +62,14 @@ class KLToPrior(nn.Module):
         self.weight = LossWeight(weight)
         self.register_buffer("prior_logits", prior_logits)
 
-    def forward(self, logits: Tensor) -> Tensor:
-        return self.weight() * kl_to_prior(logits, self.prior_logits).mean()
+    def forward(self, logits: Tensor, mask: Tensor | None = None) -> Tensor:
+        """The loss term of logits (B, ..., K), 0-dim float32.
+
+        Args:
+            logits: shape (B, ..., K).
+            mask: bool, shape (B, ...) or its first dimensions; False where a latent is padding. An example that is nothing
+                but padding does not count; the term is 0 where no example counts.
+        """
+        values = kl_to_prior(logits, self.prior_logits, mask=mask)
+        examples = len(values) if mask is None else mask.reshape(len(values), -1).any(1).sum()
+        return self.weight() * global_mean(values.sum(), examples)

@@ -1,7 +1,8 @@
 """Codebooks: quantisers of vectors, in plain PyTorch. Their Lightning part is `discrete_lightning.vq.training`."""
 
 from discrete_lightning.vq import choices as _choices  # noqa: F401 - tells ChoiceMonitor what a codebook chose
-from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer

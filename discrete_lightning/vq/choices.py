@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from discrete_lightning.layers.choices import Choices, choices_made
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 
 @choices_made.register

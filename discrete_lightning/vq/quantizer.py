@@ -1,46 +1,34 @@
-"""What every quantiser is, and what it returns."""
+"""What every quantiser is: vectors to codes and back."""
 
 from collections.abc import Iterator
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 
-from discrete_lightning.functional import straight_through
+from discrete_lightning.functional._mask import positions_mask
+from discrete_lightning.functional.straight_through import straight_through
+from discrete_lightning.vq.quantized import PADDING, Quantized, fill_padding
 
 _COUNTABLE = 1 << 20
-
-
-class Quantized(NamedTuple):
-    """What every quantiser returns.
-
-    Attributes:
-        quantized: vectors (..., dim), of the input's dtype, with a gradient to the input.
-        indices: int64 (..., *index_shape): the code of each vector, or the codes of a quantiser made of several.
-        loss: 0-dim float32: what the quantiser adds to the loss (commitment); 0 if nothing.
-        logits: (..., *index_shape, num_codes) for a quantiser that samples from a distribution, else None.
-    """
-
-    quantized: Tensor
-    indices: Tensor
-    loss: Tensor
-    logits: Tensor | None = None
 
 
 class Quantizer(nn.Module):
     """Vectors (..., dim) to discrete codes and back. Models take any Quantizer; Codebook is one with a single table.
 
-    Subclasses define `forward`, `decode` and `reset_parameters`.
+    Subclasses define `quantize`, `decode` and `reset_parameters`.
 
     Attributes:
         dim: dimension of the vectors.
         index_shape: trailing shape of the indices of one vector: () for a Codebook, (groups,) or (depth,) for several.
-        has_logits: whether `forward` returns logits, so that entropy losses apply.
-        commits: whether `quantized` only carries its gradient on to the vectors, and `loss` pulls these to their codes.
+        has_logits: whether the result holds logits, so that entropy losses apply.
+        has_commitment_loss: whether `loss` pulls the vectors to their codes. The gradient of `quantized` then goes to the
+            vectors alone (`pass_gradient`), and not to the codes.
     """
 
     index_shape: tuple[int, ...] = ()
     has_logits: bool = False
-    commits: bool = False
+    has_commitment_loss: bool = False
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -48,28 +36,53 @@ class Quantizer(nn.Module):
             raise ValueError(f"{type(self).__name__} needs dim >= 1, got {dim}")
         self.dim = dim
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        """Quantises vectors of shape (..., dim)."""
+    def forward(self, vectors: Tensor, mask: Tensor | None = None) -> Quantized:
+        """Quantises vectors.
+
+        Args:
+            vectors: shape (..., dim).
+            mask: bool, shape (...) or its first dimensions: True at real positions, False at padding. Padding takes no code,
+                moves no code, counts in no loss and may hold anything, NaN too: the result is that of `vectors[mask]`, with
+                zeros, and indices of -1, at padding. The number of real positions is read on the host, so that an
+                accelerator waits once a call.
+
+        Raises:
+            ValueError: if vectors are of another dimension or not finite at a real position, or the mask is not bool or of
+                another shape.
+        """
+        if not vectors.ndim or vectors.shape[-1] != self.dim:
+            raise ValueError(
+                f"{type(self).__name__} quantises vectors of dimension {self.dim}, last; got shape {tuple(vectors.shape)}. "
+                "An image (B, C, H, W) has its channels moved last first: x.movedim(1, -1)"
+            )
+        if mask is None:
+            return self.quantize(vectors)
+        shape = vectors.shape[:-1]
+        real = positions_mask(mask, shape).reshape(-1).nonzero().squeeze(1)
+        return fill_padding(self.quantize(vectors.reshape(-1, self.dim).index_select(0, real)), real, shape)
+
+    def quantize(self, vectors: Tensor) -> Quantized:
+        """Quantises vectors (..., dim), all of them real; `forward` calls it."""
         raise NotImplementedError
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The codes of int64 `indices` (..., *index_shape), as vectors (..., dim)."""
+        """The codes of int64 `indices` (..., *index_shape), as vectors (..., dim); zeros for the index -1 of padding."""
         raise NotImplementedError
 
     def reset_parameters(self) -> None:
         """Draws the parameters and codes anew, as the constructor does."""
         raise NotImplementedError
 
-    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
-        """What is left of `vectors` once they are quantised, in the range that this quantiser takes."""
+    def residual(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+        """What `quantized` leaves of `vectors`, divided by `residual_scale`: the input of the next residual stage."""
         return vectors - quantized
 
-    def finer(self) -> list[float]:
-        """The size, for each channel, of a remainder: 1 where codes have no scale of their own."""
+    def residual_scale(self) -> list[float]:
+        """The size of a residual in each channel: 1 where codes are learned, the size of a cell where they lie on a grid."""
         return [1.0] * self.dim
 
-    def carry(self, quantized: Tensor, vectors: Tensor) -> Tensor:
-        """`quantized`, with its gradient sent to `vectors`: for quantisers that commit."""
+    def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
+        """`quantized`, with its gradient sent to `vectors`; used where `has_commitment_loss`."""
         return straight_through(quantized, vectors)
 
     def codebooks(self) -> "Iterator[Codebook]":
@@ -78,25 +91,18 @@ class Quantizer(nn.Module):
             if isinstance(module, Codebook):
                 yield module
 
-    def _check_input(self, vectors: Tensor) -> None:
-        if not vectors.ndim or vectors.shape[-1] != self.dim:
-            raise ValueError(
-                f"{type(self).__name__} quantises vectors of dimension {self.dim}, last; got shape {tuple(vectors.shape)}. "
-                "An image (B, C, H, W) has its channels moved last first: x.movedim(1, -1)"
-            )
-
 
 class Codebook(Quantizer):
     """A quantiser with one table of codes: vectors (..., dim) to the nearest or sampled code, and its index.
 
-    Callbacks find codebooks by this type.
+    Callbacks find codebooks by this type. Subclasses define `quantize`, `codes_of` and `reset_parameters`.
 
     Attributes:
         num_codes: K >= 2.
-        remedy: what to turn when few of its codes are used, for warnings.
+        collapse_advice: what to change when few of its codes are used, for warnings.
     """
 
-    remedy: ClassVar[str] = "lower the learning rate"
+    collapse_advice: ClassVar[str] = "lower the learning rate"
 
     def __init__(self, num_codes: int, dim: int) -> None:
         if num_codes < 2 or dim < 1:
@@ -110,6 +116,14 @@ class Codebook(Quantizer):
     def countable(self) -> bool:
         """Whether the use of its codes can be counted one by one (up to 2^20 of them)."""
         return self.num_codes <= _COUNTABLE
+
+    def decode(self, indices: Tensor) -> Tensor:
+        real = indices != PADDING
+        return torch.where(real.unsqueeze(-1), self.codes_of(torch.where(real, indices, 0)), 0.0)
+
+    def codes_of(self, indices: Tensor) -> Tensor:
+        """The codes (..., dim) of int64 `indices` (...) in [0, num_codes); `decode` calls it."""
+        raise NotImplementedError
 
     def extra_repr(self) -> str:
         return f"num_codes={self.num_codes}, dim={self.dim}"

@@ -1,8 +1,9 @@
 """Your own oracle and your own rule: DNA that binds GATA2 and avoids CpG, edited from a promoter, in plain Python.
 
-python recipes/design/promoter.py         seconds; writes designs.fasta, designs.csv and trajectory.png to ./runs/promoter
+python recipes/design/promoter.py         takes seconds; writes designs.fasta, designs.csv and trajectory.png to ./runs/promoter
 
-An oracle is any nn.Module of one-hot (batch, letters, length) to (batch,), a rule a class with a penalty, 0 where it is kept.
+An oracle is any nn.Module of one-hot (batch, letters, length) to (batch,). A rule is a class whose penalty is 0 where the
+rule is satisfied.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ PROMOTER = "ATGCTAGCCGTTAACGCATCGTACCGGATTTCAGGCATTACGGCTACTTGCAACGTAGGCTTCACCGT
 
 
 class TwoSites(nn.Module):
-    """The GATA2 score, less what a TATA box anywhere would add: any module of any framework's weights would do."""
+    """The GATA2 score minus a tenth of the score of a TATA box. Any other module, such as a trained network, can be used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +35,7 @@ class TwoSites(nn.Module):
 
 @dataclass(frozen=True)
 class FewCpG(Constraint):
-    """At most `most` CpG. penalty = the expected number of them above that."""
+    """At most `most` CpG. penalty = the expected number of CpG minus `most`, if positive."""
 
     most: int
 
@@ -45,7 +46,7 @@ class FewCpG(Constraint):
 
 
 class Promoter(SequenceDesigner):
-    """A designer of one's own: what SequenceDesigner reports, without designs that hold a start codon inside."""
+    """Your own designer: it reports what SequenceDesigner reports, without designs that contain a second start codon."""
 
     def designs(self, count: int | None = None) -> list[Design]:
         return [design for design in super().designs(count) if "ATG" not in design.sequence[1:]]
@@ -58,7 +59,9 @@ if __name__ == "__main__":
         start=Edit(PROMOTER, edit_weight=0.1),
         goal=Target(10.0),
         constraints=[FixedPositions({0: "ATG"}), MaxHomopolymer(4), FewCpG(4)],
-        search=GradientSearch(chains=4, steps=30, strength=6.0, polish=Polish(sequences=2, shakes=50, calls=400)),
+        search=GradientSearch(
+            chains=4, steps=30, template_logit=6.0, polish=Polish(sequences=2, restarts=50, calls=400)
+        ),
     )
     trainer = Trainer(
         max_epochs=-1,

@@ -68,7 +68,7 @@ def test_codes(code: str, dna: str, rna: str | None) -> None:
         (lambda: DNA.encode_all(["ACG", "AC"]), ["one length", "[2, 3]"]),
         (lambda: Alphabet("A"), ["two or more"]),
         (lambda: Alphabet("AA"), ["different letters", "'AA'"]),
-        (lambda: Alphabet("ACGT", "TGAC"), ["no pairing"]),
+        (lambda: Alphabet("ACGT", "TGAC"), ["do not pair"]),
         (lambda: alphabet("prot"), ["'prot'", "DNA, RNA and protein"]),
         (lambda: alphabet("Nucl"), ["'Nucl'", "DNA, RNA and protein"]),
         (lambda: alphabet("acgt"), ["'acgt'", "in capitals"]),

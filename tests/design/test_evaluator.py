@@ -17,8 +17,8 @@ def test_counts_every_sequence_once_and_only_what_the_oracle_saw() -> None:
     oracle = Linear(6)
     evaluator = Evaluator(oracle, batch=4)
     evaluator.score(one_hot(10))
-    evaluator.score_and_gradient(one_hot(3))
-    evaluator(one_hot(6).view(2, 3, 6, 4).requires_grad_()).sum().backward()
+    evaluator.evaluate(one_hot(3), gradient=True)
+    evaluator(one_hot(6).view(2, 3, 6, 4).requires_grad_()).scores.sum().backward()
     assert evaluator.count == oracle.rows == 19
 
 
@@ -28,7 +28,7 @@ def test_gradient_is_the_oracles(batch: int) -> None:
     x = torch.softmax(torch.randn(2, 5, 6, 4, generator=torch.Generator().manual_seed(0)), -1)
     ours, theirs = x.clone().requires_grad_(), x.clone().requires_grad_()
     weight = torch.linspace(-1, 1, 10).view(2, 5)
-    value = Evaluator(oracle, batch)(ours)
+    value = Evaluator(oracle, batch)(ours).scores
     expected = oracle(theirs.flatten(0, 1).mT).view(2, 5)
     torch.testing.assert_close(value, expected)
     (value * weight).sum().backward()
@@ -37,9 +37,10 @@ def test_gradient_is_the_oracles(batch: int) -> None:
 
 
 def test_an_oracle_without_gradient_gives_zeros() -> None:
-    scores, slope = Evaluator(Pairs(hard=True)).score_and_gradient(one_hot(3))
-    assert scores.unique().numel() > 1
-    assert not slope.any()
+    evaluation = Evaluator(Pairs(hard=True)).evaluate(one_hot(3), gradient=True)
+    assert evaluation.scores.unique().numel() > 1
+    assert evaluation.gradient is not None
+    assert not evaluation.gradient.any()
 
 
 def test_an_oracle_without_gradient_is_refused_where_one_is_needed() -> None:
@@ -63,16 +64,16 @@ def test_oracle_is_frozen_and_in_eval() -> None:
     evaluator = Evaluator(model)
     evaluator.train()
     assert torch.equal(evaluator.score(one_hot(4)), evaluator.score(one_hot(4)))
-    evaluator(one_hot(4).requires_grad_()).sum().backward()
+    evaluator(one_hot(4).requires_grad_()).scores.sum().backward()
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_components_of_a_weighted_sum() -> None:
     oracle = WeightedSum([Linear(6, seed=0), Linear(6, seed=1)], [1.0, -2.0])
     evaluator = Evaluator(oracle, batch=3)
-    score = evaluator.score(one_hot(7))
-    assert evaluator.components is not None
-    torch.testing.assert_close(evaluator.components @ torch.tensor([1.0, -2.0]), score)
+    for evaluation in (evaluator.evaluate(one_hot(7)), evaluator(one_hot(7).requires_grad_())):
+        assert evaluation.components is not None
+        torch.testing.assert_close(evaluation.components @ torch.tensor([1.0, -2.0]), evaluation.scores.detach())
 
 
 class Parts(nn.Module):
@@ -88,32 +89,34 @@ class Parts(nn.Module):
 
 def test_an_oracle_is_known_by_its_class_and_not_by_its_attributes() -> None:
     evaluator = Evaluator(Parts())
-    assert torch.equal(evaluator.score(one_hot(3)), Evaluator(Pairs()).score(one_hot(3)))
-    assert evaluator.components is None
+    evaluation = evaluator.evaluate(one_hot(3))
+    assert torch.equal(evaluation.scores, Evaluator(Pairs()).score(one_hot(3)))
+    assert evaluation.components is None
 
 
 @pytest.mark.parametrize(
     ("goal", "weight", "sign"),
     [(Maximize(), 1.0, -1), (Minimize(), 1.0, 1), (Maximize(), -2.0, -2), (Minimize(), -2.0, 2)],
 )
-def test_doubt_makes_a_score_worse_in_every_direction(goal: Goal, weight: float, sign: float) -> None:
-    """Alone (weight 1) and in a sum; the loss is always that of the mean plus the doubt."""
+def test_uncertainty_makes_a_score_worse_in_every_direction(goal: Goal, weight: float, sign: float) -> None:
+    """Alone (weight 1) and in a sum; the loss is always that of the mean plus the uncertainty."""
     members = [Linear(6, seed=seed) for seed in range(3)]
-    ensemble = Ensemble(members, caution=0.5)
+    ensemble = Ensemble(members, pessimism=0.5)
     x = one_hot(7)
     mean, deviation = (each.detach() for each in ensemble.predict(x.mT))
     oracle = ensemble if weight == 1 else WeightedSum([ensemble], [weight], ["e"])
     evaluator = Evaluator(oracle, goal=goal)
-    score = evaluator.score(x)
+    evaluation = evaluator.evaluate(x)
+    score = evaluation.scores
     torch.testing.assert_close(score, weight * mean + 0.5 * sign * deviation)
     torch.testing.assert_close(goal.loss(score), goal.loss(weight * mean) + 0.5 * abs(weight) * deviation)
-    assert evaluator.components is not None
-    torch.testing.assert_close(evaluator.components, torch.stack([mean, deviation], 1))
+    assert evaluation.components is not None
+    torch.testing.assert_close(evaluation.components, torch.stack([mean, deviation], 1))
     assert evaluator.names == (["mean", "deviation"] if weight == 1 else ["e_mean", "e_deviation"])
 
 
-def test_doubt_moves_away_from_a_target() -> None:
-    ensemble = Ensemble([Constant(1.0), Constant(3.0)], caution=1.0)  # mean 2, deviation 2 ** 0.5
+def test_uncertainty_moves_a_score_away_from_a_target() -> None:
+    ensemble = Ensemble([Constant(1.0), Constant(3.0)], pessimism=1.0)  # mean 2, deviation 2 ** 0.5
     for value, expected in ((5.0, 2 - 2**0.5), (0.0, 2 + 2**0.5)):
         score = Evaluator(ensemble, goal=Target(value)).score(one_hot(1))
         assert float(score) == pytest.approx(expected)

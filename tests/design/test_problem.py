@@ -51,7 +51,7 @@ def test_a_sequence_is_read_from_a_file(tmp_path: Path) -> None:
     assert Edit(str(file), editable=[[0, 2]]) == Edit(CODING, editable=[(0, 2)])
     for text in ("", ">a\n", "ACGT\n", ">a\nAC\n>b\nGT\n", "AC\n>a\n"):
         file.write_text(text)
-        with pytest.raises(ValueError, match=r"promoter\.fasta has to hold one sequence below one line"):
+        with pytest.raises(ValueError, match=r"promoter\.fasta must hold one sequence below one line"):
             Edit(str(file))
     with pytest.raises(FileNotFoundError):
         Edit("absent.fasta")
@@ -60,14 +60,14 @@ def test_a_sequence_is_read_from_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("editable", [[[0, 61]], [[-1, 4]], [[4, 4]], [[9, 3]], [[5]]])
 def test_ranges_out_of_the_sequence(editable: Any) -> None:
     with pytest.raises(
-        ValueError, match=r"is no range of positions of a sequence of 60 letters; a range is \[first, end\]"
+        ValueError, match=r"is not a range of positions of a sequence of 60 letters; a range is \[first, end\]"
     ):
         Edit("ACGT" * 15, editable=editable)
 
 
 @pytest.mark.parametrize("search", [GradientSearch(2, 2), SurrogateSearch(20, first=5)])
 def test_what_cannot_be_kept_is_refused_before_any_search(search: object) -> None:
-    with pytest.raises(Unsatisfiable, match=r"no sequence of length 100 keeps this: MaxRepeat\(longest=1\)"):
+    with pytest.raises(Unsatisfiable, match=r"no sequence of length 100 satisfies this: MaxRepeat\(longest=1\)"):
         DesignProblem(MotifScan(), FromNothing(100), constraints=[GCContent(0.2, 0.8), MaxRepeat(1)])
 
 
@@ -78,8 +78,8 @@ def test_a_problem_knows_a_sequence_that_keeps_its_rules() -> None:
         MotifScan(), Edit(CODING), constraints=[ForbiddenMotifs(["GAATTT"]), SynonymousCodons(start=2)]
     )
     assert torch.equal(torch.random.get_rng_state(), state)
-    assert problem.feasible(problem.known)
-    assert 0 < int(problem.edits(problem.known)) <= 3
+    assert problem.feasible(problem.feasible_example)
+    assert 0 < int(problem.edits(problem.feasible_example)) <= 3
     assert problem.evaluator.count == 0
 
 

@@ -1,48 +1,17 @@
 """One loss, written as a function of the sample, works with every estimator."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.estimators import (
-    DisARM,
-    Estimator,
-    GappedStraightThrough,
-    GumbelRao,
-    GumbelSoftmax,
-    LeaveOneOut,
-    ReinMax,
-    StraightThrough,
-    StraightThroughGumbel,
-)
+from discrete_lightning.estimators import DisARM, Estimator, LeaveOneOut
 from tests.references import estimators as reference
+from tests.references.every_estimator import HARD, SOFT, each_case, each_kind, each_pathwise, forward_tau
+from tests.references.gumbel import probabilities
 from tests.references.inputs import leaf, seeded
-
-ALL = [
-    GumbelSoftmax(),
-    StraightThroughGumbel(),
-    StraightThrough(),
-    StraightThrough(backward_tau=0.7),
-    GumbelRao(),
-    ReinMax(),
-    GappedStraightThrough(),
-    LeaveOneOut(),
-    LeaveOneOut(samples=7),
-    DisARM(),
-]
-CASES = [(estimator, binary) for estimator in ALL for binary in (False, True) if binary or estimator.categorical]
-each_case = pytest.mark.parametrize(("estimator", "binary"), CASES, ids=str)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Model(nn.Module):
@@ -86,7 +55,7 @@ def test_a_model(estimator: Estimator, binary: bool, dtype: torch.dtype) -> None
     samples = torch.cat([sample.reshape(-1, 6, 3, 4) for sample in model.seen])
     assert len(samples) == leading(estimator)
     assert samples.dtype == dtype
-    if not isinstance(estimator, GumbelSoftmax):
+    if estimator not in SOFT:
         assert samples.unique().tolist() == [0, 1]
         assert binary or (samples.sum(-1) == 1).all()
     assert logits.grad.shape == logits.shape
@@ -212,3 +181,31 @@ def test_the_function_is_called_once(estimator: Estimator, binary: bool) -> None
 
     estimator.expectation(counted(lambda sample: sample.sum(-1)), torch.zeros(4, 3), 0.5, binary=binary)
     assert len(calls) == 1
+
+
+@each_pathwise
+@each_kind
+def test_expectation_is_the_function_of_a_sample(estimator: Estimator, binary: bool) -> None:
+    gradients, weight = [], torch.randn(3, 4, generator=seeded(11))
+    for by_hand in (False, True):
+        logits, tau = leaf(torch.randn(6, 3, 4, generator=seeded(12))), leaf(0.6)
+
+        def loss(sample: Tensor) -> Tensor:
+            return (sample * weight).sum((-2, -1)).square()
+
+        if by_hand:
+            losses = loss((estimator.bernoulli if binary else estimator)(logits, tau, seeded(13)))
+        else:
+            losses = estimator.expectation(loss, logits, tau, seeded(13), binary=binary)
+        assert losses.shape == (6,)
+        losses.mean().backward()
+        gradients.append((losses.detach(), logits.grad, torch.ones(()) if tau.grad is None else tau.grad))
+    assert all(torch.equal(one, other) and one.any() for one, other in zip(*gradients, strict=True))
+
+
+@pytest.mark.parametrize("estimator", [each for each in HARD if forward_tau(each, 0.3) == 1.0], ids=repr)
+def test_expectation_is_the_expectation(estimator: Estimator) -> None:
+    logits, cost = torch.tensor([0.5, -2.0, 0.0]), torch.tensor([1.0, 4.0, -2.0])
+    losses = estimator.expectation(lambda sample: (sample @ cost).square(), logits.expand(200_000, 3), 0.3, seeded(14))
+    exact = float((probabilities(logits) * cost.square()).sum())
+    assert abs(losses.mean() - exact) < 5 * losses.std() / math.sqrt(len(losses))

@@ -1,26 +1,13 @@
-"""Choosing k of K without replacement, against enumeration."""
+"""The relaxation of Gumbel top-k."""
 
-import itertools
 import math
 
 import pytest
 import torch
 
-from discrete_lightning.functional import relaxed_top_k
-from discrete_lightning.nn import RelaxedSubset
+from discrete_lightning.functional import gumbel_softmax, relaxed_top_k
+from tests.references import subsets
 from tests.references.goodness_of_fit import chi_square_p
-
-
-def probability(weights: list[float], subset: tuple[int, ...]) -> float:
-    """Of drawing these categories one after another without replacement, in any order."""
-    total = 0.0
-    for order in itertools.permutations(subset):
-        left, product = sum(weights), 1.0
-        for item in order:
-            product *= weights[item] / left
-            left -= weights[item]
-        total += product
-    return total
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
@@ -29,12 +16,8 @@ def test_hard_draws_are_without_replacement_and_exact(dtype: torch.dtype) -> Non
     draws = relaxed_top_k(logits.expand(100_000, 4), 2, 0.7, hard=True, generator=torch.Generator().manual_seed(0))
     assert draws.unique().tolist() == [0, 1]
     assert (draws.sum(-1) == 2).all()
-    subsets = list(itertools.combinations(range(4), 2))
-    code = (draws.float() @ torch.tensor([1.0, 2.0, 4.0, 8.0])).long()
-    counts = torch.tensor([(code == sum(2**i for i in subset)).sum() for subset in subsets])
-    weights = logits.double().exp().tolist()
-    expected = torch.tensor([probability(weights, subset) for subset in subsets], dtype=torch.float64)
-    assert chi_square_p(counts, expected) > 1e-4
+    expected = subsets.subset_log_probability(logits, subsets.subsets(4, 2)).exp()
+    assert chi_square_p(subsets.counts(draws, 2), expected) > 1e-4
 
 
 @pytest.mark.parametrize("k", [1, 2, 5])
@@ -49,8 +32,6 @@ def test_relaxed_sums_to_k_and_sharpens(k: int) -> None:
 
 
 def test_k_of_one_is_gumbel_softmax() -> None:
-    from discrete_lightning.functional import gumbel_softmax
-
     logits = torch.randn(7, 5, generator=torch.Generator().manual_seed(3))
     ours = relaxed_top_k(logits, 1, 0.6, generator=torch.Generator().manual_seed(4))
     torch.testing.assert_close(ours, gumbel_softmax(logits, 0.6, generator=torch.Generator().manual_seed(4)))
@@ -88,14 +69,20 @@ def test_k_out_of_range(k: int) -> None:
         relaxed_top_k(torch.zeros(5), k)
 
 
-def test_layer_is_discrete_and_deterministic_in_eval() -> None:
-    layer, logits = RelaxedSubset(2), torch.randn(10, 6, requires_grad=True)
-    assert (layer(logits).sum(-1) == 2).all()
-    layer(logits)[:, 0].sum().backward()
-    assert logits.grad is not None
-    assert logits.grad.abs().sum() > 0
-    layer.eval()
-    assert torch.equal(layer(logits), layer(logits))
-    assert torch.equal(layer(logits).bool().nonzero()[:, 1].view(10, 2), logits.topk(2).indices.sort().values)
-    with pytest.raises(ValueError, match="at least 1"):
-        RelaxedSubset(0)
+@pytest.mark.parametrize("hard", [False, True])
+@pytest.mark.parametrize("k", [1, 2, 3])
+@pytest.mark.parametrize(("bad", "what"), [(math.nan, "1 hold NaN"), (math.inf, "1 hold .inf")])
+def test_rows_with_nan_or_infinity(bad: float, what: str, k: int, hard: bool) -> None:
+    for noise in (True, False):
+        with pytest.raises(
+            ValueError, match=f"1 of 2 rows of logits have no distribution over subsets of k={k}.*{what}"
+        ):
+            relaxed_top_k(torch.tensor([[0.0, 1.0, 2.0, 3.0], [0.0, 1.0, bad, -1.0]]), k, hard=hard, noise=noise)
+
+
+def test_all_of_them() -> None:
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(8), requires_grad=True)
+    for hard in (False, True):
+        sample = relaxed_top_k(logits, 4, hard=hard)
+        assert torch.equal(sample, torch.ones(3, 4))
+        assert not torch.autograd.grad(sample.square().cumsum(-1).sum(), logits)[0].any()

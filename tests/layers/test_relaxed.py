@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from discrete_lightning.estimators import Estimator, GumbelSoftmax, StraightThrough, StraightThroughGumbel
+from discrete_lightning.estimators import Estimator, GumbelSoftmax, ReinMax, StraightThrough
 from discrete_lightning.nn import (
     GumbelQuantizer,
     Relaxed,
@@ -16,12 +16,11 @@ from discrete_lightning.nn import (
     relaxed,
     use_estimator,
 )
+from tests.references.every_estimator import DECOUPLED, each_pathwise
 from tests.references.goodness_of_fit import chi_square_p
 
 KINDS = [RelaxedCategorical, RelaxedBernoulli]
-ESTIMATORS = [GumbelSoftmax(), StraightThroughGumbel(), StraightThrough()]
 each_kind = pytest.mark.parametrize("kind", KINDS)
-each_estimator = pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
 
 
 def some_logits(*shape: int, seed: int = 0) -> Tensor:
@@ -33,7 +32,7 @@ def draw(estimator: Estimator, kind: type[Relaxed], logits: Tensor, tau: float |
 
 
 @each_kind
-@each_estimator
+@each_pathwise
 @pytest.mark.parametrize("learnable", [False, True])
 def test_training_is_the_estimator_and_its_gradient(kind: type[Relaxed], estimator: Estimator, learnable: bool) -> None:
     layer = kind(estimator, Temperature(0.7, learnable=learnable))
@@ -45,8 +44,14 @@ def test_training_is_the_estimator_and_its_gradient(kind: type[Relaxed], estimat
     torch.manual_seed(2)
     sample = layer(logits)
     assert torch.equal(sample, expected)
-    gradients = [torch.autograd.grad((value * cost).exp().sum(), inputs) for value in (sample, expected)]
+    gradients = [
+        torch.autograd.grad((value * cost).exp().sum(), inputs, allow_unused=True) for value in (sample, expected)
+    ]
     for got, wanted in zip(*gradients, strict=True):
+        if got is None:  # of a temperature that the estimator does not use in its backward pass
+            assert wanted is None
+            assert isinstance(estimator, ReinMax) or estimator == DECOUPLED
+            continue
         assert torch.equal(got, wanted)
         assert got.abs().sum() > 0
 
@@ -171,7 +176,7 @@ def test_use_estimator_where_nothing_samples(module: nn.Module) -> None:
 
 
 @each_kind
-@each_estimator
+@each_pathwise
 def test_expectation(kind: type[Relaxed], estimator: Estimator) -> None:
     layer, logits, cost = kind(estimator, 0.7), some_logits(6, 4), torch.arange(4.0)
 
@@ -179,7 +184,7 @@ def test_expectation(kind: type[Relaxed], estimator: Estimator) -> None:
         return (sample * cost).sum(-1).square()
 
     torch.manual_seed(7)
-    expected = estimator.expectation(loss, logits, 0.7, binary=kind is RelaxedBernoulli)
+    expected = estimator.expectation(loss, logits, layer.temperature(), binary=kind is RelaxedBernoulli)
     torch.manual_seed(7)
     got = layer.expectation(loss, logits)
     assert got.shape == (6,)

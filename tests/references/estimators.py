@@ -7,12 +7,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from discrete_lightning.estimators import Estimator, GappedStraightThrough, ReinMax, StraightThrough
 from tests.references.gumbel import probabilities
 
 Function = Callable[[Tensor], Tensor]
 
 
-def vertices(latents: int, categories: int) -> Tensor:
+def one_hot_samples(latents: int, categories: int) -> Tensor:
     """All samples of `latents` one-hot vectors: (categories ** latents, latents, categories)."""
     combinations = list(itertools.product(range(categories), repeat=latents))
     return torch.nn.functional.one_hot(torch.tensor(combinations), categories).double()
@@ -36,7 +37,7 @@ def probability_of(samples: Tensor, logits: Tensor, binary: bool) -> Tensor:
 def exact_gradient(function: Function, logits: Tensor, binary: bool = False) -> Tensor:
     """d/dlogits of sum_D p(D) f(D)."""
     x = logits.detach().double().requires_grad_()
-    samples = bits(len(x)) if binary else vertices(*x.shape)
+    samples = bits(len(x)) if binary else one_hot_samples(*x.shape)
     expectation = (probability_of(samples, x, binary) * function(samples)).sum()
     return torch.autograd.grad(expectation, x)[0]
 
@@ -49,7 +50,7 @@ def cotangents(function: Function, samples: Tensor) -> Tensor:
 
 def mean_over_samples(function: Function, logits: Tensor, draw_logits: Tensor, rule: Function) -> Tensor:
     """sum_D p(D) rule(D, df/dD): the mean of an estimator whose gradient is a function of the sample only."""
-    samples = vertices(*logits.shape)
+    samples = one_hot_samples(*logits.shape)
     weights = probability_of(samples, draw_logits, binary=False)
     return (weights.view(-1, 1, 1) * rule(samples, cotangents(function, samples))).sum(0)
 
@@ -127,3 +128,13 @@ def assert_mean(draws: Tensor, mean: Tensor | float) -> None:
     error = (x.mean(0) - mean).abs()
     allowed = 5 * x.std(0) / math.sqrt(len(x)) + 2e-6
     assert (error <= allowed).all(), f"errors of {(error / allowed * 5).tolist()} sigma"
+
+
+def given_the_sample(estimator: Estimator, logits: Tensor, sample: Tensor, tau: float, g: Tensor) -> Tensor:
+    """The gradient of the estimators that need nothing but the sample, in float64."""
+    if isinstance(estimator, StraightThrough):
+        return straight_through(logits, tau if estimator.backward_tau is None else estimator.backward_tau, g)
+    if isinstance(estimator, GappedStraightThrough):
+        return gapped(logits, sample, tau, estimator.gap, g)
+    assert isinstance(estimator, ReinMax)
+    return reinmax(logits, sample, tau, g)

@@ -84,3 +84,37 @@ def test_the_weight_can_be_annealed_and_the_prior_is_saved() -> None:
     assert torch.equal(restored(latents(4, 5, 3)), loss(latents(4, 5, 3)))
     with pytest.raises(ValueError, match="must not be negative"):
         KLToPrior(-1.0)
+
+
+@pytest.mark.parametrize(
+    "prior", [None, PRIOR, torch.tensor([-math.inf, 0.0, 0.0])], ids=["uniform", "given", "infinite"]
+)
+def test_latents_of_padding_add_nothing(prior: Tensor | None) -> None:
+    mask = torch.tensor([[True, True, False], [False, False, False], [True, False, False]])
+    logits = latents(3, 3, 3)
+    if prior is not None and prior.isinf().any():
+        logits[..., 0] = -math.inf  # what the prior excludes; at padding the divergence is infinite
+    masked = logits.masked_fill(~mask.unsqueeze(-1), math.nan).requires_grad_()
+    values = kl_to_prior(masked, prior, mask=mask)
+    alone = [kl_to_prior(logits[i : i + 1, mask[i]], prior) if mask[i].any() else torch.zeros(1) for i in range(3)]
+    torch.testing.assert_close(values, torch.cat(alone))
+    torch.testing.assert_close(KLToPrior(0.5, prior)(masked, mask), 0.5 * values.sum() / 2)  # two examples are real
+    values.sum().backward()
+    assert not masked.grad[~mask].any()
+    assert masked.grad.isfinite().all()
+    assert KLToPrior(1.0, prior)(masked, mask & False) == 0
+
+
+def test_bernoulli_latents_of_padding_add_nothing() -> None:
+    logits, whole = latents(3, 4), torch.tensor([True, False, True])
+    expected = kl_to_prior(logits, binary=True) * whole
+    logits[1] = math.nan
+    assert torch.equal(kl_to_prior(logits, binary=True, mask=whole), expected)
+    mask = torch.arange(4) < torch.tensor([[2], [0], [4]])
+    torch.testing.assert_close(
+        kl_to_prior(logits, binary=True, mask=mask)[0], kl_to_prior(logits[:1, :2], binary=True)[0]
+    )
+
+
+def test_a_batch_without_examples_adds_nothing() -> None:
+    assert KLToPrior()(latents(0, 5, 3)) == 0

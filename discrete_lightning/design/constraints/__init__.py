@@ -1,10 +1,10 @@
-"""Rules that designed sequences must keep: differentiable penalties while searching, hard checks at the end."""
+"""Rules that designed sequences must satisfy: differentiable penalties during the search, exact checks of what is reported."""
 
 from discrete_lightning.design.constraints.allowed_letters import AllowedLetters
 from discrete_lightning.design.constraints.base import Constraint
 from discrete_lightning.design.constraints.constraint_set import ConstraintSet
 from discrete_lightning.design.constraints.feasibility import Unsatisfiable, check_satisfiable
-from discrete_lightning.design.constraints.fixed_positions import FixedPositions, keep
+from discrete_lightning.design.constraints.fixed_positions import FixedPositions, fix_all_but
 from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs
 from discrete_lightning.design.constraints.gc_content import GCContent
 from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer
@@ -24,7 +24,7 @@ __all__ = [
     "SynonymousCodons",
     "Unsatisfiable",
     "check_satisfiable",
-    "keep",
+    "fix_all_but",
     "repair",
     "translate",
 ]

@@ -7,18 +7,18 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints.base import Constraint
+from discrete_lightning.design.constraints.base import Constraint, cached_on_device
 
 
 @dataclass(frozen=True)
 class AllowedLetters(Constraint):
-    """The letters that may stand at given positions; other positions are free. penalty = sum of forbidden probability.
+    """The letters allowed at given positions; all letters are allowed elsewhere. penalty = sum of forbidden probabilities.
 
     Args:
-        letters: position (from 0) -> the letters allowed there, IUPAC codes included for nucleotides: {3: "AG", 4: "N"}.
+        letters: position (from 0) -> the letters allowed there, for nucleotides also IUPAC codes: {3: "AG", 4: "N"}.
 
     Raises:
-        ValueError: (in `validate`) a position is out of range, or nothing is allowed at one.
+        ValueError: (in `validate`) a position is out of range, or no letter is allowed at a position.
 
     Example:
         >>> AllowedLetters({1: "R"}).check("CAT"), AllowedLetters({1: "R"}).check("CCT")
@@ -50,9 +50,9 @@ class AllowedLetters(Constraint):
         return ~self.allowed(length, alphabet)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        forbidden = self.table(self._forbidden, probabilities.shape[-2], alphabet, probabilities.device)
+        forbidden = cached_on_device(self._forbidden, probabilities.shape[-2], alphabet, probabilities.device)
         return (probabilities * forbidden).sum((-2, -1))
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
-        forbidden = self.table(self._forbidden, tokens.shape[-1], alphabet, tokens.device)
+        forbidden = cached_on_device(self._forbidden, tokens.shape[-1], alphabet, tokens.device)
         return ~forbidden[torch.arange(tokens.shape[-1], device=tokens.device), tokens].any(-1)

@@ -1,8 +1,7 @@
-"""What every constraint is: a differentiable penalty of letter probabilities, zero exactly where the hard check passes."""
+"""The base of all constraints: a differentiable penalty that is 0 exactly where the constraint is satisfied."""
 
 from collections.abc import Callable, Iterator
-from functools import cached_property
-from typing import Any
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -13,27 +12,27 @@ Pattern = tuple[str, ...]  # the letters allowed at each of its positions
 
 
 class Constraint:
-    """A rule that sequences must keep. Subclasses are frozen dataclasses: hashable, and named in a config.
+    """A rule that sequences must satisfy. Subclasses are frozen dataclasses: they are hashable and can be named in a config.
 
-    A rule serves twice. While searching, `penalty` of independent letter probabilities (..., length, letters) pushes towards
-    sequences that keep it; at one-hot probabilities it is 0 if the rule is kept and positive if not, so that the hard check is
-    the same function. At the end `satisfied` decides: what fails is never a design.
+    A search uses `penalty` of independent letter probabilities (..., length, letters) to move towards sequences that satisfy
+    the rule. At one-hot probabilities the penalty is 0 if the rule is satisfied and positive if not. `satisfied` decides which
+    sequences are reported: a sequence that breaks a rule is never a design.
     """
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        """How much sequences of these letter probabilities break the rule.
+        """How much sequences with these letter probabilities break the rule.
 
         Args:
             probabilities: (..., length, letters), rows sum to 1.
             alphabet: of the letters.
 
         Returns:
-            >= 0, shape (...); at one-hot rows 0 if and only if the rule is kept.
+            >= 0, shape (...); at one-hot rows 0 if and only if the rule is satisfied.
         """
         raise NotImplementedError
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
-        """Which sequences keep the rule.
+        """Which sequences satisfy the rule.
 
         Args:
             tokens: int64 (..., length), indices of letters.
@@ -46,61 +45,51 @@ class Constraint:
         return self.penalty(one_hot, alphabet) < 1e-4
 
     def check(self, sequence: str, alphabet: Alphabet = DNA) -> bool:
-        """Whether a sequence keeps the rule."""
+        """Whether a sequence satisfies the rule."""
         return bool(self.satisfied(alphabet.encode(sequence), alphabet))
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
-        """Raises ValueError if the rule makes no sense for sequences of this length and alphabet."""
+        """Raises ValueError if the rule cannot be applied to sequences of this length and alphabet."""
 
     def allowed(self, length: int, alphabet: Alphabet) -> Tensor | None:
-        """Letters that the rule allows by position alone, bool (length, letters), or None where it says nothing of them."""
+        """The letters that the rule allows at each position, bool (length, letters); None if it allows all letters."""
         return None
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
-        """Patterns that the rule forbids anywhere."""
+        """Patterns that must not occur at any position."""
         return iter(())
 
     def gc_bounds(self, length: int) -> tuple[int, int, int] | None:
-        """(window, fewest, most) G or C in every window, or None."""
+        """(window, minimum, maximum) number of G and C in every window, or None if the rule does not limit it."""
         return None
 
     def codons(self) -> tuple[int, list[frozenset[str]]] | None:
-        """Start of the first codon and the allowed codons one after another, or None."""
+        """The position of the first codon and the allowed codons, one set for each codon; None if the rule has no codons."""
         return None
 
     def longest_repeat(self) -> int | None:
-        """Length of the longest word that may occur twice, or None."""
+        """The length of the longest word that may occur twice, or None if the rule does not limit it."""
         return None
 
-    def for_template(self, template: str | None) -> "Constraint":
-        """The rule for edits of a template, for rules that take what they keep from it; None: there is none."""
+    def bind_template(self, template: str | None) -> "Constraint":
+        """The rule for edits of a template (None if there is none). Rules that read an argument from it override this."""
         return self
 
-    def table(
-        self, make: Callable[[int, Alphabet], Tensor], length: int, alphabet: Alphabet, device: torch.device
-    ) -> Tensor:
-        """make(length, alphabet) on a device, made once: penalties are called thousands of times."""
-        key = (make.__name__, length, alphabet, device)
-        if key not in self._tables:
-            self._tables[key] = make(length, alphabet).to(device)
-        return self._tables[key]
 
-    @cached_property
-    def _tables(self) -> dict[tuple[str, int, Alphabet, torch.device], Tensor]:
-        return {}
+@lru_cache(maxsize=512)
+def cached_on_device(
+    make: Callable[[int, Alphabet], Tensor], length: int, alphabet: Alphabet, device: torch.device
+) -> Tensor:
+    """make(length, alphabet) on a device. It is computed once, since a search calls penalties thousands of times.
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Tables are made anew where the rule is unpickled."""
-        return {name: value for name, value in self.__dict__.items() if name != "_tables"}
-
-
-def tokens_to_letters(letters: str, alphabet: Alphabet) -> list[int]:
-    """Indices of letters, which must all be in the alphabet.
-
-    Raises:
-        ValueError: if one is not.
+    Args:
+        make: a bound method of a constraint; other constraints, equal ones included, have entries of their own.
+        length: first argument of `make`.
+        alphabet: second argument of `make`.
+        device: where the result is needed.
     """
-    return alphabet.encode(letters).tolist()
+    with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
+        return make(length, alphabet).to(device)
 
 
 def windows_of(probabilities: Tensor, width: int) -> Tensor:
@@ -109,7 +98,7 @@ def windows_of(probabilities: Tensor, width: int) -> Tensor:
 
 
 def run_products(rows: Tensor, count: int) -> Tensor:
-    """Products of `count` consecutive rows (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
+    """Products of `count` consecutive rows, (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
     result, done = None, 0
     run, length = rows, 1  # products of `length` rows
     while count:

@@ -1,4 +1,4 @@
-"""Cheap proofs that no sequence keeps a set of constraints."""
+"""Cheap proofs that no sequence satisfies a set of constraints."""
 
 import torch
 from torch import Tensor
@@ -8,7 +8,7 @@ from discrete_lightning.design.constraints.constraint_set import ConstraintSet
 
 
 def excluded(rules: ConstraintSet) -> bool:
-    """Whether a position is left without a letter, or GC shares, patterns or repeats cannot be kept. Exact where it says so."""
+    """Whether it is proved, by letters, GC content, patterns or repeats, that no sequence satisfies the rules."""
     return (
         not bool(rules.allowed.any(-1).all())
         or gc_pattern(rules) is None
@@ -18,14 +18,14 @@ def excluded(rules: ConstraintSet) -> bool:
 
 
 def gc_pattern(rules: ConstraintSet) -> Tensor | None:
-    """Which positions may be G or C so that all GC shares and allowed letters are kept together; None if nothing keeps them.
+    """An assignment of G/C or A/T to the positions that satisfies all limits of GC content and all allowed letters.
 
-    With S(i) the number of G and C among the first i letters, every rule bounds a difference: least(i) <= S(i + 1) - S(i) <=
-    most(i) and low <= S(i + width) - S(i) <= high. Such a system has an integer solution exactly if its graph has no negative
-    cycle, and shortest paths are one (Cormen et al., Introduction to Algorithms, difference constraints).
+    Let S(i) be the number of G and C among the first i letters. Every rule bounds a difference: least(i) <= S(i + 1) - S(i) <=
+    most(i) and low <= S(i + width) - S(i) <= high. Such a system has an integer solution if and only if its graph has no
+    negative cycle, and the shortest paths are a solution (Cormen et al., Introduction to Algorithms, difference constraints).
 
     Returns:
-        bool (length,), all False where no rule speaks of GC.
+        bool (length,), True for G or C, all False if no rule limits the GC content; None if there is no assignment.
     """
     length = rules.length
     bounds = [found for rule in rules.constraints if (found := rule.gc_bounds(length)) is not None]
@@ -50,11 +50,12 @@ def gc_pattern(rules: ConstraintSet) -> Tensor | None:
 
 
 def _pattern_unavoidable(rules: ConstraintSet) -> bool:
-    """Whether at some place whatever is allowed by position is a forbidden pattern, as fixed letters can be."""
+    """Whether the letters fixed by position already spell a forbidden pattern somewhere."""
     allowed = rules.allowed.float().cpu()
     for pattern in patterns_within(rules, rules.length):
         outside = torch.tensor([[letter not in letters for letter in rules.alphabet.letters] for letters in pattern])
-        certain = allowed @ outside.float().T == 0  # (length, width): no allowed letter leaves the pattern there
+        # (length, width): every letter allowed at the position matches this place of the pattern
+        certain = allowed @ outside.float().T == 0
         places = rules.length - len(pattern) + 1
         if bool(torch.stack([certain[i : i + places, i] for i in range(len(pattern))]).all(0).any()):
             return True
@@ -62,7 +63,7 @@ def _pattern_unavoidable(rules: ConstraintSet) -> bool:
 
 
 def _too_few_words(rules: ConstraintSet) -> bool:
-    """Whether fixed letters repeat a word, or there are more places than words (the pigeonhole principle)."""
+    """Whether fixed letters repeat a word, or a sequence has more places than there are words (pigeonhole principle)."""
     longest = [found for rule in rules.constraints if (found := rule.longest_repeat()) is not None]
     if not longest:
         return False

@@ -1,16 +1,17 @@
-"""The rules of a design together, for sequences of one length and alphabet."""
+"""All constraints of a design problem together, for sequences of one length and alphabet."""
 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.constraints.base import Constraint
 
 
-class ConstraintSet(nn.Module):
-    """Constraints that all have to be kept. A module, so that what it holds moves with the model.
+class ConstraintSet(ConstantBuffers):
+    """Constraints that must all be satisfied. It is a module, so that its tensors move with the model.
 
     Args:
         constraints: the rules.
@@ -18,11 +19,11 @@ class ConstraintSet(nn.Module):
         alphabet: of the sequences.
 
     Attributes:
-        allowed: letters that every rule allows by position alone, bool (length, letters).
+        allowed: the letters that all rules allow at each position, bool (length, letters).
 
     Raises:
-        TypeError: something in the list is no Constraint.
-        ValueError: a constraint makes no sense for this length or alphabet.
+        TypeError: an entry of the list is not a Constraint.
+        ValueError: a constraint cannot be applied to this length or alphabet.
 
     Example:
         >>> from discrete_lightning.design.alphabet import DNA
@@ -38,12 +39,13 @@ class ConstraintSet(nn.Module):
         super().__init__()
         require_constraints(constraints)
         self.constraints, self.length, self.alphabet = tuple(constraints), length, alphabet
-        allowed = torch.ones(length, len(alphabet), dtype=torch.bool)
-        for constraint in self.constraints:
-            constraint.validate(length, alphabet)
-            if (own := constraint.allowed(length, alphabet)) is not None:
-                allowed &= own
-        self.register_buffer("allowed", allowed, persistent=False)
+        with real_device():
+            allowed = torch.ones(length, len(alphabet), dtype=torch.bool)
+            for constraint in self.constraints:
+                constraint.validate(length, alphabet)
+                if (own := constraint.allowed(length, alphabet)) is not None:
+                    allowed &= own
+        self.register_constant("allowed", allowed)
 
     def one_hot(self, tokens: Tensor) -> Tensor:
         """float32 (..., length, letters) of indices (..., length)."""
@@ -57,7 +59,7 @@ class ConstraintSet(nn.Module):
         return total
 
     def satisfied(self, tokens: Tensor) -> Tensor:
-        """Which sequences (..., length) keep all rules, bool (...)."""
+        """Which sequences (..., length) satisfy all rules, bool (...)."""
         result = torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
         for constraint in self.constraints:
             result &= constraint.satisfied(tokens, self.alphabet)
@@ -65,7 +67,7 @@ class ConstraintSet(nn.Module):
 
 
 def require_constraints(constraints: Sequence[Constraint]) -> None:
-    """Raises TypeError if something else than constraints is given, such as the name of one."""
+    """Raises TypeError if an entry is not a Constraint, for example the name of a class."""
     for constraint in [constraints] if isinstance(constraints, str) else constraints:
         if not isinstance(constraint, Constraint):
             raise TypeError(

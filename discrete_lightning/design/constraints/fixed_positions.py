@@ -1,4 +1,4 @@
-"""Positions that keep their letter."""
+"""Letters fixed at given positions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,10 +13,10 @@ from discrete_lightning.design.constraints.base import Constraint
 
 @dataclass(frozen=True)
 class FixedPositions(Constraint):
-    """Letters that must stand at given positions: a primer, an active site, everything that must not be edited.
+    """Letters that are required at given positions: a primer, an active site, a part that must not be edited.
 
     Args:
-        letters: position (from 0) -> the letters from there on: {0: "ATG", 17: "C"}.
+        letters: position (from 0) -> the letters that start there: {0: "ATG", 17: "C"}.
 
     Raises:
         ValueError: (in `validate`) a position is out of range, or a letter is not in the alphabet.
@@ -59,29 +59,29 @@ class FixedPositions(Constraint):
         return self._single.satisfied(tokens, alphabet)
 
 
-def keep(template: str, editable: Sequence[Sequence[int]]) -> FixedPositions:
-    """Fixes a template everywhere but in the half-open ranges `editable`.
+def fix_all_but(template: str, editable: Sequence[Sequence[int]]) -> FixedPositions:
+    """Fixes the letters of a template at all positions outside the half-open ranges `editable`.
 
     Raises:
-        ValueError: a range is empty or out of the template.
+        ValueError: a range is empty or does not lie in the template.
 
     Example:
-        >>> keep("ACGTAC", [(2, 4)])
+        >>> fix_all_but("ACGTAC", [(2, 4)])
         FixedPositions(letters={0: 'AC', 4: 'AC'})
     """
     free = [False] * len(template)
     for bounds in editable:
         if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= len(template):
             raise ValueError(
-                f"editable: {list(bounds)} is no range of positions of a sequence of {len(template)} letters; a range is "
-                f"[first, end] with 0 <= first < end <= {len(template)}, and its end is not part of it"
+                f"editable: {list(bounds)} is not a range of positions of a sequence of {len(template)} letters; a range is "
+                f"[first, end] with 0 <= first < end <= {len(template)}, and the position `end` is not part of it"
             )
         free[bounds[0] : bounds[1]] = [True] * (bounds[1] - bounds[0])
     fixed: dict[int, str] = {}
-    began: int | None = None
+    start: int | None = None
     for position, is_free in enumerate([*free, True]):
-        if is_free and began is not None:
-            fixed[began], began = template[began:position], None
-        elif not is_free and began is None:
-            began = position
+        if is_free and start is not None:
+            fixed[start], start = template[start:position], None
+        elif not is_free and start is None:
+            start = position
     return FixedPositions(fixed)

@@ -1,4 +1,4 @@
-"""Motifs that must not occur: restriction sites, on both strands."""
+"""Motifs that must not occur, for example restriction sites, on one or both strands."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints.base import Constraint, Pattern
+from discrete_lightning.design.constraints.base import Constraint, Pattern, cached_on_device
 
 
 @dataclass(frozen=True)
@@ -15,13 +15,12 @@ class ForbiddenMotifs(Constraint):
     """None of the motifs occurs. penalty = expected number of occurrences, sum over places of prod_i p(motif_i).
 
     Args:
-        motifs: such as ["GAATTC", "GGTCTC"], IUPAC codes included for nucleotides ("GCNGC").
-        both_strands: also forbid their reverse complements; proteins and alphabets of one's own without complements have one
-            strand.
+        motifs: such as ["GAATTC", "GGTCTC"], for nucleotides also with IUPAC codes ("GCNGC").
+        both_strands: also forbid the reverse complements. Alphabets without complements, such as proteins, have one strand.
 
     Raises:
-        ValueError: a motif is empty, or (in `validate`) holds letters that the alphabet does not have, or both strands of
-            nucleotides are asked for whose Alphabet has no complements.
+        ValueError: a motif is empty; or (in `validate`) a letter is not in the alphabet, or both strands are requested for an
+            alphabet of nucleotides that has no complements.
 
     Example:
         >>> no_bsai = ForbiddenMotifs(["GGTCTC"])
@@ -41,7 +40,7 @@ class ForbiddenMotifs(Constraint):
     def validate(self, length: int, alphabet: Alphabet) -> None:
         if self.both_strands and alphabet.nucleotides and not alphabet.complements:
             raise ValueError(
-                f"ForbiddenMotifs: both strands were asked for, and the nucleotides {alphabet.letters!r} have no complements: "
+                f"ForbiddenMotifs: both strands were requested, but the nucleotides {alphabet.letters!r} have no complements: "
                 "give the Alphabet complements, or set both_strands to False"
             )
         list(self.patterns(alphabet))
@@ -57,14 +56,14 @@ class ForbiddenMotifs(Constraint):
         yield from found
 
     def _fits(self, length: int, alphabet: Alphabet) -> Tensor:
-        """Whether a letter fits each place of the patterns, bool (letters, places of all patterns one after another)."""
+        """Whether a letter matches each place of the patterns, bool (letters, places of all patterns one after another)."""
         places = [letters for pattern in self.patterns(alphabet) for letters in pattern]
         return torch.tensor([[letter in letters for letters in places] for letter in alphabet.letters])
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         length = probabilities.shape[-2]
-        fits = probabilities @ self.table(self._fits, 0, alphabet, probabilities.device).to(probabilities.dtype)
-        fit = fits.unbind(-1)  # the gradient of a slice is as large as what it is cut from
+        fits = probabilities @ cached_on_device(self._fits, 0, alphabet, probabilities.device).to(probabilities.dtype)
+        fit = fits.unbind(-1)  # unbind, since the gradient of a slice has the size of the whole tensor
         total = probabilities.sum((-2, -1)) * 0
         first = 0
         for pattern in self.patterns(alphabet):

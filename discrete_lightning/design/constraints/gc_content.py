@@ -1,4 +1,4 @@
-"""The share of G and C, of a whole sequence or of every window: what synthesis companies ask for."""
+"""Limits on the GC content of a whole sequence or of every window, as companies that synthesise DNA set them."""
 
 import math
 from dataclasses import dataclass
@@ -7,19 +7,19 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints.base import Constraint
+from discrete_lightning.design.constraints.base import Constraint, cached_on_device
 
 
 @dataclass(frozen=True)
 class GCContent(Constraint):
-    """Between `low` and `high` of the letters are G or C. penalty = summed excess of the expected share over the windows.
+    """The fraction of G and C lies between `low` and `high`. penalty = sum over windows of the expected excess.
 
     Args:
-        low, high: shares in [0, 1].
-        window: length of the windows that must all keep it; None: the whole sequence.
+        low, high: fractions in [0, 1].
+        window: the length of the windows, each of which must satisfy the limits; None: the whole sequence.
 
     Raises:
-        ValueError: if not 0 <= low <= high <= 1, or (in `validate`) the window does not fit or the alphabet has no G and C.
+        ValueError: not 0 <= low <= high <= 1, or (in `validate`) the window does not fit or the alphabet has no G and C.
 
     Example:
         >>> GCContent(0.25, 0.65).check("ACGT"), GCContent(0.25, 0.65, window=2).check("ACGT")
@@ -55,7 +55,7 @@ class GCContent(Constraint):
         return torch.tensor([letter in "GC" for letter in alphabet.letters])
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        is_gc = self.table(self._is_gc, 0, alphabet, probabilities.device)
+        is_gc = cached_on_device(self._is_gc, 0, alphabet, probabilities.device)
         share = (probabilities * is_gc).sum(-1)
         width, fewest, most = self.gc_bounds(share.shape[-1])
         running = torch.nn.functional.pad(share.double().cumsum(-1), (1, 0))
@@ -64,7 +64,7 @@ class GCContent(Constraint):
         return (excess / width).sum(-1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
-        is_gc = self.table(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
+        is_gc = cached_on_device(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
         width, fewest, most = self.gc_bounds(tokens.shape[-1])
         running = torch.nn.functional.pad(is_gc.cumsum(-1), (1, 0))
         counts = running[..., width:] - running[..., :-width]

@@ -10,18 +10,18 @@ from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.constraints.base import (
     Constraint,
     Pattern,
+    cached_on_device,
     run_products,
-    tokens_to_letters,
 )
 
 
 @dataclass(frozen=True)
 class MaxHomopolymer(Constraint):
-    """No letter more than `longest` times in a row. penalty = expected number of longer runs (of `longest` + 1, overlapping).
+    """No letter occurs more than `longest` times in a row. penalty = expected number of (overlapping) runs of `longest` + 1.
 
     Args:
-        longest: allowed length of a run, at least 1.
-        letters: the letters concerned; all if None. For different limits use several constraints.
+        longest: the longest run allowed, at least 1.
+        letters: the letters that are limited; all if None. For different limits use several constraints.
 
     Example:
         >>> MaxHomopolymer(2).check("AACC"), MaxHomopolymer(2).check("AAAC")
@@ -36,7 +36,7 @@ class MaxHomopolymer(Constraint):
             raise ValueError(f"MaxHomopolymer: longest must be at least 1, got {self.longest}")
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
-        tokens_to_letters(self.letters or "", alphabet)
+        alphabet.encode(self.letters or "")
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
         for letter in self.letters or alphabet.letters:
@@ -46,7 +46,7 @@ class MaxHomopolymer(Constraint):
         if probabilities.shape[-2] <= self.longest:
             return probabilities.sum((-2, -1)) * 0
         runs = run_products(probabilities, self.longest + 1)
-        return (runs * self.table(self._concerned, 0, alphabet, runs.device)).sum((-2, -1))
+        return (runs * cached_on_device(self._limited, 0, alphabet, runs.device)).sum((-2, -1))
 
-    def _concerned(self, length: int, alphabet: Alphabet) -> Tensor:
+    def _limited(self, length: int, alphabet: Alphabet) -> Tensor:
         return torch.tensor([letter in (self.letters or alphabet.letters) for letter in alphabet.letters])

@@ -1,4 +1,4 @@
-"""Limits on words that occur twice: what synthesis and assembly cannot stand."""
+"""Limits on repeated words, which disturb synthesis and assembly."""
 
 from dataclasses import dataclass
 
@@ -14,18 +14,18 @@ from discrete_lightning.design.constraints.repeats import expected_repeats, word
 class MaxRepeat(Constraint):
     """No word longer than `longest` occurs at two places. penalty = expected number of pairs of places with the same word.
 
-    With m(i, j) = sum_k p(i, k) p(j, k), the chance that two letters agree, the penalty is the sum over pairs of places i < j
-    of prod_t m(i + t, j + t), t = 0 ... longest. Memory is linear in the length. So is time, but for sorting, at one-hot
-    letters, as hard estimators draw; at relaxed ones it grows with the length squared.
+    With m(i, j) = sum_k p(i, k) p(j, k), the probability that two letters are equal, the penalty is the sum over pairs of
+    places i < j of prod_t m(i + t, j + t), t = 0 ... longest. Memory is linear in the length L. Time is L log L for one-hot
+    letters (samples of hard estimators) and L^2 for relaxed letters.
 
-    Places may overlap (AAAA holds AAA twice). Words are compared on the strand as given: a word and its reverse complement, as
-    in a hairpin, are no repeat.
+    Places may overlap: AAAA contains AAA twice. Only the given strand is compared: a word and its reverse complement, as in a
+    hairpin, are not a repeat.
 
     Args:
-        longest: allowed length of a repeated word, at least 1.
+        longest: the longest repeated word allowed, at least 1.
 
     Raises:
-        ValueError: if it is less than 1.
+        ValueError: `longest` is less than 1.
 
     Example:
         >>> MaxRepeat(3).check("ACGTTACGA"), MaxRepeat(2).check("ACGTTACGA")

@@ -2,10 +2,10 @@
 
     R(p) = sum_{i < j} prod_t m(i + t, j + t),    m(i, j) = sum_k p(i, k) p(j, k),    t = 0 ... width - 1
 
-At one-hot letters R counts pairs of equal words, which sorted hashes (Karp and Rabin 1987,
-https://doi.org/10.1147/rd.312.0249) find. The derivative by p(i + t, a) is the number of other words that agree with the one at
-i but perhaps in letter t, where they have a: again equal hashes, of the words without that letter. At relaxed letters all pairs
-count; they are summed one distance j - i at a time, and once more for the gradient.
+For one-hot letters R counts pairs of equal words. They are found by sorting hashes (Karp and Rabin 1987,
+https://doi.org/10.1147/rd.312.0249). The derivative by p(i + t, a) is the number of other words that have the letter a at
+place t and equal the word at i in all other places. They are found by sorting the hashes of the words without the letter t.
+For relaxed letters the pairs are summed over one distance j - i at a time, and once more for the gradient.
 """
 
 import math
@@ -18,11 +18,11 @@ from discrete_lightning.design.constraints.base import run_products
 
 
 def expected_repeats(probabilities: Tensor, width: int) -> Tensor:
-    """R of words of a width.
+    """R of the words of `width` letters.
 
     Args:
         probabilities: (..., length, letters), rows sum to 1.
-        width: letters of a word, at least 1.
+        width: the number of letters of a word, at least 1.
 
     Returns:
         (...), in the dtype of the probabilities.
@@ -42,8 +42,8 @@ def expected_repeats(probabilities: Tensor, width: int) -> Tensor:
 def word_hashes(tokens: Tensor, width: int, letters: int) -> Tensor:
     """int64 (..., length - width + 1), equal for equal words.
 
-    Different words have different hashes if they fit 62 bits (31 letters of DNA); those of longer ones wrap around, and a rare
-    collision makes different words count as the same.
+    Words that fit into 62 bits (31 letters of DNA) have different hashes if they differ. Hashes of longer words overflow, so
+    that in rare cases different words have the same hash.
     """
     places = tokens.shape[-1] - width + 1
     hashed = torch.zeros_like(tokens[..., :places])
@@ -54,11 +54,11 @@ def word_hashes(tokens: Tensor, width: int, letters: int) -> Tensor:
 
 def _factor(t: int, width: int, letters: int) -> int:
     base = letters if width * math.log2(letters) < 62 else 6364136223846793005
-    return (base**t + 2**63) % 2**64 - 2**63  # as int64 arithmetic would leave it
+    return (base**t + 2**63) % 2**64 - 2**63  # the same number as overflowing int64 arithmetic gives
 
 
 def _groups(hashed: Tensor) -> tuple[Tensor, Tensor]:
-    """Sorts hashes (N, places): the order, and for each in it the index at which its group of equal ones begins."""
+    """Sorts hashes (N, places). Returns the order, and for each sorted hash the index of the first hash equal to it."""
     values, order = hashed.sort(-1)
     place = torch.arange(values.shape[-1], device=values.device)
     fresh = torch.nn.functional.pad(values[:, 1:] != values[:, :-1], (1, 0), value=True)
@@ -97,7 +97,7 @@ def _hard_slope(tokens: Tensor, width: int, letters: int) -> Tensor:
         there = tokens[:, t : t + places]
         order, begins = _groups(hashed - there * _factor(t, width, letters))
         sorted_letters = there.gather(1, order)
-        # letters that stand at place t of the words of a group; a word is no partner of its own
+        # the letters at place t of the words of a group; a word is not its own partner
         found = torch.zeros(count, places * letters, dtype=torch.int64, device=tokens.device)
         found.scatter_add_(1, begins * letters + sorted_letters, torch.ones_like(begins))
         partners = found.view(count, places, letters).gather(1, begins.unsqueeze(-1).expand(-1, -1, letters))
@@ -108,7 +108,7 @@ def _hard_slope(tokens: Tensor, width: int, letters: int) -> Tensor:
 
 
 def _at_distance(first: Tensor, second: Tensor, width: int) -> Tensor:
-    """The part of R of the pairs of one distance, (N,), of letters (N, n, letters) and those a distance further on."""
+    """The sum (N,) over the pairs of one distance. `second` (N, n, letters) is `first` shifted by that distance."""
     agree = (first * second).sum(-1, keepdim=True)
     return run_products(agree, width).sum((-2, -1))
 

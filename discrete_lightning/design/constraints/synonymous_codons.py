@@ -1,4 +1,4 @@
-"""Edits that keep the protein: every codon stays among those of its amino acid (the standard genetic code)."""
+"""Edits that do not change the protein: every codon is one of its amino acid (the standard genetic code)."""
 
 from dataclasses import dataclass
 from itertools import product
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints.base import Constraint, windows_of
+from discrete_lightning.design.constraints.base import Constraint, cached_on_device, windows_of
 
 # NCBI translation table 1, codons in the order TTT, TTC, TTA, TTG, TCT ...
 _AMINO_ACIDS: Final = "FFLLSSSSYY**CC*WLLLLPPPPHHQQRRRRIIIMTTTTNNKKSSRRVVVVAAAADDEEGGGG"
@@ -20,7 +20,7 @@ def translate(sequence: str) -> str:
     """The protein of a coding sequence of DNA or RNA, `*` for a stop.
 
     Raises:
-        ValueError: if the length is no multiple of three, or a codon is unknown.
+        ValueError: the length is not a multiple of three, or a codon is unknown.
 
     Example:
         >>> translate("ATGTCTTAA")
@@ -28,26 +28,28 @@ def translate(sequence: str) -> str:
     """
     dna = sequence.upper().replace("U", "T")
     if len(dna) % 3:
-        raise ValueError(f"a coding sequence has three letters a codon, got {len(dna)} letters")
+        raise ValueError(
+            f"a codon has three letters, so the length must be a multiple of three; got {len(dna)} letters"
+        )
     codons = [dna[i : i + 3] for i in range(0, len(dna), 3)]
     unknown = [codon for codon in codons if codon not in _CODE]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is no codon of A, C, G, T or U")
+        raise ValueError(f"{unknown[0]!r} is not a codon of A, C, G, T or U")
     return "".join(_CODE[codon] for codon in codons)
 
 
 @dataclass(frozen=True)
 class SynonymousCodons(Constraint):
-    """From `start` on, the sequence encodes `protein`. penalty = sum over codons of 1 - p(an allowed codon).
+    """The sequence encodes `protein` from position `start` on. penalty = sum over codons of 1 - p(an allowed codon).
 
     Args:
-        protein: amino acids, `*` for a stop, `X` for any codon; None: what the sequence that is edited encodes from `start` on,
-            to its first stop codon or, if it has none, its last whole codon.
-        start: position of the first codon's first letter.
+        protein: amino acids, `*` for a stop, `X` for any codon. None: the protein that the template of Edit encodes from
+            `start` to its first stop codon or, if it has none, to its last complete codon.
+        start: the position of the first letter of the first codon.
 
     Raises:
-        ValueError: an amino acid is unknown, or (in `validate`) the codons do not fit, or no sequence is edited and no protein
-            was given.
+        ValueError: an amino acid is unknown; or (in `validate`) the codons do not fit into the sequence, or there is neither a
+            protein nor a template.
 
     Example:
         >>> SynonymousCodons("MS").check("ATGTCA"), SynonymousCodons("MS").check("ATGTGA")
@@ -62,9 +64,11 @@ class SynonymousCodons(Constraint):
             return
         unknown = [letter for letter in self.protein if letter not in _AMINO_ACIDS + "X"]
         if unknown or not self.protein:
-            raise ValueError(f"SynonymousCodons: {unknown[0]!r} is no amino acid" if unknown else "protein is empty")
+            raise ValueError(
+                f"SynonymousCodons: {unknown[0]!r} is not an amino acid" if unknown else "protein is empty"
+            )
 
-    def for_template(self, template: str | None) -> "SynonymousCodons":
+    def bind_template(self, template: str | None) -> "SynonymousCodons":
         if self.protein is not None or template is None:
             return self
         if not 0 <= self.start <= len(template) - 3:
@@ -78,10 +82,10 @@ class SynonymousCodons(Constraint):
     def validate(self, length: int, alphabet: Alphabet) -> None:
         if self.protein is None:
             raise ValueError(
-                "SynonymousCodons: no protein was given, and there is no sequence to take it from: give one, or start from Edit"
+                "SynonymousCodons: no protein was given, and there is no template to read it from: give one, or start from Edit"
             )
         if set(alphabet.letters) not in (set("ACGT"), set("ACGU")):
-            raise ValueError(f"SynonymousCodons: codons are of DNA or RNA, not of {alphabet.letters!r}")
+            raise ValueError(f"SynonymousCodons: codons are of DNA or RNA, and the alphabet is {alphabet.letters!r}")
         if self.start < 0 or self.start + 3 * len(self.protein) > length:
             raise ValueError(
                 f"SynonymousCodons: {len(self.protein)} codons from position {self.start} need "
@@ -110,14 +114,14 @@ class SynonymousCodons(Constraint):
         return torch.tensor(rows).view(-1, 4, 4, 4)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
-        table = self.table(self._allowed_codons, 0, alphabet, probabilities.device).to(probabilities.dtype)
+        table = cached_on_device(self._allowed_codons, 0, alphabet, probabilities.device).to(probabilities.dtype)
         coding = probabilities[..., self.start : self.start + 3 * len(table), :]
         first, second, third = windows_of(coding, 3)[..., ::3, :, :].unbind(-2)
         allowed = torch.einsum("...na,...nb,...nc,nabc->...n", first, second, third, table)
         return (1 - allowed).sum(-1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
-        table = self.table(self._allowed_codons, 0, alphabet, tokens.device)
+        table = cached_on_device(self._allowed_codons, 0, alphabet, tokens.device)
         codons = tokens[..., self.start : self.start + 3 * len(table)].unflatten(-1, (-1, 3))
         there = torch.arange(len(table), device=tokens.device)
         return table[(there, *codons.unbind(-1))].all(-1)

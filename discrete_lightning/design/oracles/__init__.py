@@ -1,4 +1,4 @@
-"""What a designed sequence is scored by: modules that take one-hot or relaxed sequences (batch, letters, length)."""
+"""Oracles: modules that score one-hot or relaxed sequences (batch, letters, length)."""
 
 from discrete_lightning.design.oracles.black_box import BlackBox
 from discrete_lightning.design.oracles.composite import Composite

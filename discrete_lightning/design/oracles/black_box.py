@@ -1,4 +1,4 @@
-"""Functions of text as oracles: anything that scores sequences and has no gradient."""
+"""A Python function of strings as an oracle without gradient."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,10 +11,10 @@ from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
 class BlackBox(nn.Module):
     """Scores sequences with a Python function of strings. It has no gradient.
 
-    Search it with SurrogateSearch, or with GradientSearch and the estimator LeaveOneOut.
+    Use SurrogateSearch, or GradientSearch with the estimator LeaveOneOut.
 
     Args:
-        function: a list of sequences to as many numbers.
+        function: takes a list of sequences and returns one number for each.
         letters: "DNA", "RNA", "protein", an Alphabet, or its letters.
 
     Example:
@@ -31,12 +31,12 @@ class BlackBox(nn.Module):
         """Scores (batch,) of one-hot sequences (batch, letters, length).
 
         Raises:
-            ValueError: x is not one-hot, or the function returns another number of scores.
+            ValueError: x is not one-hot, or the function does not return one score for each sequence.
         """
         if not bool(((x == 0) | (x == 1)).all()):
             raise ValueError(
-                "BlackBox scores sequences, and these are relaxed (not one-hot): take an estimator whose samples are hard, "
-                "such as LeaveOneOut, or SurrogateSearch"
+                "BlackBox scores sequences, and these are relaxed (not one-hot): use an estimator whose samples are hard, "
+                "such as LeaveOneOut, or use SurrogateSearch"
             )
         sequences = [self.alphabet.decode(row) for row in x.argmax(1)]
         scores = torch.as_tensor(self.function(sequences), dtype=torch.float32)

@@ -1,4 +1,4 @@
-"""Oracles made of others, which know more of a sequence than its score."""
+"""Oracles that return several columns for a sequence, from which its score and the uncertainty of the score follow."""
 
 from abc import ABC, abstractmethod
 from typing import Any
@@ -7,15 +7,16 @@ from torch import Tensor, nn
 
 
 class Composite(nn.Module, ABC):
-    """An oracle that measures several columns of a sequence, and makes a value and a doubt of them.
+    """An oracle that measures several columns of a sequence and computes a value and an uncertainty from them.
 
-        score = value - doubt where more is better, value + doubt where less is: an optimist is never rewarded
+        score = value - uncertainty    where a higher score is better (Maximize); value + uncertainty under Minimize
 
-    Called by itself it is one whose score is to be raised. A design problem asks for value and doubt and knows the direction.
+    So the score is lowered (raised under Minimize) by the uncertainty. `forward` assumes that a higher score is better. A
+    DesignProblem calls `value_and_uncertainty` instead and applies `Goal.pessimistic`.
 
     Attributes:
-        names: of the columns, in reports.
-        signs: +1 where the value rises with a column, -1 where it falls, 0 where a column is no aim of its own.
+        names: of the columns, used in reports.
+        signs: for each column +1 if the value rises with it, -1 if the value falls with it, 0 if it is not an objective.
     """
 
     names: list[str]
@@ -26,20 +27,20 @@ class Composite(nn.Module, ABC):
         """Columns (batch, columns) of sequences (batch, letters, length)."""
 
     @abstractmethod
-    def value_and_doubt(self, components: Tensor) -> tuple[Tensor, Tensor]:
-        """Value and doubt >= 0, both (batch,), of columns (batch, columns)."""
+    def value_and_uncertainty(self, components: Tensor) -> tuple[Tensor, Tensor]:
+        """The value and the uncertainty (>= 0), both (batch,), of columns (batch, columns)."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Scores (batch,), of which more is better."""
-        value, doubt = self.value_and_doubt(self.components(x))
-        return value - doubt
+        """Scores (batch,); a higher score is better."""
+        value, uncertainty = self.value_and_uncertainty(self.components(x))
+        return value - uncertainty
 
 
 def one_score_each(scores: Any, oracle: nn.Module, count: int) -> Tensor:
     """What an oracle returned for `count` sequences, as (count,).
 
     Raises:
-        ValueError: if it is no tensor (count,) or (count, 1).
+        ValueError: it is not a tensor of shape (count,) or (count, 1).
 
     Example:
         >>> import torch
@@ -54,6 +55,6 @@ def one_score_each(scores: Any, oracle: nn.Module, count: int) -> Tensor:
     if scores.shape != (count,):
         raise ValueError(
             f"the oracle {name} must return one score a sequence, ({count},) or ({count}, 1), for {count} sequences; it "
-            f"returned shape {tuple(scores.shape)}. To use one of several outputs wrap it: OneOutput(oracle, index)"
+            f"returned shape {tuple(scores.shape)}. To use one output of several, wrap the model: OneOutput(oracle, index)"
         )
     return scores

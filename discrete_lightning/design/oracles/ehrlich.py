@@ -2,8 +2,8 @@
 
     f(x) = prod_i r(max_l q(sum_j 1[x_(l + s_ij) = m_ij] / k))    if no transition x_t -> x_(t+1) is banned, else infeasible
 
-c motifs m_i of k letters with spacings s_i, a Markov chain whose banned transitions make sequences infeasible, quantisation q
-to multiples of 1/quantization, response r(h) = h (1 + epistasis h (h - 1)). The optimum is 1.
+There are c motifs m_i of k letters with spacings s_i. Sequences with a banned transition of a Markov chain are infeasible. q
+rounds down to multiples of 1/quantization, and the response is r(h) = h (1 + epistasis h (h - 1)). The optimum is 1.
 """
 
 import math
@@ -11,16 +11,17 @@ import math
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.functional._precision import without_autocast
-from discrete_lightning.layers.float32 import Float32State
 
 
-class Ehrlich(Float32State):
-    """A closed-form landscape that is hard as real ones are: epistasis, infeasible regions, rare improvements.
+class Ehrlich(ConstantBuffers):
+    """A closed-form test function with the difficulties of real landscapes: epistasis, infeasible regions, rare improvements.
 
-    One-hot input gives the exact value. The gradient is that of a smooth extension, scaled by 1/f so that it never vanishes:
-    log of the product of motif presences, each a soft maximum over places of the mean of the motif's letters, minus the
-    expected number of banned transitions. A search that uses it is a white-box search: say so beside black-box methods.
+    One-hot input gives the exact value. The gradient is that of a smooth extension: the log of the product of motif presences,
+    each a soft maximum over places of the mean of the motif's letters, minus the expected number of banned transitions. (The
+    log scales the gradient by 1/f, so that it does not vanish.) A search that uses this gradient is a white-box search; say so
+    when you compare it with black-box methods.
 
     Args:
         letters: size of the alphabet (holo: num_states).
@@ -28,12 +29,12 @@ class Ehrlich(Float32State):
         motifs: c.
         motif_length: k.
         quantization: a divisor of k; k if None.
-        epistasis: 0 for none.
-        seed: of motifs, spacings and transitions: the same function as holo's of the same `random_seed`.
-        infeasible: value of infeasible sequences, -inf as in holo, or a number such as 0.
+        epistasis: 0 for no epistasis.
+        seed: of motifs, spacings and transitions. The function is that of pytorch-holo with the same `random_seed`.
+        infeasible: the value of infeasible sequences: -inf as in holo, or a number such as 0.
 
     Raises:
-        ValueError: if the motifs cannot fit.
+        ValueError: the motifs do not fit into the sequence, or a number is out of range.
 
     Example:
         >>> oracle = Ehrlich(letters=8, length=16, motifs=2, motif_length=4, seed=0)
@@ -69,18 +70,19 @@ class Ehrlich(Float32State):
             )
         self.letters, self.length, self.epistasis, self.infeasible = letters, length, epistasis, infeasible
         self.step = motif_length // quantization
-        generator = torch.Generator().manual_seed(seed)
-        transitions = _transition_matrix(letters, generator)
-        text = _markov_chain(_stationary(transitions), transitions, motifs * motif_length, generator)
-        slack = (length - motifs * motif_length) // motifs
-        offsets = []
-        for _ in range(motifs):
-            weights = torch.rand(motif_length - 1, generator=generator)
-            gaps = 1 + (slack * (weights / weights.sum())).floor().long()
-            offsets.append(torch.cat([torch.zeros(1, dtype=torch.int64), gaps.cumsum(0)]))
-        self.register_buffer("transitions", transitions, persistent=False)
-        self.register_buffer("motif_letters", text.view(motifs, motif_length), persistent=False)
-        self.register_buffer("offsets", torch.stack(offsets), persistent=False)
+        with real_device():
+            generator = torch.Generator().manual_seed(seed)
+            transitions = _transition_matrix(letters, generator)
+            text = _markov_chain(_stationary(transitions), transitions, motifs * motif_length, generator)
+            slack = (length - motifs * motif_length) // motifs
+            offsets = []
+            for _ in range(motifs):
+                weights = torch.rand(motif_length - 1, generator=generator)
+                gaps = 1 + (slack * (weights / weights.sum())).floor().long()
+                offsets.append(torch.cat([torch.zeros(1, dtype=torch.int64), gaps.cumsum(0)]))
+        self.register_constant("transitions", transitions)
+        self.register_constant("motif_letters", text.view(motifs, motif_length))
+        self.register_constant("offsets", torch.stack(offsets))
 
     def solution(self) -> Tensor:
         """An optimal sequence, int64 (length,)."""
@@ -93,7 +95,7 @@ class Ehrlich(Float32State):
         return torch.tensor(tokens + [end] * (self.length - len(tokens)))
 
     def presence(self, x: Tensor) -> Tensor:
-        """Mean of each motif's letters at each place where it fits, (batch, motifs, length); -inf where it does not."""
+        """The mean of each motif's letters at each place, (batch, motifs, length); -inf where the motif does not fit."""
         motifs, size = self.motif_letters.shape
         rows = x[:, self.motif_letters.flatten()].view(len(x), motifs, size, self.length)
         padded = nn.functional.pad(rows, (0, self.length), value=-torch.inf)
@@ -101,16 +103,16 @@ class Ehrlich(Float32State):
         return padded.gather(-1, place.expand(len(x), -1, -1, -1)).mean(2)
 
     def banned(self, x: Tensor) -> Tensor:
-        """Expected number of banned transitions (batch,)."""
+        """The expected number of banned transitions (batch,)."""
         forbidden = (self.transitions == 0).to(x.dtype)
         return torch.einsum("bil,ij,bjl->b", x[:, :, :-1], forbidden, x[:, :, 1:])
 
     @without_autocast
     def forward(self, x: Tensor) -> Tensor:
-        """Values (batch,) of sequences (batch, letters, length); exact where one-hot.
+        """Values (batch,) of sequences (batch, letters, length); exact for one-hot sequences.
 
         Raises:
-            ValueError: if the shape is another one.
+            ValueError: the shape is not (batch, letters, length).
         """
         if x.ndim != 3 or x.shape[1:] != (self.letters, self.length):
             raise ValueError(
@@ -137,7 +139,7 @@ _BAN = 1.0
 
 
 class _WithGradientOf(torch.autograd.Function):
-    """The first argument's value with the second one's gradient, also where the value is infinite."""
+    """The value of the first argument with the gradient of the second one, also where the value is infinite."""
 
     @staticmethod
     def forward(ctx: object, value: Tensor, surrogate: Tensor) -> Tensor:
@@ -149,11 +151,11 @@ class _WithGradientOf(torch.autograd.Function):
 
 
 def _transition_matrix(states: int, generator: torch.Generator) -> Tensor:
-    """A random transition matrix with banned transitions: a shuffled band stays, and every letter may repeat itself."""
+    """A random transition matrix with banned transitions: those outside a shuffled band. A letter may always repeat itself."""
     scores = torch.randn(states, states, generator=generator)
     dense = (scores / 0.5).softmax(-1)
     width = int(states * 0.4)
-    # holo's band: row i holds columns i - width ... i + width, modulo states
+    # the band of holo: row i holds columns i - width ... i + width, modulo states
     apart = (torch.arange(states).unsqueeze(0) - torch.arange(states).unsqueeze(1)) % states
     band = (apart <= width) | (apart >= states - width)
     band = band[torch.randperm(states, generator=generator)] | torch.eye(states, dtype=torch.bool)
@@ -162,7 +164,7 @@ def _transition_matrix(states: int, generator: torch.Generator) -> Tensor:
 
 
 def _stationary(transitions: Tensor) -> Tensor:
-    """The distribution that the transitions leave as it is."""
+    """The stationary distribution of the transitions."""
     states = len(transitions)
     system = torch.cat([(torch.eye(states) - transitions).T, torch.ones(1, states)])
     right = torch.zeros(states + 1, 1)

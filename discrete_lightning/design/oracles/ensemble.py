@@ -1,8 +1,9 @@
-"""Several trained oracles as one careful one (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
+"""A deep ensemble of trained oracles (Lakshminarayanan et al. 2017, https://arxiv.org/abs/1612.01474).
 
-    score(x) = mean_m f_m(x) - caution * std_m f_m(x)     where more is better; + caution * std where less is
+    score(x) = mean_m f_m(x) - pessimism * std_m f_m(x)    under Maximize, + pessimism * std under Minimize
 
-A search finds what an oracle overestimates; where the members disagree, they do not know.
+A search finds the sequences that an oracle overestimates. The members disagree on such sequences, so their standard deviation
+is an estimate of the uncertainty.
 """
 
 from collections.abc import Sequence
@@ -14,43 +15,45 @@ from discrete_lightning.design.oracles.composite import Composite, one_score_eac
 
 
 class Ensemble(Composite):
-    """The mean of members, made worse by their disagreement.
+    """The mean of the members' scores, made worse by their standard deviation.
 
-    What is worse depends on the goal: less under Maximize, more under Minimize, farther away under Target, and the other way
-    round in a WeightedSum of negative weight. Designs report the columns `mean` and `deviation`.
+    "Worse" depends on the goal: lower under Maximize, higher under Minimize, farther from the target under Target. In a
+    WeightedSum with a negative weight it is the opposite. Designs report the columns `mean` and `deviation`.
 
     Args:
         members: two or more modules of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1).
-        caution: standard deviations by which the mean is made worse, >= 0; 0 for the mean.
+        pessimism: the number of standard deviations by which the mean is made worse, >= 0; 0 gives the mean.
 
     Raises:
-        ValueError: if there are fewer than two members, caution is negative, or (when called) a member's shape is another.
+        ValueError: there are fewer than two members, pessimism is negative, or (when called) a member returns a wrong shape.
 
     Example:
         >>> from discrete_lightning.design.oracles import SequenceCNN
-        >>> ensemble = Ensemble([SequenceCNN(channels=4, layers=1) for _ in range(3)], caution=1.0)
+        >>> ensemble = Ensemble([SequenceCNN(channels=4, layers=1) for _ in range(3)], pessimism=1.0)
         >>> mean, deviation = ensemble.predict(torch.zeros(2, 4, 30))
         >>> bool(torch.allclose(ensemble(torch.zeros(2, 4, 30)), mean - deviation))
         True
     """
 
-    def __init__(self, members: Sequence[nn.Module], caution: float = 1.0) -> None:
+    def __init__(self, members: Sequence[nn.Module], pessimism: float = 1.0) -> None:
         super().__init__()
         if len(members) < 2:
-            raise ValueError(f"Ensemble needs two or more members to know what it does not know, got {len(members)}")
-        if not caution >= 0:
-            raise ValueError(f"Ensemble: caution must not be negative (it would reward doubt), got {caution}")
-        self.members, self.caution = nn.ModuleList(members), caution
+            raise ValueError(f"Ensemble needs two or more members to estimate the uncertainty, got {len(members)}")
+        if not pessimism >= 0:
+            raise ValueError(
+                f"Ensemble: pessimism must not be negative (uncertain sequences would score higher), got {pessimism}"
+            )
+        self.members, self.pessimism = nn.ModuleList(members), pessimism
         self.names, self.signs = ["mean", "deviation"], [1.0, 0.0]
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (batch,) over the members."""
         scores = torch.stack([one_score_each(member(x), member, len(x)) for member in self.members])
-        return scores.mean(0), (scores.var(0) + 1e-12).sqrt()  # the root's gradient at 0 is infinite
+        return scores.mean(0), (scores.var(0) + 1e-12).sqrt()  # the gradient of the root is infinite at 0
 
     def components(self, x: Tensor) -> Tensor:
         """Mean and standard deviation side by side, (batch, 2)."""
         return torch.stack(self.predict(x), 1)
 
-    def value_and_doubt(self, components: Tensor) -> tuple[Tensor, Tensor]:
-        return components[:, 0], self.caution * components[:, 1]
+    def value_and_uncertainty(self, components: Tensor) -> tuple[Tensor, Tensor]:
+        return components[:, 0], self.pessimism * components[:, 1]

@@ -1,14 +1,14 @@
-"""One of several outputs of a model."""
+"""One output of a model that has several."""
 
 from torch import Tensor, nn
 
 
 class OneOutput(nn.Module):
-    """An oracle made of output `index` of a model whose output is (batch, outputs).
+    """An oracle that returns output `index` of a model with outputs (batch, outputs).
 
     Args:
         oracle: the model.
-        index: which output.
+        index: the number of the output, from 0 on.
 
     Example:
         >>> import torch
@@ -25,12 +25,12 @@ class OneOutput(nn.Module):
         """Scores (batch,).
 
         Raises:
-            ValueError: the model has no such output.
+            ValueError: the model does not have this output.
         """
         return self.choose(self.oracle(x))
 
     def choose(self, outputs: Tensor) -> Tensor:
-        """The one output (batch,) of what the model returned, (batch, outputs)."""
+        """The output (batch,) of all outputs of the model, (batch, outputs)."""
         if (
             not isinstance(outputs, Tensor)
             or outputs.ndim != 2

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 class SequenceCNN(nn.Module):
-    """One score of a sequence (batch, letters, length).
+    """Scores sequences (batch, letters, length).
 
     Args:
-        letters: of the alphabet.
-        channels: of every layer.
-        layers: residual blocks; block i has dilation 2^i.
+        letters: the number of letters of the alphabet.
+        channels: the number of channels of every layer.
+        layers: the number of residual blocks; block i has dilation 2^i.
         width: of the first convolution, odd.
-        pool: "mean" over places, or "flatten" (for short sequences of one length, whose places differ).
-        length: of the sequences, for "flatten".
+        pool: "mean" over positions, or "flatten" for short sequences of one length in which positions matter.
+        length: of the sequences; only for "flatten".
 
     Example:
         >>> SequenceCNN(letters=4, channels=8, layers=2)(torch.zeros(3, 4, 50)).shape

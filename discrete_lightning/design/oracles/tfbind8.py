@@ -1,7 +1,9 @@
 """TFBind8: measured binding of the transcription factor SIX6 to every DNA 8-mer (Barrera et al. 2016,
 https://doi.org/10.1126/science.aad2257), with its multilinear extension for gradients.
 
-    f(x) = sum over all 8-mers s of score(s) * prod_i x[s_i, i]:  the expected score of independent letters of probabilities x
+    f(x) = sum over all 8-mers s of score(s) * prod_i x[s_i, i]
+
+is the expected score of independent letters with probabilities x.
 """
 
 from functools import cache
@@ -12,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from discrete_lightning.design.constant_buffers import ConstantBuffers
 from discrete_lightning.functional._precision import without_autocast
-from discrete_lightning.layers.float32 import Float32State
 
 LETTERS: Final = "ACGT"
 LENGTH: Final = 8
-_ROWS: Final = 512  # contracted at a time: each row needs 64 KiB on the way
+_ROWS: Final = 512  # sequences contracted at a time; each needs 64 KiB of memory
 
 
 @cache
@@ -27,11 +29,11 @@ def _table() -> Tensor:
     return torch.from_numpy(scores).view([4] * LENGTH)
 
 
-class TFBind8(Float32State):
-    """Score of DNA 8-mers (..., 4, 8), one-hot or probabilities: float32, best 0.49105 (AGGTATCA and its reverse complement).
+class TFBind8(ConstantBuffers):
+    """Scores of DNA 8-mers (..., 4, 8), one-hot or probabilities; float32. The best score is 0.49105 (AGGTATCA).
 
-    One-hot input gives the measured score exactly; relaxed input the multilinear extension, whose value at softmax(logits) is
-    the exact expectation over independent letters, and whose gradient is the exact gradient of that expectation.
+    One-hot input gives exactly the measured score. Relaxed input gives the multilinear extension: its value at softmax(logits)
+    is the exact expectation over independent letters, and its gradient is the exact gradient of that expectation.
 
     Example:
         >>> oracle = TFBind8()
@@ -42,15 +44,15 @@ class TFBind8(Float32State):
 
     table: Tensor
 
-    letters: Final = LETTERS  # in the order of the channels
+    channel_letters: Final = LETTERS
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("table", _table().clone(), persistent=False)
+        self.register_constant("table", _table().clone())
 
     @property
     def best(self) -> int:
-        """Index of the best 8-mer, read in base 4 with A, C, G, T = 0 ... 3, the first letter most significant."""
+        """The index of the best 8-mer: its letters (A, C, G, T = 0 ... 3) as digits in base 4, the first most significant."""
         return int(self.table.argmax())
 
     @without_autocast
@@ -58,7 +60,7 @@ class TFBind8(Float32State):
         """Scores (...) of sequences (..., 4, 8).
 
         Raises:
-            ValueError: if the last two dimensions are not 4 letters and 8 positions.
+            ValueError: the last two dimensions are not 4 letters and 8 positions.
         """
         if x.shape[-2:] != (len(LETTERS), LENGTH):
             raise ValueError(f"TFBind8 scores 4 letters at 8 positions (..., 4, 8), got shape {tuple(x.shape)}")

@@ -1,29 +1,31 @@
-"""Several oracles as one: a weighted sum, and the scores of each for a trade-off."""
+"""Several oracles as one: the weighted sum of their scores; each score is kept for the Pareto front."""
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.oracles.composite import Composite, one_score_each
 from discrete_lightning.design.oracles.one_output import OneOutput
 
 
-class WeightedSum(Composite):
-    """score(x) = sum_i weight_i * oracle_i(x): raise one (weight > 0), keep another low (weight < 0).
+class WeightedSum(Composite, ConstantBuffers):
+    """score(x) = sum_i weight_i * oracle_i(x): under Maximize, scores of weight > 0 are raised and of weight < 0 lowered.
 
-    Under Minimize it is the reverse. Designs report each oracle's score in a column. Under Maximize and Minimize a search also
-    keeps the Pareto front of all sequences that it ever scored: `SequenceDesigner.pareto_front()`, pareto.csv of DesignWriter.
+    Under Minimize it is the opposite. Designs report the score of each oracle in a column. Under Maximize and Minimize a
+    search also keeps the Pareto front of all sequences that it scored: `SequenceDesigner.pareto_designs()`, pareto.csv of
+    DesignWriter.
 
     Args:
         oracles: modules of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). Several OneOutput of
             one model run it once. The columns of an Ensemble or a WeightedSum among them are named `<name>_<column>`.
-        weights: as many numbers, none of them 0.
-        names: of the oracles in reports; their classes, numbered, if None.
+        weights: one number for each oracle, not 0.
+        names: of the oracles in reports; if None, the names of their classes, numbered.
 
     Raises:
-        ValueError: if the numbers of oracles, weights and names differ, a weight is 0, or (when called) an oracle does not
-            return one score a sequence.
+        ValueError: the numbers of oracles, weights and names differ, names repeat, a weight is 0, or (when called) an oracle
+            does not return one score for each sequence.
 
     Example:
         >>> from discrete_lightning.design.oracles import MotifScan
@@ -48,7 +50,7 @@ class WeightedSum(Composite):
                 f"weights {list(weights)}, names {labels}"
             )
         if not all(weights):
-            raise ValueError(f"WeightedSum: a weight of 0 leaves its oracle out, got weights {list(weights)}")
+            raise ValueError(f"WeightedSum: an oracle with weight 0 has no effect, got weights {list(weights)}")
         self.oracles, self.names, self.signs = nn.ModuleList(oracles), [], []
         for oracle, weight, label in zip(oracles, weights, labels, strict=True):
             sign = 1.0 if weight > 0 else -1.0
@@ -59,12 +61,13 @@ class WeightedSum(Composite):
                 self.names.append(label)
                 self.signs.append(sign)
         if len(set(self.names)) != len(self.names):
-            raise ValueError(f"WeightedSum: two columns have one name, choose other names: {self.names}")
-        self.register_buffer("weights", torch.tensor([float(weight) for weight in weights]), persistent=False)
+            raise ValueError(f"WeightedSum: two columns have the same name, choose other names: {self.names}")
+        with real_device():
+            self.register_constant("weights", torch.tensor([float(weight) for weight in weights]))
 
     def components(self, x: Tensor) -> Tensor:
-        """Columns (batch, columns) of all oracles: one score of each, and all columns of those that are composite."""
-        outputs: dict[int, Tensor] = {}  # of models of which several outputs are used
+        """The columns (batch, columns) of all oracles: all columns of a Composite, one score of every other oracle."""
+        outputs: dict[int, Tensor] = {}  # of the models behind OneOutput
         columns = []
         for oracle in self.oracles:
             if isinstance(oracle, Composite):
@@ -80,28 +83,28 @@ class WeightedSum(Composite):
         return torch.cat(columns, 1)
 
     def _each(self, components: Tensor) -> tuple[Tensor, Tensor]:
-        """Value and doubt (batch, oracles) of every oracle."""
+        """The value and the uncertainty (batch, oracles) of every oracle."""
         widths = [len(oracle.names) if isinstance(oracle, Composite) else 1 for oracle in self.oracles]
-        values, doubts = [], []
+        values, uncertainties = [], []
         for oracle, columns in zip(self.oracles, components.split(widths, 1), strict=True):
-            value, doubt = columns[:, 0], torch.zeros_like(columns[:, 0])
+            value, uncertainty = columns[:, 0], torch.zeros_like(columns[:, 0])
             if isinstance(oracle, Composite):
-                value, doubt = oracle.value_and_doubt(columns)
+                value, uncertainty = oracle.value_and_uncertainty(columns)
             values.append(value)
-            doubts.append(doubt)
-        return torch.stack(values, 1), torch.stack(doubts, 1)
+            uncertainties.append(uncertainty)
+        return torch.stack(values, 1), torch.stack(uncertainties, 1)
 
-    def value_and_doubt(self, components: Tensor) -> tuple[Tensor, Tensor]:
-        values, doubts = self._each(components)
+    def value_and_uncertainty(self, components: Tensor) -> tuple[Tensor, Tensor]:
+        values, uncertainties = self._each(components)
         weights = self.weights.to(components)
-        return (values * weights).sum(1), (doubts * weights.abs()).sum(1)
+        return (values * weights).sum(1), (uncertainties * weights.abs()).sum(1)
 
     def objectives(self, components: Tensor, sign: float = 1.0) -> Tensor:
-        """What a Pareto front compares, (batch, oracles), more is better: each oracle's score in the wanted direction.
+        """The objectives of a Pareto front, (batch, oracles): each oracle's score with the sign that makes higher better.
 
         Args:
             components: (batch, columns).
-            sign: +1 if the sum is to rise, -1 if it is to fall.
+            sign: +1 if the sum is maximised, -1 if it is minimised.
         """
-        values, doubts = self._each(components)
-        return values * (sign * self.weights.sign()).to(components) - doubts
+        values, uncertainties = self._each(components)
+        return values * (sign * self.weights.sign()).to(components) - uncertainties

@@ -1,1 +1,1 @@
-"""Searches for sequences and what they find; `discrete_lightning.design` hands them on."""
+"""Searches for sequences, and the containers of what they find. Import them from `discrete_lightning.design`."""

@@ -1,4 +1,4 @@
-"""What every search is: steps over many chains, each of which keeps the best exact sequence it has seen."""
+"""The base of all searches: steps over many chains; the best exact sequences of each chain and of all chains are kept."""
 
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, replace
@@ -7,33 +7,30 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from discrete_lightning.design.evaluator import Evaluation
 from discrete_lightning.design.oracles import WeightedSum
 from discrete_lightning.design.problem import DesignProblem
-from discrete_lightning.design.search.archive import Archive
-from discrete_lightning.design.search.designs import (
-    Design,
-    on_front,
-    refuse_taken_names,
-    select,
-)
+from discrete_lightning.design.search.best_overall import BestOverall
+from discrete_lightning.design.search.best_per_chain import BestPerChain
+from discrete_lightning.design.search.design import Design, refuse_taken_names
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront
-from discrete_lightning.design.search.pool import Pool
+from discrete_lightning.design.search.selection import designs_on_front, select
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.float32 import Float32State
 
-_ARCHIVED = 512
+_CAPACITY = 512  # of BestOverall
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One moment of a search.
+    """The state of a search after a step.
 
     Attributes:
-        step, calls: steps taken and oracle evaluations so far.
-        best_total, best_score: of the best design so far; NaN before there is one.
-        mean_score: mean of the chains' best scores.
-        sequence: the best design's, empty before there is one.
+        step, calls: the number of steps and of oracle evaluations so far.
+        best_total, best_score: of the best design so far; NaN if there is none.
+        mean_score: the mean of the chains' best scores.
+        sequence: the best design so far; empty if there is none.
     """
 
     step: int
@@ -45,19 +42,19 @@ class Progress:
 
 
 class Search(Float32State):
-    """Base of the searches: a module whose state is all in its `state_dict()`, so that a resumed search goes on exactly.
+    """Base of the searches: a module with its whole state in `state_dict()`, so that a resumed search continues exactly.
 
-    Noise of step i comes from a generator seeded by (seed, i): every rank, which holds the same state, draws the same.
+    The noise of step i comes from a generator seeded by (seed, i). All ranks hold the same state, so they draw the same noise.
 
     Args:
-        chains: sequences searched at once.
+        chains: the number of sequences searched at once.
 
     Attributes:
-        problem: what is searched, from `begin` on.
-        pool: the best of each chain.
-        archive: the best different sequences of all.
-        front: the Pareto front of all, where the oracle is a WeightedSum and the goal has a direction; else None.
-        taken: steps taken.
+        problem: what is searched; set by `begin`.
+        best_per_chain: the best sequence of each chain.
+        best_overall: the best different sequences of all chains.
+        front: the Pareto front, if the oracle is a WeightedSum and the goal is Maximize or Minimize; else None.
+        taken: the number of steps taken.
         trajectory: a `Progress` after each step.
     """
 
@@ -74,36 +71,47 @@ class Search(Float32State):
         self.trajectory: list[Progress] = []
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
-        """Sets the problem and makes the first state.
+        """Sets the problem and makes the initial state. A search has one problem: call `begin` once.
 
         Args:
             problem: what to search.
             seed: of all noise; drawn from the default generator if None.
 
         Raises:
+            RuntimeError: the search has a problem already.
             ValueError: a column of the oracle has the name of another column of the designs.
         """
-        self.seed.fill_(int(torch.randint(2**62, ())) if seed is None else seed)
+        if self.begun:
+            raise RuntimeError(
+                f"this {type(self).__name__} already searches a problem, and beginning another would overwrite its results: "
+                "make a new search for each problem"
+            )
         refuse_taken_names(problem)
+        self.seed.fill_(int(torch.randint(2**62, (), device="cpu")) if seed is None else seed)
         self.problem = problem
         columns = len(problem.evaluator.names)
-        self.pool = Pool(self.chains, problem.length, columns)
-        self.archive = Archive(_ARCHIVED, problem.length, columns)
-        several = isinstance(problem.evaluator.oracle, WeightedSum) and problem.goal.sign
-        self.front = ParetoFront(problem) if several else None
-        self.prepare()
+        self.best_per_chain = BestPerChain(self.chains, problem.length, columns)
+        self.best_overall = BestOverall(_CAPACITY, problem.length, columns)
+        has_front = isinstance(problem.evaluator.oracle, WeightedSum) and problem.goal.sign
+        self.front = ParetoFront(problem) if has_front else None
+        self.build()
         return self
 
-    def prepare(self) -> None:
-        """Makes what the search needs for its problem."""
+    @property
+    def begun(self) -> bool:
+        """Whether `begin` was called."""
+        return "problem" in self._modules
+
+    def build(self) -> None:
+        """Makes the parameters and buffers that depend on the problem; called by `begin`."""
 
     def optimizer(self) -> torch.optim.Optimizer | None:
-        """What moves the parameters; None for searches without."""
+        """The optimiser of the parameters; None for a search without parameters."""
         return None
 
     @property
     def done(self) -> bool:
-        """Whether the search has come to its end."""
+        """Whether the search has ended."""
         raise NotImplementedError
 
     def step(self, optimize: Optimize) -> None:
@@ -115,7 +123,7 @@ class Search(Float32State):
         raise NotImplementedError
 
     def advance(self, optimize: Optimize) -> Progress:
-        """One step, and what there is after it."""
+        """Takes one step and returns the progress after it."""
         self.step(optimize)
         now = self.progress()
         if self.trajectory and now.sequence == self.trajectory[-1].sequence:
@@ -124,15 +132,16 @@ class Search(Float32State):
         return now
 
     def get_extra_state(self) -> dict[str, Any]:
-        """What is no tensor of fixed size."""
+        """State that is not a tensor of fixed size."""
         return {"trajectory": [astuple(each) for each in self.trajectory]}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes back what `get_extra_state` gave."""
+        """Restores what `get_extra_state` returned."""
         self.trajectory = [Progress(*each) for each in state["trajectory"]]
 
     def run(self, until: Callable[[Progress], bool] | None = None) -> None:
         """Runs the search without Lightning, to its end or until a condition of its progress holds."""
+        self._require_begun()
         optimizer = self.optimizer()
 
         def optimize(loss: Tensor) -> None:
@@ -147,55 +156,66 @@ class Search(Float32State):
                 break
 
     def progress(self) -> Progress:
-        """Where the search stands."""
-        found, pool = self.pool.found, self.pool
-        calls = self.problem.evaluator.count
-        if not found.any():
+        """The progress of the search."""
+        self._require_begun()
+        best_per_chain = self.best_per_chain
+        filled, calls = best_per_chain.filled, self.problem.evaluator.count
+        if not filled.any():
             return Progress(int(self.taken), calls, torch.nan, torch.nan, torch.nan, "")
-        best = pool.totals.argmin()
-        mean = float(pool.scores[found].mean())
-        sequence = self.problem.alphabet.decode(pool.tokens[best])
-        return Progress(int(self.taken), calls, float(pool.totals[best]), float(pool.scores[best]), mean, sequence)
+        best = best_per_chain.totals.argmin()
+        total, score = float(best_per_chain.totals[best]), float(best_per_chain.scores[best])
+        mean = float(best_per_chain.scores[filled].mean())
+        sequence = self.problem.alphabet.decode(best_per_chain.tokens[best])
+        return Progress(int(self.taken), calls, total, score, mean, sequence)
 
     def designs(self, count: int, distance: int = 1, both_strands: bool = False) -> list[Design]:
-        """The best designs found, best first; every one keeps all constraints.
+        """The best designs found, best first; each satisfies all constraints.
 
         Args:
-            count: at most so many; fewer where no more of what is in memory (the best of all, and each chain's best) differ.
-            distance: least number of letters in which any two of them differ.
-            both_strands: whether on the other strand, too.
+            count: the maximum number of designs. There are fewer if too few of the kept sequences (the 512 best of all, and
+                the best of each chain) differ by `distance`.
+            distance: the least number of letters in which any two of them differ.
+            both_strands: whether a design must also differ by `distance` from the reverse complements of the others.
         """
-        return select(self.problem, [self.archive, self.pool], count, distance, both_strands)
+        self._require_begun()
+        return select(self.problem, [self.best_overall, self.best_per_chain], count, distance, both_strands)
 
-    def pareto_front(self) -> list[Design]:
-        """The designs on the Pareto front, by the first oracle's score; empty where there is a single oracle.
+    def pareto_designs(self) -> list[Design]:
+        """The designs on the Pareto front, sorted by the first oracle's score; empty if there is a single oracle.
 
         Raises:
-            NoFront: there are several, and the goal is a Target.
+            NoFront: the oracle is a WeightedSum, and the goal is a Target.
         """
+        self._require_begun()
         if self.front is None and isinstance(self.problem.evaluator.oracle, WeightedSum):
             raise NoFront(
-                f"{self.problem.goal} of a WeightedSum has no Pareto front: it says of none of "
-                f"{', '.join(self.problem.evaluator.names)} whether more or less is better. Take Maximize() or Minimize()"
+                f"{self.problem.goal} of a WeightedSum has no Pareto front: it does not say whether a higher or a lower score "
+                f"of {', '.join(self.problem.evaluator.names)} is better. Use Maximize() or Minimize()"
             )
-        return [] if self.front is None else on_front(self.problem, self.front)
+        return [] if self.front is None else designs_on_front(self.problem, self.front)
 
-    def remember(self, tokens: Tensor, scores: Tensor, chains: Tensor | None = None) -> None:
-        """Keeps what is good among the sequences (N, length) of the last evaluation, exactly scored (N,).
+    def record(self, tokens: Tensor, evaluation: Evaluation, chains: Tensor | None = None) -> None:
+        """Keeps the sequences that are among the best of their chain, of all chains, or on the Pareto front.
 
         Args:
             tokens: (N, length).
-            scores: (N,).
-            chains: int64 (N,), whose they are; in turn if None.
+            evaluation: what the oracle returned for exactly these sequences: scores (N,) and columns (N, columns).
+            chains: int64 (N,), the chain to which each sequence belongs; in turn if None.
         """
-        components = self.problem.evaluator.components
         if chains is None:
             chains = torch.arange(len(tokens), device=tokens.device) % self.chains
-        self.archive.offer(self.problem, tokens, scores, components)
-        self.pool.offer(self.problem, tokens, scores, chains, components)
-        if self.front is not None and components is not None:
-            self.front.offer(self.problem, tokens, scores, components)
+        self.best_overall.update(self.problem, tokens, evaluation)
+        self.best_per_chain.update(self.problem, tokens, evaluation, chains)
+        if self.front is not None:
+            self.front.update(self.problem, tokens, evaluation)
 
     def generator(self, step: int) -> torch.Generator:
         """The source of noise of a step: the same on every rank."""
         return torch.Generator(device=self.problem.device).manual_seed(numbered_seed(int(self.seed), step + 2))
+
+    def _require_begun(self) -> None:
+        if not self.begun:
+            raise RuntimeError(
+                f"this {type(self).__name__} has no problem yet: call begin(problem). SequenceDesigner begins a copy of the "
+                "search that it is given; the copy is `designer.search`"
+            )

@@ -2,10 +2,10 @@
 
     k(x, y) = a rho^Hamming(x, y) + (1 - a) cosine(words(x), words(y))
 
-The first part knows positions: independent sites give its additive part, products of sites the epistasis; rho near 1 is nearly
-additive, rho near 0 knows only what it has seen. The second is the spectrum kernel (Leslie et al. 2002,
-https://doi.org/10.1142/9789812799623_0053): counts of short words wherever they stand, so that a motif found at one place is
-known at all. rho, a and the noise are those of the largest marginal likelihood on a grid.
+The first part depends on positions: with rho near 1 the effects of sites nearly add up, with rho near 0 only very similar
+sequences are correlated. The second part is the spectrum kernel (Leslie et al. 2002,
+https://doi.org/10.1142/9789812799623_0053): it compares the counts of short words at any place, so that a motif found at one
+place is recognised at all places. rho, a and the noise maximise the marginal likelihood on a grid.
 """
 
 import math
@@ -17,12 +17,12 @@ from torch import Tensor
 _GRID = [(rho, share) for rho in (0.3, 0.5, 0.7, 0.85, 0.95) for share in (1.0, 0.6, 0.3)]
 _NOISE = (1e-3, 1e-2, 1e-1)
 _WORDS = (2, 3, 4, 5)
-_BUCKETS = 4096  # words are hashed into so many counts: all those of up to 5 letters of DNA have their own, nearly
+_BUCKETS = 4096  # the number of hashed counts; nearly all DNA words of up to 5 letters have a count of their own
 
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """Of the kernel, and the variance of the noise, in units of the scores' variance."""
+    """rho and a (`share`) of the kernel, and the variance of the noise in units of the variance of the scores."""
 
     rho: float = 0.7
     share: float = 0.6
@@ -30,7 +30,7 @@ class Hyperparameters:
 
 
 def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
-    """What the two parts of the kernel look at, of sequences (n, length): one-hot letters, and normalised counts of words."""
+    """The features of the two parts of the kernel for sequences (n, length): one-hot letters and normalised word counts."""
     one_hot = torch.nn.functional.one_hot(tokens, letters).flatten(1).double()
     counts = torch.zeros(len(tokens), _BUCKETS, dtype=torch.float64, device=tokens.device)
     for width in _WORDS:
@@ -45,13 +45,13 @@ def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
 
 
 class GaussianProcess:
-    """Posterior of scores given the scores of some sequences.
+    """The posterior of the scores of all sequences, given the scores of some.
 
     Args:
         tokens: int64 (n, length).
-        scores: (n,), finite; standardised inside.
+        scores: (n,), finite; they are standardised.
         letters: of the alphabet.
-        hyperparameters: of the kernel; the likeliest on a grid if None.
+        hyperparameters: of the kernel; if None, those of the largest marginal likelihood on a grid.
 
     Example:
         >>> tokens = torch.tensor([[0, 0], [0, 1], [1, 0]])
@@ -80,7 +80,7 @@ class GaussianProcess:
         words = self.words @ self.words.T
         best, chosen = -math.inf, Hyperparameters()
         for rho, share in _GRID:
-            # one decomposition serves every noise
+            # one decomposition is enough for all noise variances
             values, vectors = torch.linalg.eigh(share * rho**distance + (1 - share) * words)
             projected = (vectors.T @ y).square()
             for noise in _NOISE:
@@ -91,9 +91,9 @@ class GaussianProcess:
         return chosen
 
     def _kernel(self, one_hot: Tensor, words: Tensor) -> Tensor:
-        known = self.hyperparameters
-        near = known.rho ** (self.length - one_hot @ self.one_hot.T)
-        return known.share * near + (1 - known.share) * (words @ self.words.T)
+        kernel = self.hyperparameters
+        near = kernel.rho ** (self.length - one_hot @ self.one_hot.T)
+        return kernel.share * near + (1 - kernel.share) * (words @ self.words.T)
 
     def predict(self, tokens: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation (m,) of the scores of sequences (m, length)."""
@@ -102,17 +102,18 @@ class GaussianProcess:
         variance = (1 - root.square().sum(0)).clamp_min(1e-12)
         return cross @ self.weights * self.scale + self.center, variance.sqrt() * self.scale
 
-    def choose(self, tokens: Tensor, count: int, caution: float) -> Tensor:
-        """Chooses `count` of m sequences by mean + caution * deviation, one after another, each as if the earlier were known.
+    def choose(self, tokens: Tensor, count: int, exploration: float) -> Tensor:
+        """Chooses `count` of m sequences by mean + exploration * deviation, one after another.
 
-        Desautels et al. 2014 (https://jmlr.org/papers/v15/desautels14a.html): the deviation shrinks near what was chosen, the
-        mean stays, so that the choices spread.
+        After each choice the deviation is updated as if the chosen sequence were evaluated; the mean is not. The deviation is
+        then smaller near the chosen sequences, so that the batch is diverse (Desautels et al. 2014,
+        https://jmlr.org/papers/v15/desautels14a.html).
 
         Returns:
             indices (count,).
         """
         one_hot, words = features(tokens, self.letters)
-        known = self.hyperparameters
+        kernel = self.hyperparameters
         cross = self._kernel(one_hot, words)
         mean = cross @ self.weights
         root = torch.linalg.solve_triangular(self.factor, cross.T, upper=False)
@@ -120,14 +121,14 @@ class GaussianProcess:
         columns: list[Tensor] = []
         chosen: list[int] = []
         for _ in range(min(count, len(tokens))):
-            value = mean + caution * variance.clamp_min(0).sqrt()
+            value = mean + exploration * variance.clamp_min(0).sqrt()
             value[chosen] = -torch.inf
             pick = int(value.argmax())
             chosen.append(pick)
-            covariance = known.share * known.rho ** (self.length - one_hot @ one_hot[pick])
-            covariance += (1 - known.share) * (words @ words[pick]) - root.T @ root[:, pick]
+            covariance = kernel.share * kernel.rho ** (self.length - one_hot @ one_hot[pick])
+            covariance += (1 - kernel.share) * (words @ words[pick]) - root.T @ root[:, pick]
             for column in columns:
                 covariance -= column * column[pick]
-            columns.append(covariance / (variance[pick].clamp_min(0) + known.noise).sqrt())
+            columns.append(covariance / (variance[pick].clamp_min(0) + kernel.noise).sqrt())
             variance = variance - columns[-1].square()
         return torch.tensor(chosen, device=tokens.device)

@@ -1,9 +1,9 @@
-"""Many independent chains of logits, moved by an estimator's gradient of the total, then an exact polish of the best.
+"""Independent chains of logits, optimised by an estimator's gradient of the total, then local search from the best sequences.
 
     loss(chain) = goal.loss(oracle(x)) + edit_weight * edits(x) + penalty_weight * penalty(x),    x = estimator(logits, tau)
 
 Each chain samples one sequence a step (Linder and Seelig 2020, https://arxiv.org/abs/2005.11275; Schreiber et al. 2025,
-ledidi, https://doi.org/10.1101/2025.04.22.650035) and keeps the best it has seen. Chains share nothing but the batch.
+ledidi, https://doi.org/10.1101/2025.04.22.650035), and its best sequence is kept. Chains share only the batch.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,11 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from discrete_lightning.design.constraints import repair
+from discrete_lightning.design.evaluator import Evaluation
 from discrete_lightning.design.search.base import Optimize, Search
-from discrete_lightning.design.search.polish import Polish, Polisher
-from discrete_lightning.design.search.repair import repair
-from discrete_lightning.design.search.scored import row_keys
+from discrete_lightning.design.search.polish import Polish, PolishedRound, Polisher
+from discrete_lightning.design.search.sequence_keys import sequence_keys
 from discrete_lightning.design.search.sequence_logits import SequenceLogits
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import categorical_one_hot, straight_through
@@ -24,24 +25,25 @@ from discrete_lightning.layers.temperature import Temperature
 
 
 class GradientSearch(Search):
-    """Chains of logits and a gradient estimator, then a polish.
+    """Chains of logits and a gradient estimator, then a polish (local search).
 
     Args:
-        chains: independent sequences.
-        steps: samples of each chain; every one is an oracle evaluation (two with estimators whose samples are relaxed, and m
-            with LeaveOneOut(m), which serves oracles without gradient).
+        chains: the number of independent sequences.
+        steps: the number of samples of each chain. Each sample is an oracle evaluation; an estimator with relaxed samples needs
+            two, and LeaveOneOut(m), which serves oracles without gradient, needs m.
         estimator: how the gradient passes the choice of letters; StraightThrough() by default.
         temperature: of the estimator.
         learning_rate: of Adam, in logits a step.
-        strength: of the beginning: how many nats the letters of a given sequence are ahead of the others, or the standard
-            deviation of random logits.
+        template_logit: the initial logit (in nats) of the letters of the template, or of the sequence that a chain starts from;
+            all other letters start at 0. Not used by chains that start from random sequences.
+        init_std: the standard deviation of the initial logits of chains that start from random sequences.
         penalty_weight: of the constraints' penalties, in units of the total.
-        polish: how the best sequences, and the one that is edited, are polished at the end.
+        polish: settings of the local search from the best sequences and, if there is one, from the template.
 
-    A template that keeps the constraints is scored before all else, so that no edit is reported which is worse than none.
+    A template that satisfies the constraints is scored first, so that no edited sequence is reported that is worse than it.
 
     Raises:
-        ValueError: if a number is out of range; when it runs, if the oracle has no gradient and the estimator needs one.
+        ValueError: a number is out of range; or (while it runs) the oracle has no gradient and the estimator needs one.
 
     Example:
         >>> from discrete_lightning.design import DesignProblem, FromNothing
@@ -60,39 +62,38 @@ class GradientSearch(Search):
         estimator: Estimator | None = None,
         temperature: Temperature | float = 1.0,
         learning_rate: float = 0.3,
-        strength: float = 1.0,
+        template_logit: float = 1.0,
+        init_std: float = 1.0,
         penalty_weight: float = 1.0,
         polish: Polish | None = None,
     ) -> None:
         super().__init__(chains)
-        if steps < 0 or not learning_rate > 0 or strength < 0 or penalty_weight < 0:
+        if steps < 0 or not learning_rate > 0 or min(template_logit, init_std, penalty_weight) < 0:
             raise ValueError(
-                f"GradientSearch needs steps, strength, penalty_weight >= 0 and learning_rate > 0, got {steps=}, {strength=}, "
-                f"{penalty_weight=}, {learning_rate=}"
+                "GradientSearch needs steps, template_logit, init_std, penalty_weight >= 0 and learning_rate > 0, got "
+                f"{steps=}, {template_logit=}, {init_std=}, {penalty_weight=}, {learning_rate=}"
             )
-        self.steps, self.learning_rate, self.strength, self.penalty_weight = (
-            steps,
-            learning_rate,
-            strength,
-            penalty_weight,
-        )
+        self.steps, self.learning_rate, self.penalty_weight = steps, learning_rate, penalty_weight
+        self.template_logit, self.init_std = template_logit, init_std
         self.relaxed = RelaxedCategorical(StraightThrough() if estimator is None else estimator, temperature)
         self.polish = Polish() if polish is None else polish
-        self._polished: list[int] = []  # the chains
+        self._polished: list[int] = []  # the chains whose sequences are polished
 
-    def prepare(self) -> None:
+    def build(self) -> None:
         problem = self.problem
         self.polisher = Polisher(self.polish, problem)
         self.logits = SequenceLogits(self.chains, problem.length, len(problem.alphabet), problem.allowed)
-        if problem.beginnings is None:
-            self.logits.randomize_(self.strength, self.generator(-1))
+        if problem.initial_sequences is None:
+            self.logits.randomize_(self.init_std, self.generator(-1))
         else:
-            self.logits.favour_(self._beginnings(torch.arange(self.chains)), self.strength)
+            self.logits.set_letters_(
+                self._initial(torch.arange(self.chains, device=problem.device)), self.template_logit
+            )
 
-    def _beginnings(self, chains: Tensor) -> Tensor:
-        """Where these chains begin, (n, length)."""
-        assert self.problem.beginnings is not None
-        return self.problem.beginnings[chains % len(self.problem.beginnings)]
+    def _initial(self, chains: Tensor) -> Tensor:
+        """The sequences from which these chains start, (n, length)."""
+        assert self.problem.initial_sequences is not None
+        return self.problem.initial_sequences[chains % len(self.problem.initial_sequences)]
 
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.logits.parameters(), lr=self.learning_rate)
@@ -133,7 +134,7 @@ class GradientSearch(Search):
             return
         with torch.autocast(problem.device.type, enabled=False):
             tokens = problem.template.unsqueeze(0)
-            self.remember(tokens, problem.score(tokens))
+            self.record(tokens, problem.evaluate(tokens))
 
     def _loss(self) -> Tensor:
         generator = self.generator(int(self.taken))
@@ -141,9 +142,10 @@ class GradientSearch(Search):
         estimator, tau = self.relaxed.estimator, self.relaxed.temperature()
 
         def losses(samples: Tensor) -> Tensor:
-            scores = problem.evaluator(samples)
-            self._offer(samples.detach(), scores.detach())
-            # an infeasible sequence's infinite score still has a gradient, which leads out
+            evaluation: Evaluation = problem.evaluator(samples)
+            scores = evaluation.scores
+            self._record_samples(samples.detach(), evaluation)
+            # an infinite score (of an infeasible sequence) is clamped, so that its gradient can still be used
             total = problem.goal.loss(straight_through(scores.detach().clamp(-1e6, 1e6), scores))
             if problem.template is not None and problem.start.edit_weight:
                 kept = (samples * problem.one_hot(problem.template)).sum((-2, -1))
@@ -155,76 +157,81 @@ class GradientSearch(Search):
         return estimator.expectation(losses, logits, tau, generator).sum()
 
     @torch.no_grad()
-    def _offer(self, samples: Tensor, scores: Tensor) -> None:
+    def _record_samples(self, samples: Tensor, evaluation: Evaluation) -> None:
         tokens = samples.argmax(-1)
         hard = self.problem.one_hot(tokens)
-        if not torch.equal(hard, samples.float()):  # a relaxed sample's score is not that of any sequence
-            scores = self.problem.evaluator.score(hard)
-        self.remember(tokens.flatten(0, -2), scores.flatten())
+        if not torch.equal(hard, samples.float()):  # the score of a relaxed sample is not the score of a sequence
+            evaluation = self.problem.evaluator.evaluate(hard)
+        self.record(tokens.flatten(0, -2), evaluation.flatten())
 
     @torch.no_grad()
     def _begin_polish(self) -> None:
-        """Takes the best of the chains; chains that found nothing that keeps the constraints are repaired first."""
+        """Begins the polish of the chains' best sequences. Where too few satisfy the constraints, others are repaired first."""
         problem, generator = self.problem, self.generator(int(self.taken))
         rounded = torch.is_autocast_enabled(problem.device.type)
+        best = self.best_per_chain
         with torch.autocast(problem.device.type, enabled=False):
             if rounded:
                 self._score_again()
-            missing = (
-                (~self.pool.found).nonzero().flatten()[: max(0, self.polish.sequences - int(self.pool.found.sum()))]
-            )
+            needed = max(0, self.polish.sequences - int(best.filled.sum()))
+            missing = (~best.filled).nonzero().flatten()[:needed]
             if len(missing):
                 draw = categorical_one_hot(self.logits()[missing], generator=generator).argmax(-1)
-                if problem.beginnings is not None and not self.steps:
-                    draw = self._beginnings(missing)
-                tokens, kept = repair(problem, draw, generator)
+                if problem.initial_sequences is not None and not self.steps:
+                    draw = self._initial(missing)
+                tokens, kept = repair(problem.rules, draw, generator, fallback=problem.feasible_example)
                 self._score_into(missing[kept], tokens[kept])
-            self._polished = self.pool.best(self.polish.sequences)
+            self._polished = best.best(self.polish.sequences)
             if not self._polished:
                 raise ValueError(
-                    f"no sequence that keeps all constraints and has a finite score was found in {problem.evaluator.count} "
+                    f"no sequence with a finite score that satisfies all constraints was found in {problem.evaluator.count} "
                     f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "
                     "loosen a constraint"
                 )
-            tokens = self.pool.tokens[self._polished]
+            tokens = best.tokens[self._polished]
             if problem.template is not None and self.polish.sequences > 1 and len(self._polished) < self.chains:
                 tokens = self._with_template(tokens, generator)
-            self.polisher.begin(tokens, self.relaxed.estimator.pathwise)
-            self._keep_polished()
+            self._record_round(self.polisher.begin(tokens, self.relaxed.estimator.pathwise))
 
     def _with_template(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
-        """Lets one more sequence be polished, from the template on: the chains may all have left the way of fewest edits."""
-        template, kept = repair(self.problem, self.problem.beginnings.clone(), generator)  # type: ignore[union-attr]
+        """Adds the repaired template to the sequences to polish: all chains may have made more edits than needed."""
+        problem = self.problem
+        template, kept = repair(
+            problem.rules,
+            self._initial(torch.zeros(1, dtype=torch.int64)),
+            generator,
+            fallback=problem.feasible_example,
+        )
         if not kept.all():
             return tokens
         chosen = torch.tensor(self._polished, device=tokens.device)
-        self._polished.append(int(self.pool.totals.index_fill(0, chosen, -torch.inf).argmax()))
+        self._polished.append(int(self.best_per_chain.totals.index_fill(0, chosen, -torch.inf).argmax()))
         return torch.cat([tokens, template])
 
     def _score_again(self) -> None:
-        """Scores of a search in low precision are rounded: what the designs are ranked by must not be."""
-        chains = self.pool.found.nonzero().flatten()
-        tokens = self.pool.tokens[chains]
+        """Scores the kept sequences in full precision: the scores of a search in low precision are rounded."""
+        chains = self.best_per_chain.filled.nonzero().flatten()
+        tokens = self.best_per_chain.tokens[chains]
         if self.front is not None:
-            known = set(row_keys(tokens))
-            new = [i for i, key in enumerate(row_keys(self.front.tokens)) if key not in known]
+            known = set(sequence_keys(tokens))
+            new = [i for i, key in enumerate(sequence_keys(self.front.tokens)) if key not in known]
             tokens = torch.cat([tokens, self.front.tokens[new]])
             chains = torch.cat([chains, torch.arange(len(new), device=chains.device) % self.chains])
             self.front.clear()
-        self.pool.clear()
-        self.archive.clear()
+        self.best_per_chain.clear()
+        self.best_overall.clear()
         self._score_into(chains, tokens)
 
     def _score_into(self, chains: Tensor, tokens: Tensor) -> None:
         if len(chains):
-            self.remember(tokens, self.problem.score(tokens), chains)
+            self.record(tokens, self.problem.evaluate(tokens), chains)
 
     def _polish_round(self) -> None:
         with torch.autocast(self.problem.device.type, enabled=False):
-            self.polisher.round(self.generator(int(self.taken)))
-        self._keep_polished()
+            evaluated = self.polisher.round(self.generator(int(self.taken)))
+        if evaluated is not None:
+            self._record_round(evaluated)
 
-    def _keep_polished(self) -> None:
-        if self.polisher.evaluated is not None:
-            tokens, scores, walkers = self.polisher.evaluated
-            self.remember(tokens, scores, torch.tensor(self._polished, device=tokens.device)[walkers])
+    def _record_round(self, evaluated: PolishedRound) -> None:
+        chains = torch.tensor(self._polished, device=evaluated.tokens.device)[evaluated.beams]
+        self.record(evaluated.tokens, evaluated.evaluation, chains)

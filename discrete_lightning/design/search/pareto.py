@@ -1,21 +1,25 @@
-"""The Pareto front: sequences that no other sequence beats on one oracle without being worse on another."""
+"""The Pareto front: the sequences that no other sequence dominates. One dominates another if it is at least as good on all
+oracles and better on one.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from discrete_lightning.design.evaluator import Evaluation
 from discrete_lightning.design.oracles import WeightedSum
 from discrete_lightning.design.problem import DesignProblem
-from discrete_lightning.design.search.scored import Scored, row_keys
+from discrete_lightning.design.search.scored_sequences import ScoredSequences
+from discrete_lightning.design.search.sequence_keys import sequence_keys
 
 
 class NoFront(ValueError):
-    """A goal says of no single oracle whether more or less is better."""
+    """There is no Pareto front, since the goal does not say whether a higher or a lower score of each oracle is better."""
 
 
 def non_dominated(values: Tensor) -> Tensor:
-    """Which rows of values (n, objectives), more is better, no other row dominates: bool (n,). Equal rows keep each other.
+    """Which rows of values (n, objectives) no other row dominates, bool (n,). Higher is better; equal rows do not dominate.
 
     Example:
         >>> non_dominated(torch.tensor([[1.0, 1.0], [2.0, 0.0], [0.5, 0.5]]))
@@ -26,15 +30,15 @@ def non_dominated(values: Tensor) -> Tensor:
     return ~(at_least & more).any(1)
 
 
-class ParetoFront(Scored):
-    """The non-dominated sequences among all that were offered, each once.
+class ParetoFront(ScoredSequences):
+    """The non-dominated sequences among all that were scored, without repeats.
 
     Args:
-        problem: of a WeightedSum; its goal (one with a sign) and weights give each oracle's direction.
-        capacity: kept at most; beyond it the ones nearest to their neighbours go.
+        problem: its oracle is a WeightedSum. The goal (Maximize or Minimize) and the weights give the direction of each oracle.
+        capacity: the maximum number of sequences; beyond it those nearest to their neighbours are removed.
 
     Attributes:
-        values: float32 (n, oracles), more is better.
+        values: float32 (n, oracles), higher is better.
     """
 
     values: Tensor
@@ -46,16 +50,17 @@ class ParetoFront(Scored):
         self.capacity = capacity
         self.register_buffer("values", torch.zeros(0, len(oracle.oracles)))
 
-    def offer(self, problem: DesignProblem, tokens: Tensor, scores: Tensor, components: Tensor) -> None:
-        """Takes in what keeps all constraints and is not dominated.
+    def update(self, problem: DesignProblem, tokens: Tensor, evaluation: Evaluation) -> None:
+        """Adds the sequences that satisfy all constraints and are not dominated, and removes those that become dominated.
 
         Args:
-            problem: the one it was made for.
+            problem: the problem given to the constructor.
             tokens: (N, length).
-            scores: exact scores (N,).
-            components: the oracle's columns (N, columns).
+            evaluation: exact scores (N,) and the oracle's columns (N, columns).
         """
         oracle: Any = problem.evaluator.oracle
+        scores, components = evaluation.scores, evaluation.components
+        assert components is not None
         values = oracle.objectives(components, problem.goal.sign)
         totals = problem.total(scores, tokens)
         kept = (totals.isfinite() & problem.feasible(tokens)).nonzero().flatten()
@@ -69,7 +74,7 @@ class ParetoFront(Scored):
             "values": values.float(),
         }
         rows = {name: torch.cat([getattr(self, name), column[kept]]) for name, column in new.items()}
-        first = {key: i for i, key in reversed(list(enumerate(row_keys(rows["tokens"]))))}
+        first = {key: i for i, key in reversed(list(enumerate(sequence_keys(rows["tokens"]))))}
         index = torch.tensor(sorted(first.values()), dtype=torch.int64, device=tokens.device)
         index = index[non_dominated(rows["values"][index])]
         while len(index) > self.capacity:
@@ -86,7 +91,7 @@ class ParetoFront(Scored):
             setattr(self, name, column)
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """A saved front is as long as it was, not as long as this one is."""
+        """Gives the buffers the length of the saved front before they are loaded."""
         for name, buffer in self.named_buffers():
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, buffer.new_zeros(len(saved), *buffer.shape[1:]))

@@ -1,4 +1,4 @@
-"""Sequence design in Lightning: the designer and what is written of designs."""
+"""Sequence design with Lightning: the designer and the callbacks that write and draw designs."""
 
 from discrete_lightning.design.training.design_trajectory import DesignTrajectory
 from discrete_lightning.design.training.design_writer import DesignCallback, DesignWriter

@@ -1,30 +1,34 @@
-"""How a search went: best and mean score over oracle calls, and every sequence that was the best for a while."""
+"""The course of a search: best and mean score over oracle calls, and each new best sequence."""
 
 import csv
-from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from discrete_lightning.design.search.base import Progress
 from discrete_lightning.design.training.design_writer import DesignCallback
+from discrete_lightning.protocols import RecordsSearch
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
 
 class DesignTrajectory(DesignCallback):
-    """Draws `trajectory.png` and writes `trajectory.csv`, a row for each new best design: step, calls, score, total, sequence.
+    """Draws `trajectory.png` and writes `trajectory.csv`: a row (step, calls, score, total, sequence) for each new best design.
 
-    Works on any LightningModule whose `search` has a `trajectory` (a list of design.Progress), such as SequenceDesigner.
+    Works on any LightningModule with a method `search_trajectory() -> list[design.Progress]`, such as SequenceDesigner.
 
     Args:
-        name: of the two files, without suffix; never over existing ones.
+        name: of the two files, without suffix. Existing files are not overwritten.
     """
+
+    needs = RecordsSearch, "search_trajectory() -> list of design.Progress"
 
     def __init__(self, name: str = "trajectory") -> None:
         self.name = name
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        search: Any = pl_module.search
-        seen = [each for each in search.trajectory if each.sequence]
+        assert isinstance(pl_module, RecordsSearch)  # setup() has checked it
+        trajectory: list[Progress] = pl_module.search_trajectory()
+        seen = [each for each in trajectory if each.sequence]
         if not seen:
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,93 +1,106 @@
-"""Writes designed sequences: a FASTA file to order from, and a CSV file of what is known of each."""
+"""Writes designed sequences: a FASTA file to order from, and a CSV file with the scores, edits and checks of each."""
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.design import Design, NoFront
+from discrete_lightning.protocols import DescribesDesigns, ReportsDesigns, ReportsParetoDesigns
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
 class DesignCallback(Callback):
-    """Base of what writes designs: when fitting or predicting ends, and also when it is cut short, so that nothing is lost.
+    """Base of the callbacks that write designs: when fitting or predicting ends, also after Ctrl-C or an error in fitting.
 
-    Works on any LightningModule with a method `designs() -> list[Design]`.
+    Attributes:
+        needs: the Protocol that the module must have, and its method in words.
 
     Raises:
-        TypeError: in setup, if the module has no `designs`.
+        TypeError: in setup, the module does not have the Protocol.
     """
 
+    needs: ClassVar[tuple[type, str]] = (ReportsDesigns, "designs() -> list of design.Design")
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not callable(getattr(pl_module, "designs", None)):
+        protocol, method = self.needs
+        if not isinstance(pl_module, protocol):
             raise TypeError(
-                f"{type(self).__name__} needs a method designs() -> list of Design, which {type(pl_module).__name__} does not "
-                "have; define it or leave the callback out"
+                f"{type(self).__name__} needs a method {method}, which {type(pl_module).__name__} does not have; define it "
+                "or leave the callback out"
             )
         self._written = False
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the files; called on rank 0 alone."""
+        """Writes the files; called on rank 0 only."""
         raise NotImplementedError
 
-    def _once(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def _write_once(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.is_global_zero and not self._written and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             self._written = True
             self.write(trainer, pl_module)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._once(trainer, pl_module)
+        self._write_once(trainer, pl_module)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._once(trainer, pl_module)
+        self._write_once(trainer, pl_module)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         if trainer.training:
-            self._once(trainer, pl_module)
+            self._write_once(trainer, pl_module)
 
 
 class DesignWriter(DesignCallback):
-    """Writes `designs.fasta` and `designs.csv` to the run's folder, never over existing files.
+    """Writes `designs.fasta` and `designs.csv` to the run's folder; existing files are not overwritten.
+
+    Works on any LightningModule with a method `designs() -> list[design.Design]`. What else it writes depends on the Protocols
+    that the module has: `pareto.csv`, whose rows are named pareto_1, ..., for ReportsParetoDesigns (several oracles), and a
+    line if there are fewer designs than requested for DescribesDesigns.
 
     Columns: name, sequence, score, total, edits, `changes` of a template (A15G;C20T, positions from 1 on), one `passed` or
-    `failed` for each constraint, oracle_calls (evaluations up to the moment of finding) and further scores (a judge's, single
-    oracles', an ensemble's mean and deviation). Of several oracles also `pareto.csv`, whose rows are named pareto_1, ...
+    `failed` for each constraint, oracle_calls (the number of evaluations when the sequence was found) and further scores (of a
+    judge, of single oracles, an ensemble's mean and deviation).
 
     Args:
-        name: of the two files, without suffix; also of the sequences, numbered.
+        name: of the two files, without suffix; also of the sequences, which are numbered.
     """
 
     def __init__(self, name: str = "designs") -> None:
         self.name = name
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found: list[Design] = pl_module.designs()  # type: ignore[operator]
-        if not found:
-            print("no designs were found, and none are written")
+        assert isinstance(pl_module, ReportsDesigns)  # setup() has checked it
+        designs: list[Design] = pl_module.designs()
+        if not designs:
+            print("no designs were found; no files are written")
             return
         folder = output_folder(trainer)
-        rows = self._rows(self.name, found)
+        rows = self._rows(self.name, designs)
         path = self._table(folder, self.name, rows)
         if front := self._front(pl_module):
             self._table(folder, "pareto", self._rows("pareto", front))
         with fresh_path(folder, f"{self.name}.fasta").open("x", encoding="utf-8") as file:
-            for row, design in zip(rows, found, strict=True):
+            for row, design in zip(rows, designs, strict=True):
                 file.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
                 file.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
-        best = found[0].sequence if len(found[0].sequence) <= 40 else f"{found[0].sequence[:37]}..."
-        print(f"{self._count(pl_module, found)}, the best {best} with score {found[0].score:.6g}: {path}")
+        first = designs[0]
+        best = first.sequence if len(first.sequence) <= 40 else f"{first.sequence[:37]}..."
+        print(f"{self._count(pl_module, designs)}, the best is {best} with score {first.score:.6g}: {path}")
 
-    def _count(self, pl_module: Any, found: list[Design]) -> str:
-        asked, distance = getattr(pl_module, "count", None), getattr(pl_module, "distance", 1)
-        if not isinstance(asked, int) or len(found) >= asked:
-            return f"{len(found)} designs"
+    def _count(self, pl_module: LightningModule, designs: list[Design]) -> str:
+        if not isinstance(pl_module, DescribesDesigns) or len(designs) >= pl_module.requested_designs:
+            return f"{len(designs)} designs"
+        distance = pl_module.design_distance
         letters = "1 letter" if distance == 1 else f"{distance} letters"
-        return f"{len(found)} of {asked} designs (no more of what was found differ in {letters})"
+        return (
+            f"{len(designs)} of {pl_module.requested_designs} designs (no others were found that differ in {letters})"
+        )
 
-    def _front(self, pl_module: Any) -> list[Design]:
+    def _front(self, pl_module: LightningModule) -> list[Design]:
         try:
-            return pl_module.pareto_front() if hasattr(pl_module, "pareto_front") else []
+            return pl_module.pareto_designs() if isinstance(pl_module, ReportsParetoDesigns) else []
         except NoFront as reason:
             print(f"no pareto.csv: {reason}")
             return []
@@ -101,8 +114,8 @@ class DesignWriter(DesignCallback):
             writer.writerows(rows)
         return path
 
-    def _rows(self, name: str, found: list[Design]) -> list[dict[str, Any]]:
-        edited = any(design.edits for design in found)
+    def _rows(self, name: str, designs: list[Design]) -> list[dict[str, Any]]:
+        edited = any(design.edits for design in designs)
         return [
             {
                 "name": f"{name}_{number}",
@@ -115,5 +128,5 @@ class DesignWriter(DesignCallback):
                 "oracle_calls": design.calls,
                 **{column: f"{value:.6g}" for column, value in design.more.items()},
             }
-            for number, design in enumerate(found, 1)
+            for number, design in enumerate(designs, 1)
         ]

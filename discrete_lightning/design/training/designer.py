@@ -1,25 +1,27 @@
-"""Sequence design as a LightningModule: an oracle, a goal and rules in, sequences one could order out."""
+"""Sequence design as a LightningModule: from an oracle, a goal and constraints to sequences that one could order."""
 
+import copy
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 
-from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearch, Search, Start
+from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearch, Progress, Search, Start
 from discrete_lightning.design.constraints import Constraint
-from discrete_lightning.design.evaluator import in_dtype_of
+from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.distributed import broadcast_
 from discrete_lightning.layers.float32 import FixedDtype
+from discrete_lightning.protocols import PreparesOracle
 
-_STEPS_AN_EPOCH = 10
+_STEPS_PER_EPOCH = 10
 
 
 class _Steps(IterableDataset[int]):
-    """The numbers of the steps of an epoch. Iterable, so that Lightning gives every rank all of them."""
+    """The numbers of the steps of an epoch. Iterable, so that Lightning gives all of them to every rank."""
 
     def __init__(self, count: int) -> None:
         self.count = count
@@ -29,44 +31,53 @@ class _Steps(IterableDataset[int]):
 
 
 class _Judge(FixedDtype):
-    """A second oracle, called by one rank alone: it is not counted, and a NaN only says that it does not know."""
+    """A second oracle. Its calls are not counted, and a NaN means that it does not know the sequence."""
 
     def __init__(self, oracle: nn.Module) -> None:
         super().__init__()
-        self.oracle = oracle.requires_grad_(False)
+        self.oracle = oracle
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Scores (batch,), float32, of sequences (batch, letters, length)."""
-        oracle = self.oracle.eval()
-        with in_dtype_of(oracle) as dtype:
-            return one_score_each(oracle(x.to(dtype)), oracle, len(x)).float()
+        with frozen(self.oracle), in_dtype_of(self.oracle) as dtype:
+            return one_score_each(self.oracle(x.to(dtype)), self.oracle, len(x)).float()
+
+
+class _ReleaseOnException(Callback):
+    """Lightning calls `teardown` of a module only after success."""
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        assert isinstance(pl_module, SequenceDesigner)
+        pl_module.release_oracles()
 
 
 class SequenceDesigner(LightningModule):
     """Designs sequences: one training step is one step of the search over all chains, and fitting ends with the search.
 
-    The state of the search is the same on all ranks and in the checkpoint; the oracle's calls are split over the ranks. So any
-    number of devices finds the same designs. `designs()` gives them at any time; DesignWriter, SequenceLogo and
-    DesignTrajectory write and draw them, also after Ctrl-C.
+    The state of the search is the same on all ranks and in the checkpoint, and the oracle's calls are split over the ranks. So
+    any number of devices finds the same designs. `designs()` returns them at any time. DesignWriter, SequenceLogo and
+    DesignTrajectory write and draw them when fitting ends, also after Ctrl-C.
 
     Args:
-        oracle: any module of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). Told to `prepare()`
-            before the search if it has such a method.
+        oracle: any module of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). If it has a method
+            `prepare_oracle()` (see protocols.PreparesOracle), this is called before the search. Parameters and modules are in
+            the same mode after fitting as before; only `prepare_oracle` may change the weights.
         start: FromNothing(length), FromSequences(list) or Edit(sequence).
-        alphabet: "DNA", "RNA", "protein", or the letters in the oracle's order.
+        alphabet: "DNA", "RNA", "protein", or the letters in the order of the oracle's channels.
         goal: Maximize(), Minimize() or Target(value).
-        constraints: rules that every design keeps.
-        search: GradientSearch() or SurrogateSearch() for an oracle without gradient.
-        designs: how many to report, at most, that differ in at least `distance` letters.
+        constraints: rules that every design satisfies.
+        search: GradientSearch(), or SurrogateSearch() for an oracle without gradient. The designer begins a copy of it, its
+            attribute `search`, so that several designers can be given the same settings.
+        designs: the maximum number of designs to report; any two of them differ in at least `distance` letters.
         distance: see `designs`.
-        both_strands: whether they differ by `distance` on the other strand, too (DNA and RNA).
-        judge: a second oracle that scores what is reported, and that the search never sees: a measured table, say.
-        oracle_batch: sequences that the oracle scores at a time on each device; fewer need less memory.
+        both_strands: whether a design must also differ by `distance` from the other strand of the others (DNA and RNA).
+        judge: a second oracle that scores the reported designs and is not used by the search, for example a measured table.
+        oracle_batch: the number of sequences that the oracle scores at a time on each device; fewer need less memory.
 
     Raises:
-        Unsatisfiable: no sequence keeps all constraints.
-        ValueError: an argument does not fit another.
+        Unsatisfiable: no sequence satisfies all constraints.
+        ValueError: an argument does not fit another one.
 
     Example:
         >>> from discrete_lightning.design import FromNothing
@@ -96,39 +107,72 @@ class SequenceDesigner(LightningModule):
         if designs < 1 or distance < 1:
             raise ValueError(f"SequenceDesigner needs designs >= 1 and distance >= 1, got {designs} and {distance}")
         self.automatic_optimization = False  # a polish takes steps without a gradient
-        self.count, self.distance, self.both_strands = designs, distance, both_strands
+        self.requested_designs, self.design_distance, self.both_strands = designs, distance, both_strands
         problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch)
         if both_strands and not problem.alphabet.complements:
             raise ValueError(f"the letters {problem.alphabet.letters!r} have no second strand: leave both_strands out")
-        self.search = (GradientSearch() if search is None else search).begin(problem)
+        self.search = (GradientSearch() if search is None else copy.deepcopy(search)).begin(problem)
         self.judge = None if judge is None else _Judge(judge)
         self._prepared = False
-        if (
-            self.search.optimizer() is None
-        ):  # DistributedDataParallel refuses a module in which nothing needs a gradient
+        self._frozen: list[frozen] = []
+        if self.search.optimizer() is None:
+            # DistributedDataParallel refuses a module in which no parameter requires a gradient
             self.anchor = nn.Parameter(torch.zeros(()))
 
     @property
     def problem(self) -> DesignProblem:
-        """What is searched."""
+        """The design problem."""
         return self.search.problem
 
+    @property
+    def design_letters(self) -> str:
+        """The letters of the alphabet."""
+        return self.problem.alphabet.letters
+
+    @property
+    def design_template(self) -> str | None:
+        """The sequence that is edited, or None."""
+        return self.problem.start.template(self.problem.alphabet)
+
+    def search_trajectory(self) -> list[Progress]:
+        """The progress after each step of the search."""
+        return self.search.trajectory
+
     def setup(self, stage: str) -> None:
-        """Prepares the oracle and the judge, once; weights of a checkpoint are loaded instead."""
+        """Prepares the oracle and the judge (once, and only for fitting), and freezes both until `teardown`.
+
+        DistributedDataParallel would wait for gradients of their parameters otherwise.
+        """
+        self.release_oracles()
+        oracles = [self.problem.evaluator.oracle, *([] if self.judge is None else [self.judge.oracle])]
         if stage == "fit" and not self._prepared:
-            for each in (self.problem.evaluator.oracle, self.judge and self.judge.oracle):
-                if callable(prepare := getattr(each, "prepare", None)):
-                    prepare()
+            for oracle in oracles:
+                if isinstance(oracle, PreparesOracle):
+                    oracle.prepare_oracle()
             self._prepared = True
+        for oracle in oracles:
+            self._frozen.append(frozen(oracle))
+            self._frozen[-1].__enter__()
+
+    def teardown(self, stage: str) -> None:
+        self.release_oracles()
+
+    def configure_callbacks(self) -> list[Callback]:
+        return [_ReleaseOnException()]
+
+    def release_oracles(self) -> None:
+        """Ends what `setup` began: the parameters and modules of the oracle and the judge are in their former mode again."""
+        while self._frozen:
+            self._frozen.pop().__exit__()
 
     def on_fit_start(self) -> None:
-        """Makes the search's state equal on all ranks, whatever their seeds."""
-        self.train()  # an oracle comes in eval() and is called in eval(); in between, Lightning would warn of it
+        """Makes the state of the search equal on all ranks, whatever their seeds are."""
+        self.train()  # Lightning warns of modules in eval() mode; the evaluator puts the oracle into eval() for each call
         for tensor in (*self.search.parameters(recurse=True), *self.search.buffers(recurse=True)):
             broadcast_(tensor.data)
 
     def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(_Steps(_STEPS_AN_EPOCH), batch_size=None)
+        return DataLoader(_Steps(_STEPS_PER_EPOCH), batch_size=None)
 
     def test_dataloader(self) -> DataLoader[int]:
         return DataLoader(_Steps(1), batch_size=None)
@@ -150,7 +194,8 @@ class SequenceDesigner(LightningModule):
             self.manual_backward(loss)
 
         now = self.search.advance(optimize)
-        optimizer.step()  # without a gradient it moves nothing, but Lightning counts steps by it and skips checkpoints else
+        # without a gradient this changes nothing, but Lightning counts optimiser steps and saves no checkpoint without new ones
+        optimizer.step()
         values = {"best_score": now.best_score, "mean_score": now.mean_score, "oracle_calls": float(now.calls)}
         self.log_dict(values, prog_bar=True, batch_size=1)
         self.log("best_total", now.best_total, batch_size=1)
@@ -158,41 +203,42 @@ class SequenceDesigner(LightningModule):
             self.trainer.should_stop = True
 
     def designs(self, count: int | None = None) -> list[Design]:
-        """The best designs so far, best first, judged if there is a judge. Every one keeps all constraints."""
-        found = self.search.designs(self.count if count is None else count, self.distance, self.both_strands)
-        return self._judged(found)
+        """The best designs so far, best first, with the judge's score if there is a judge; each satisfies all constraints."""
+        wanted = self.requested_designs if count is None else count
+        return self._judged(self.search.designs(wanted, self.design_distance, self.both_strands))
 
-    def pareto_front(self) -> list[Design]:
-        """Of several oracles (WeightedSum): the designs that none beats on one oracle without losing on another.
+    def pareto_designs(self) -> list[Design]:
+        """The Pareto front of several oracles (WeightedSum): the designs that no other one dominates.
 
         Raises:
-            NoFront: the goal is a Target, which gives no single oracle a direction.
+            NoFront: the goal is a Target, which gives no direction to the single oracles.
         """
-        return self._judged(self.search.pareto_front())
+        return self._judged(self.search.pareto_designs())
 
-    def _judged(self, found: list[Design]) -> list[Design]:
-        if self.judge is None or not found:
-            return found
-        tokens = self.problem.alphabet.encode_all([design.sequence for design in found]).to(self.device)
+    def _judged(self, designs: list[Design]) -> list[Design]:
+        if self.judge is None or not designs:
+            return designs
+        tokens = self.problem.alphabet.encode_all([design.sequence for design in designs]).to(self.device)
         values = self.judge(self.problem.one_hot(tokens).mT).tolist()
-        for design, value in zip(found, values, strict=True):
+        for design, value in zip(designs, values, strict=True):
             design.more["judge"] = value
-        return found
+        return designs
 
     def test_step(self, batch: int, batch_idx: int) -> None:
-        """Logs what was found: the best and mean score of the designs, how many, and what they cost.
+        """Logs the best and the mean score of the designs, their number and the number of oracle calls.
 
-        Of every further column the mean, and the best in the direction that the goal and the weights give it, if they do.
+        For each further column the mean is logged. The best value is logged, too, if the goal and the weights say whether a
+        higher or a lower value is better.
         """
-        found = self.designs()
-        values = {"oracle_calls": float(self.problem.evaluator.count), "designs": float(len(found))}
-        if found:
-            values["best_score"] = found[0].score
-            values["mean_score"] = sum(design.score for design in found) / len(found)
+        designs = self.designs()
+        values = {"oracle_calls": float(self.problem.evaluator.count), "designs": float(len(designs))}
+        if designs:
+            values["best_score"] = designs[0].score
+            values["mean_score"] = sum(design.score for design in designs) / len(designs)
             if self.problem.template is not None:
-                values["edits"] = float(found[0].edits)
-            for key in found[0].more:
-                column = torch.tensor([design.more[key] for design in found])
+                values["edits"] = float(designs[0].edits)
+            for key in designs[0].more:
+                column = torch.tensor([design.more[key] for design in designs])
                 column = column[~column.isnan()]  # a judge may not know all of them
                 if not len(column):
                     continue
@@ -202,7 +248,7 @@ class SequenceDesigner(LightningModule):
         self.log_dict({f"test/{name}": value for name, value in values.items()}, batch_size=1)
 
     def _losses(self, key: str, column: Tensor) -> Tensor | None:
-        """What is to be low in a column of the designs; None where there is no direction."""
+        """The column with the sign that makes lower values better; None if it has no direction."""
         goal, evaluator = self.problem.goal, self.problem.evaluator
         if key == "judge":
             return goal.loss(column)
@@ -210,5 +256,5 @@ class SequenceDesigner(LightningModule):
         return -sign * column if sign else None
 
     def predict_step(self, batch: int, batch_idx: int) -> dict[str, Any]:
-        found = self.designs()
-        return {"sequences": [design.sequence for design in found], "scores": [design.score for design in found]}
+        designs = self.designs()
+        return {"sequences": [design.sequence for design in designs], "scores": [design.score for design in designs]}

@@ -10,19 +10,20 @@ from lightning.pytorch import LightningModule, Trainer
 from discrete_lightning.design import Design
 from discrete_lightning.design.alphabet import DNA, PROTEIN, RNA
 from discrete_lightning.design.training.design_writer import DesignCallback
+from discrete_lightning.protocols import DescribesDesigns, ReportsDesigns
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
-_MOST = 120  # positions that can be read in one picture
+_MOST = 120  # the number of positions that can be read in one picture
 
 
 class SequenceLogo(DesignCallback):
     """Draws `logo.png`: the information of each position over the designs, in bits. Needs logomaker and matplotlib.
 
-    Of longer sequences the 120 positions from the first one on that was edited (or from the beginning) are shown.
+    Of longer sequences 120 positions are shown, from the first position at which the designs (or the template) differ.
 
     Args:
-        filename: written to the run's folder, never over an existing file.
+        filename: of the picture in the run's folder. An existing file is not overwritten.
     """
 
     def __init__(self, filename: str = "logo.png") -> None:
@@ -39,33 +40,30 @@ class SequenceLogo(DesignCallback):
             ) from None
 
     def write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        found: list[Design] = pl_module.designs()  # type: ignore[operator]
-        if not found:
+        assert isinstance(pl_module, ReportsDesigns)  # setup() has checked it
+        designs: list[Design] = pl_module.designs()
+        if not designs:
             return
         from PIL import Image
 
-        start = next((i for i, letters in enumerate(_columns(pl_module, found)) if len(set(letters)) > 1), 0)
+        sequences = [design.sequence for design in designs]
+        letters, template = None, None
+        if isinstance(pl_module, DescribesDesigns):
+            letters, template = pl_module.design_letters, pl_module.design_template
+        columns = zip(*sequences, *([template] if template else []), strict=True)
+        start = next((i for i, column in enumerate(columns) if len(set(column)) > 1), 0)
         path = fresh_path(output_folder(trainer), self.filename)
-        problem = getattr(pl_module, "problem", None)
-        letters = None if problem is None else problem.alphabet.letters
-        draw_logo([design.sequence for design in found], start, letters).savefig(path, dpi=120)
+        draw_logo(sequences, start, letters).savefig(path, dpi=120)
         with Image.open(path) as image:
             log_image(trainer, "designs/logo", image)
-
-
-def _columns(module: Any, found: list[Design]) -> list[tuple[str, ...]]:
-    """The letters at each position, the template's among them."""
-    problem = getattr(module, "problem", None)
-    template = problem.start.template(problem.alphabet) if problem is not None else None
-    sequences = [design.sequence for design in found] + ([template] if template else [])
-    return list(zip(*sequences, strict=True))
 
 
 def information(sequences: Sequence[str], letters: str) -> Any:
     """The information of each letter at each position of sequences of equal length, in bits, as a pandas table.
 
-    R(i) = log2(K) - H(i) bits at position i, shared by its letters as often as they occur, with K letters in the alphabet,
-    whether they occur or not: a position where all sequences agree has log2(K) bits, 2 for DNA.
+    Position i has R(i) = log2(K) - H(i) bits, where K is the number of letters of the alphabet (also of those that do not
+    occur) and H(i) the entropy of the letters at i. They are divided among the letters in proportion to their frequencies. A
+    position at which all sequences have the same letter has log2(K) bits, 2 for DNA.
 
     Args:
         sequences: one or more.
@@ -93,8 +91,9 @@ def draw_logo(sequences: list[str], start: int = 0, letters: str | None = None) 
 
     Args:
         sequences: one or more.
-        start: first position shown; at most 120 are.
-        letters: of the alphabet; if None DNA, RNA or protein, whichever has the letters that occur, else these alone.
+        start: the first position shown; at most 120 positions are.
+        letters: of the alphabet. If None: those of DNA, RNA or protein, whichever has all letters that occur, else the letters
+            that occur.
     """
     import logomaker
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -106,7 +105,7 @@ def draw_logo(sequences: list[str], start: int = 0, letters: str | None = None) 
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of logomaker's dependencies
+        warnings.simplefilter("ignore")  # warnings of the dependencies of logomaker
         matrix = information(shown, letters or _smallest_alphabet(set("".join(sequences))))
         colors = "classic" if set(matrix.columns) <= set("ACGTU") else "chemistry"
         known = set(matrix.columns) <= set("ACDEFGHIKLMNPQRSTVWY") | {"U"}

@@ -11,7 +11,8 @@ from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
-from discrete_lightning.layers.relaxed import Relaxed, relaxed
+from discrete_lightning.layers.relaxed import Relaxed
+from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import LossWeight
 
 Batch = tuple[Tensor, Tensor]

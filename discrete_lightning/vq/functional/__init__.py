@@ -7,7 +7,7 @@ from discrete_lightning.vq.functional.finite_scalar import (
     check_levels,
     finite_scalar,
     finite_scalar_decode,
-    finite_scalar_remainder,
+    finite_scalar_residual,
 )
 from discrete_lightning.vq.functional.kmeans import kmeans
 from discrete_lightning.vq.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals
@@ -23,7 +23,7 @@ __all__ = [
     "ema_update_",
     "finite_scalar",
     "finite_scalar_decode",
-    "finite_scalar_remainder",
+    "finite_scalar_residual",
     "kmeans",
     "lookup_free",
     "lookup_free_decode",

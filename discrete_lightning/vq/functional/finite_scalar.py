@@ -77,15 +77,24 @@ def finite_scalar_decode(indices: Tensor, levels: Sequence[int]) -> Tensor:
     return (digits - widths).float() / widths
 
 
-def finite_scalar_remainder(vectors: Tensor, values: Tensor, levels: Sequence[int]) -> Tensor:
-    """Vectors that the same levels would bound to the distance of `vectors`, bounded, to `values`, in units of half a cell.
+def finite_scalar_residual(vectors: Tensor, values: Tensor, levels: Sequence[int]) -> Tensor:
+    """What a first quantisation left over, stretched so that the same levels divide one of its cells.
 
-    For residual quantisation: the next stage refines each cell. Shapes (..., D), as in `finite_scalar`.
+    Quantise the result with the same `levels` to refine: the value is values + refined / (2 floor(L / 2)), since a cell
+    reaches half the distance of two levels, 1 / (2 floor(L / 2)), to each side.
+
+    Args:
+        vectors: shape (..., D), what was quantised.
+        values: shape (..., D), what `finite_scalar` made of it.
+        levels: as in `finite_scalar`.
+
+    Returns:
+        The residual, (..., D), of the dtype of `vectors`.
 
     Example:
         >>> z = torch.tensor([0.3])
         >>> coarse = finite_scalar(z, [5]).values
-        >>> fine = finite_scalar(finite_scalar_remainder(z, coarse, [5]), [5]).values
+        >>> fine = finite_scalar(finite_scalar_residual(z, coarse, [5]), [5]).values
         >>> (coarse + fine / 4).item(), round(2.002 * math.tanh(0.3) / 2, 3)
         (0.25, 0.292)
     """
@@ -93,8 +102,8 @@ def finite_scalar_remainder(vectors: Tensor, values: Tensor, levels: Sequence[in
     halves, offsets, shifts = (x.new_tensor(each) for each in _bounds(levels))
     widths = x.new_tensor([level // 2 for level in levels])
     bounded = (torch.tanh(x + shifts) * halves - offsets) / widths
-    rest = (bounded - float32(values)) * (2 * widths)  # in [-1, 1], half a cell each way
-    unit = (rest * widths + offsets) / halves
+    residual = (bounded - float32(values)) * (2 * widths)  # in [-1, 1], half a cell each way
+    unit = (residual * widths + offsets) / halves
     return (torch.atanh(unit.clamp(-0.999, 0.999)) - shifts).to(vectors.dtype)
 
 

@@ -6,7 +6,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.vq.quantizer import Quantized, Quantizer
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Quantizer
 
 
 class CompositeQuantizer(Quantizer):
@@ -26,7 +27,7 @@ class CompositeQuantizer(Quantizer):
             each.reset_parameters()
         self.quantizers = nn.ModuleList(copies)
         self.index_shape = (count, *quantizer.index_shape)
-        self.has_logits, self.commits = quantizer.has_logits, quantizer.commits
+        self.has_logits, self.has_commitment_loss = quantizer.has_logits, quantizer.has_commitment_loss
 
     def parts(self) -> list[Quantizer]:
         """The quantisers it is made of."""

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional import check_finite
+from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.vq.functional.finite_scalar import (
     check_levels,
     finite_scalar,
     finite_scalar_decode,
-    finite_scalar_remainder,
+    finite_scalar_residual,
 )
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 
 class FiniteScalarQuantizer(Codebook):
-    """Rounds each channel to a few levels: a codebook of prod(levels) codes with nothing to learn, and nothing to collapse.
+    """Rounds each channel to a few levels: a codebook of prod(levels) codes without parameters, which cannot collapse.
 
     The paper's choices for about 2^8, 2^10, 2^12 and 2^16 codes (table 1): [8, 6, 5], [8, 5, 5, 5], [7, 5, 5, 5, 5] and
     [8, 8, 8, 5, 5, 5].
@@ -34,7 +35,9 @@ class FiniteScalarQuantizer(Codebook):
         (1000, torch.Size([2, 7, 7]))
     """
 
-    remedy = "lower the learning rate, or take fewer levels: channels that nothing depends on stay in the middle"
+    collapse_advice = (
+        "lower the learning rate, or take fewer levels: channels without a gradient stay at their middle level"
+    )
 
     def __init__(self, levels: Sequence[int]) -> None:
         levels = list(levels)
@@ -45,20 +48,18 @@ class FiniteScalarQuantizer(Codebook):
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         check_finite(vectors, "FiniteScalarQuantizer")
         values, indices = finite_scalar(vectors, self.levels)
         return Quantized(values, indices, torch.zeros((), dtype=torch.float32, device=vectors.device))
 
-    def decode(self, indices: Tensor) -> Tensor:
+    def codes_of(self, indices: Tensor) -> Tensor:
         return finite_scalar_decode(indices, self.levels)
 
-    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
-        """The distance of the bounded vectors to their levels, spread over the whole range and unbounded again."""
-        return finite_scalar_remainder(vectors, quantized, self.levels)
+    def residual(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+        return finite_scalar_residual(vectors, quantized, self.levels)
 
-    def finer(self) -> list[float]:
+    def residual_scale(self) -> list[float]:
         return [1 / (2 * (level // 2)) for level in self.levels]
 
     def reset_parameters(self) -> None:

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import check_finite, float32
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.relaxed import RelaxedCategorical
+from discrete_lightning.layers.relaxed_embedding import embed
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.vq.quantizer import Quantized
+from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 
@@ -45,14 +47,13 @@ class GumbelQuantizer(SampledCodebook):
         super().__init__(num_codes, dim)
         self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         check_finite(vectors, "GumbelQuantizer")
         logits = self.to_logits(vectors)
         loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
         if not (self.training or self.sample.training):
             indices = logits.argmax(-1)
-            return Quantized(self.decode(indices).to(vectors.dtype), indices, loss, logits)
+            return Quantized(self.codes_of(indices).to(vectors.dtype), indices, loss, logits)
         sample = self.sample(float32(logits))  # in 16 bits the entries of a relaxed sample tie
-        quantized = (sample.to(vectors.dtype) @ self.codes.to(vectors.dtype)).to(vectors.dtype)
+        quantized = embed(sample, self.codes.to(vectors.dtype))
         return Quantized(quantized, sample.detach().argmax(-1), loss, logits)

@@ -4,14 +4,16 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import global_mean, rank_generator
-from discrete_lightning.functional import check_finite, gumbel_lookup, largest_logit
+from discrete_lightning.functional import gumbel_lookup, largest_logit
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional.entropy import entropy_of_probabilities
 from discrete_lightning.layers.temperature import LossWeight, Temperature
-from discrete_lightning.vq.quantizer import Quantized
+from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 
 class LargeGumbelQuantizer(SampledCodebook):
-    """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are never held whole.
+    """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are computed in blocks.
 
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
     There are no logits to return, so the entropy bonuses belong to the layer:
@@ -50,14 +52,13 @@ class LargeGumbelQuantizer(SampledCodebook):
         self.hard = hard
         self.choice_entropy, self.marginal_entropy = LossWeight(choice_entropy), LossWeight(marginal_entropy)
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
         weight, bias = self.to_logits.weight, self.to_logits.bias
         if not self.training:
             check_finite(vectors, "LargeGumbelQuantizer")
             indices = largest_logit(vectors, weight, bias)
-            return Quantized(self.decode(indices).to(vectors.dtype), indices, loss)
+            return Quantized(self.codes_of(indices).to(vectors.dtype), indices, loss)
         has_bonus = bool(self.choice_entropy() + self.marginal_entropy())  # equal on all ranks
         result = gumbel_lookup(
             vectors, weight, bias, self.codes, self.temperature(),
@@ -68,7 +69,6 @@ class LargeGumbelQuantizer(SampledCodebook):
             return Quantized(quantized, result.indices, loss)
         tokens = result.indices.numel()
         choice = global_mean(result.choice_entropy, tokens)
-        marginal = global_mean(result.marginal, tokens)
-        used = -torch.special.xlogy(marginal, marginal.clamp_min(torch.finfo(marginal.dtype).tiny)).sum()
+        used = entropy_of_probabilities(global_mean(result.marginal, tokens))
         loss = loss - self.choice_entropy() * choice - self.marginal_entropy() * used
         return Quantized(quantized, result.indices, loss)

@@ -12,7 +12,7 @@ _USAGE_DECAY = 0.99  # of the counts that revival looks at
 
 
 class LearnedVectorQuantizer(NearestCodeQuantizer):
-    """Nearest-code quantiser whose codes are parameters, trained by the optimiser; k-means start and revival as ever.
+    """Nearest-code quantiser whose codes are parameters, trained by the optimiser; start and revival as in VectorQuantizer.
 
     Args:
         num_codes: K >= 2.

@@ -4,11 +4,16 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import global_mean
-from discrete_lightning.functional import binary_entropy, check_finite, float32
+from discrete_lightning.functional import binary_entropy
+from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.entropy import entropy_of_probabilities
+from discrete_lightning.layers.entropy_bonus import is_zero
 from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.lookup_free import lookup_free, lookup_free_decode, soft_code_marginals
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 
 class LookupFreeQuantizer(Codebook):
@@ -35,8 +40,8 @@ class LookupFreeQuantizer(Codebook):
         (1024, torch.Size([2, 7, 7]))
     """
 
-    commits = True
-    remedy = "raise entropy or gamma"
+    has_commitment_loss = True
+    collapse_advice = "raise entropy or gamma"
 
     def __init__(
         self, dim: int, commitment: float = 0.25, entropy: float = 0.1, gamma: float = 1.0, tau: float = 0.01
@@ -54,13 +59,12 @@ class LookupFreeQuantizer(Codebook):
         self.commitment, self.gamma, self.tau = commitment, gamma, tau
         self.entropy = LossWeight(entropy)
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         check_finite(vectors, "LookupFreeQuantizer")
         quantized, indices = lookup_free(vectors)
         loss = self.commitment * commitment_loss(vectors, quantized)
-        if self.training:
-            loss = loss + self.entropy() * self.entropy_loss(vectors)
+        if self.training and not is_zero(weight := self.entropy()):
+            loss = loss + weight * self.entropy_loss(vectors)
         return Quantized(quantized, indices, loss)
 
     def entropy_loss(self, vectors: Tensor) -> Tensor:
@@ -69,16 +73,15 @@ class LookupFreeQuantizer(Codebook):
         each = global_mean(binary_entropy(flat * (4.0 / self.tau)).sum(), len(flat))
         marginals = soft_code_marginals(flat, self.tau)
         mean = global_mean(torch.cat(marginals), len(flat))
-        used = -torch.special.xlogy(mean, mean.clamp_min(torch.finfo(mean.dtype).tiny)).sum()
-        return each - self.gamma * used
+        return each - self.gamma * entropy_of_probabilities(mean)
 
-    def decode(self, indices: Tensor) -> Tensor:
+    def codes_of(self, indices: Tensor) -> Tensor:
         return lookup_free_decode(indices, self.dim)
 
-    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+    def residual(self, vectors: Tensor, quantized: Tensor) -> Tensor:
         return (vectors - quantized) * 2
 
-    def finer(self) -> list[float]:
+    def residual_scale(self) -> list[float]:
         return [0.5] * self.dim
 
     def reset_parameters(self) -> None:

@@ -1,4 +1,4 @@
-"""What all nearest-code quantisers share: look-up, gradient, and the upkeep of codes that are chosen too rarely.
+"""What all nearest-code quantisers share: look-up, gradient, k-means start, and revival of codes that are rarely chosen.
 
 index = argmin_k |x - c_k|,   quantized = c_index forward,   gradient of x backward: straight through, or turned with x
 """
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, rank, world_size
-from discrete_lightning.functional import float32
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.vq.after_step import call_after_step
 from discrete_lightning.vq.functional.commitment import commitment_loss
@@ -19,7 +19,8 @@ from discrete_lightning.vq.functional.ema import code_statistics, ema_update_
 from discrete_lightning.vq.functional.kmeans import kmeans
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.functional.rotation_trick import rotate
-from discrete_lightning.vq.quantizer import Codebook, Quantized
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook
 
 Distance = Literal["euclidean", "cosine"]
 Gradient = Literal["straight_through", "rotation"]
@@ -31,7 +32,7 @@ _MOST_CANDIDATES = 4  # for revival, a code: bounds the memory of many passes wi
 
 @dataclass
 class _Batch:
-    """What one forward pass showed, counted once whatever happens to its graph."""
+    """Statistics of one forward pass; `counted` keeps a second backward pass from adding them again."""
 
     counts: Tensor
     sums: Tensor
@@ -68,19 +69,26 @@ def _spread(length: int, count: int, device: torch.device) -> Tensor:
 class NearestCodeQuantizer(Float32State, Codebook):
     """Base of VectorQuantizer (codes are moving averages) and LearnedVectorQuantizer (codes are parameters).
 
-    Statistics are collected in training passes and applied once after each step of a torch optimiser: right under
-    gradient accumulation and activation checkpointing, with no callback, in plain PyTorch too. A pass counts when its
-    backward pass reaches the quantiser (at once if the vectors need no gradient); passes under `no_grad` do not count.
-    Without a torch optimiser call `update()` yourself. Codes, their start and revival are computed from the vectors of
-    all ranks, and the start draws from a generator that all ranks share, so codebooks are equal everywhere.
+    A training pass collects how often each code was chosen, and the sum of its vectors. The next step of a torch optimiser
+    applies what was collected, by `update()`; without a torch optimiser call `update()` yourself.
+
+    - A pass counts once its backward pass reaches the vectors, or at once if they need no gradient. A pass under
+      `no_grad`, and one that activation checkpointing repeats, does not count; passes between two steps count as one batch.
+      Inside a ResidualQuantizer only the loss reaches them: without `loss` in the training loss its codes do not move.
+    - The step of any torch optimiser in the process applies what was collected until then, also one that trains another
+      model.
+    - Start, codes and revival are computed from the vectors of all ranks, with a generator that all ranks share, so codes
+      are equal on all ranks. `update()` communicates: in each step a pass must count on all ranks or on none. A rank whose
+      batch is empty, or masked as a whole, takes part as long as its loss uses the output.
+    - Under torch.compile codes move with distance="euclidean", but with "cosine" passes are not counted.
     """
 
     codes: Tensor
     counts: Tensor
     started: Tensor
     updates: Tensor
-    commits = True
-    remedy = "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
+    has_commitment_loss = True
+    collapse_advice = "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
 
     def __init__(
         self,
@@ -131,9 +139,10 @@ class NearestCodeQuantizer(Float32State, Codebook):
         """The codes as they are compared and returned: of length 1 for the cosine distance."""
         return nn.functional.normalize(self.codes, dim=-1) if self.distance == "cosine" else self.codes
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
-        vectors = vectors.view_as(vectors)  # a tensor of this layer's own: its gradient tells that the batch counts
+    def quantize(self, vectors: Tensor) -> Quantized:
+        vectors = vectors.view_as(
+            vectors
+        )  # a new tensor for the hook of `_collect`: its gradient shows that the pass counts
         compared = vectors
         if self.distance == "cosine":
             compared = nn.functional.normalize(float32(vectors), dim=-1)
@@ -144,16 +153,16 @@ class NearestCodeQuantizer(Float32State, Codebook):
         indices = nearest_code(compared, table)
         codes = nn.functional.embedding(indices, table)
         loss = self._loss(compared, codes)
-        quantized = self.carry(codes.to(compared.dtype), compared).to(vectors.dtype)
+        quantized = self.pass_gradient(codes.to(compared.dtype), compared).to(vectors.dtype)
         if learning:
             self._collect(vectors, compared, codes, indices)
         return Quantized(quantized, indices, loss)
 
-    def decode(self, indices: Tensor) -> Tensor:
+    def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(indices, self._table())
 
-    def carry(self, quantized: Tensor, vectors: Tensor) -> Tensor:
-        return rotate(quantized, vectors) if self.gradient == "rotation" else super().carry(quantized, vectors)
+    def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
+        return rotate(quantized, vectors) if self.gradient == "rotation" else super().pass_gradient(quantized, vectors)
 
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.commitment * commitment_loss(vectors, codes)
@@ -221,7 +230,7 @@ class NearestCodeQuantizer(Float32State, Codebook):
         """Moves rarely chosen codes to vectors that the codes fit badly; their statistics become those of an average code.
 
         Vectors are taken with a probability in proportion to their error, as k-means++ does (Arthur and Vassilvitskii 2007),
-        by systematic sampling over all ranks: one grid over the running sum of errors, so that ranks agree without a word.
+        by systematic sampling over all ranks: one grid over the running sum of errors, in which each rank finds its own part.
         """
         mean = self.counts.sum() / self.num_codes
         dead = ((self.counts < self.revive_below * mean) & finite).nonzero().squeeze(1)  # equal on all ranks

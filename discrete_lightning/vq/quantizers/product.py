@@ -6,7 +6,8 @@ K codes in each of G groups stand for K^G vectors.
 import torch
 from torch import Tensor
 
-from discrete_lightning.vq.quantizer import Quantized, Quantizer
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 
 
@@ -33,8 +34,7 @@ class ProductQuantizer(CompositeQuantizer):
             raise ValueError(f"ProductQuantizer needs groups >= 1, got {groups}")
         super().__init__(quantizer, groups, quantizer.dim * groups)
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         results = [quantizer(part) for quantizer, part in zip(self.parts(), self._cut(vectors), strict=True)]
         quantized = torch.cat([result.quantized for result in results], -1)
         loss = torch.stack([result.loss for result in results]).mean()  # each is a mean over its channels
@@ -44,16 +44,16 @@ class ProductQuantizer(CompositeQuantizer):
         codes = zip(self.parts(), self._indices_of_parts(indices), strict=True)
         return torch.cat([quantizer.decode(index) for quantizer, index in codes], -1)
 
-    def remainder(self, vectors: Tensor, quantized: Tensor) -> Tensor:
+    def residual(self, vectors: Tensor, quantized: Tensor) -> Tensor:
         groups = zip(self.parts(), self._cut(vectors), self._cut(quantized), strict=True)
-        return torch.cat([quantizer.remainder(vector, code) for quantizer, vector, code in groups], -1)
+        return torch.cat([quantizer.residual(vector, code) for quantizer, vector, code in groups], -1)
 
-    def finer(self) -> list[float]:
-        return [scale for quantizer in self.parts() for scale in quantizer.finer()]
+    def residual_scale(self) -> list[float]:
+        return [scale for quantizer in self.parts() for scale in quantizer.residual_scale()]
 
-    def carry(self, quantized: Tensor, vectors: Tensor) -> Tensor:
+    def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
         groups = zip(self.parts(), self._cut(quantized), self._cut(vectors), strict=True)
-        return torch.cat([quantizer.carry(code, vector) for quantizer, code, vector in groups], -1)
+        return torch.cat([quantizer.pass_gradient(code, vector) for quantizer, code, vector in groups], -1)
 
     def _cut(self, vectors: Tensor) -> tuple[Tensor, ...]:
         return vectors.chunk(self.index_shape[0], dim=-1)

@@ -1,5 +1,5 @@
-"""Residual quantisation (Zeghidour et al. 2021, algorithm 1; https://arxiv.org/abs/2107.03312): each stage quantises what the
-stages before it left.
+"""Residual quantisation (Zeghidour et al. 2021, algorithm 1; https://arxiv.org/abs/2107.03312): each stage quantises the
+residual of those before it.
 
     r_1 = x,   q_i = Q_i(r_i),   r_{i+1} = (r_i - q_i) / s,   quantized = sum_i s^{i-1} q_i
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.layers.float32 import Float32State
-from discrete_lightning.vq.quantizer import Quantized, Quantizer
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 
 
@@ -43,20 +44,19 @@ class ResidualQuantizer(Float32State, CompositeQuantizer):
         if any(isinstance(each, ResidualQuantizer) for each in quantizer.modules()):
             raise ValueError("a ResidualQuantizer in another is one of a greater depth: give `depth` once")
         super().__init__(quantizer, depth, quantizer.dim)
-        finer = torch.tensor(quantizer.finer(), dtype=torch.float32)
-        self.register_buffer("scales", torch.stack([finer**stage for stage in range(depth)]), persistent=False)
+        scale = torch.tensor(quantizer.residual_scale(), dtype=torch.float32)
+        self.register_buffer("scales", torch.stack([scale**stage for stage in range(depth)]), persistent=False)
 
-    def forward(self, vectors: Tensor) -> Quantized:
-        self._check_input(vectors)
+    def quantize(self, vectors: Tensor) -> Quantized:
         results, codes, rest = [], [], vectors
         for quantizer, scale in zip(self.parts(), self.scales, strict=True):
             result = quantizer(rest)
             results.append(result)
-            code = result.quantized.detach() if self.commits else result.quantized
+            code = result.quantized.detach() if self.has_commitment_loss else result.quantized
             codes.append(code * scale.to(code.dtype))
-            rest = quantizer.remainder(rest, code)
+            rest = quantizer.residual(rest, code)
         total = torch.stack(codes).sum(0)
-        quantized = self.parts()[0].carry(total, vectors) if self.commits else total
+        quantized = self.parts()[0].pass_gradient(total, vectors) if self.has_commitment_loss else total
         return self._combine(quantized, torch.stack([result.loss for result in results]).sum(), results)
 
     def decode(self, indices: Tensor) -> Tensor:

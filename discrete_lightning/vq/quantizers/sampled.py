@@ -1,4 +1,4 @@
-"""What sampled codebooks share: a layer that makes logits of vectors, and the table of codes that a sample picks from."""
+"""What sampled codebooks share: a linear layer from vectors to logits, and the table of codes."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from discrete_lightning.vq.quantizer import Codebook
 class SampledCodebook(Codebook):
     """Base of GumbelQuantizer and LargeGumbelQuantizer: logits = W x + b over the codes, which are parameters."""
 
-    remedy = "raise marginal_entropy, start at a higher temperature or anneal it slower"
+    collapse_advice = "raise marginal_entropy, start at a higher temperature or anneal it more slowly"
 
     def __init__(self, num_codes: int, dim: int) -> None:
         super().__init__(num_codes, dim)
@@ -21,5 +21,5 @@ class SampledCodebook(Codebook):
         self.to_logits.reset_parameters()
         self.codes.normal_(std=self.dim**-0.5)
 
-    def decode(self, indices: Tensor) -> Tensor:
+    def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(indices, self.codes)

@@ -11,10 +11,12 @@ from discrete_lightning.functional import perplexity
 from discrete_lightning.layers.diversity import CodeDiversity
 from discrete_lightning.layers.entropy_bonus import EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
-from discrete_lightning.layers.relaxed import relaxed, use_estimator
+from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
-from discrete_lightning.vq.quantizer import Codebook, Quantized, Quantizer
+from discrete_lightning.layers.use_estimator import use_estimator
+from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 
@@ -92,7 +94,7 @@ class VQAutoencoder(LightningModule):
         """Images of int64 code grids (B, h, w, *index_shape).
 
         Raises:
-            ValueError: if the grids are not integers, or of another shape, or hold a code that there is not.
+            ValueError: if the grids are not integers, or of another shape, or hold a code that does not exist.
         """
         self._check_codes(indices)
         vectors = self.quantizer.decode(indices)
@@ -121,7 +123,7 @@ class VQAutoencoder(LightningModule):
         return Reconstruction(self.decoder(quantized.quantized), quantized)
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """What comes back of images, clamped to [0, 1]."""
+        """Reconstructions of images, clamped to [0, 1]."""
         return self(images).images.clamp(0, 1)
 
     def reconstruction_error(self, images: Tensor, target: Tensor) -> Tensor:
@@ -147,7 +149,7 @@ class VQAutoencoder(LightningModule):
         output = self(images)
         loss = self.loss(output, images)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % max(1, every) == 0:  # a tenth of a step's time: only for the rows that get written
+        if (self.global_step + 1) % max(1, every) == 0:  # costs a tenth of a step: only for the rows that are written
             self._log_training(loss, output, images)
         return loss
 

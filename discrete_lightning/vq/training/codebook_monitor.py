@@ -37,7 +37,7 @@ class CodebookMonitor(ChoiceMonitor):
 
     def advice(self, layer: nn.Module) -> str:
         assert isinstance(layer, Codebook)
-        return layer.remedy
+        return layer.collapse_advice
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not any(isinstance(module, Codebook) for module in pl_module.modules()):

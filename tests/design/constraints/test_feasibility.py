@@ -7,17 +7,11 @@ from typing import Any
 import pytest
 import torch
 
+from discrete_lightning.design import constraints
 from discrete_lightning.design.alphabet import DNA, RNA, Alphabet
 from discrete_lightning.design.constraints import (
-    AllowedLetters,
     Constraint,
     ConstraintSet,
-    FixedPositions,
-    ForbiddenMotifs,
-    GCContent,
-    MaxHomopolymer,
-    MaxRepeat,
-    SynonymousCodons,
     Unsatisfiable,
     check_satisfiable,
     feasibility,
@@ -72,7 +66,7 @@ def test_automaton_never_refuses_what_exists(seed: int) -> None:
         return
     if find_path(ConstraintSet(rules, 6, DNA), 10**6)[1]:
         assert not satisfiable(rules)
-    simple = [rule for rule in rules if not isinstance(rule, (GCContent, MaxRepeat))]
+    simple = [rule for rule in rules if not isinstance(rule, (constraints.GCContent, constraints.MaxRepeat))]
     path, certain = find_path(ConstraintSet(simple, 6, DNA), 10**6)
     assert certain is not satisfiable(simple)
     if path is not None:
@@ -97,10 +91,14 @@ def test_a_witness_is_found_without_enumeration(seed: int, monkeypatch: pytest.M
 def test_gc_shares_are_decided_together(seed: int) -> None:
     """Against all patterns of G or C and A or T of 10 positions."""
     rng = random.Random(seed)
-    rules: list[Constraint] = [AllowedLetters({rng.randrange(10): rng.choice(["S", "W"]) for _ in range(3)})]
+    rules: list[Constraint] = [
+        constraints.AllowedLetters({rng.randrange(10): rng.choice(["S", "W"]) for _ in range(3)})
+    ]
     for _ in range(rng.randint(1, 3)):
         low = rng.choice([0.0, 0.3, 0.5, 0.6])
-        rules.append(GCContent(low, min(1.0, low + rng.choice([0.1, 0.2, 0.3])), rng.choice([None, 3, 4, 5, 7])))
+        rules.append(
+            constraints.GCContent(low, min(1.0, low + rng.choice([0.1, 0.2, 0.3])), rng.choice([None, 3, 4, 5, 7]))
+        )
     pattern = gc_pattern(ConstraintSet(rules, 10, DNA))
     exists = any(all(keeps(rule, "".join(s)) for rule in rules) for s in product("AG", repeat=10))
     assert (pattern is not None) is exists
@@ -112,14 +110,30 @@ def test_gc_shares_are_decided_together(seed: int) -> None:
     ("rules", "named", "innocent"),
     [
         (
-            [GCContent(0.2, 0.8), FixedPositions({9: "GAATTC"}), ForbiddenMotifs(["GAATTC"])],
+            [
+                constraints.GCContent(0.2, 0.8),
+                constraints.FixedPositions({9: "GAATTC"}),
+                constraints.ForbiddenMotifs(["GAATTC"]),
+            ],
             ["FixedPos", "Forbidden"],
             "GC",
         ),
-        ([MaxHomopolymer(9), FixedPositions({3: "A"}), AllowedLetters({3: "S"})], ["FixedPos", "AllowedL"], "Homo"),
-        ([SynonymousCodons("K" * 60), GCContent(0.5, 0.6), MaxHomopolymer(8)], ["Codons", "GCContent"], "Homo"),
-        ([SynonymousCodons("M" * 60), ForbiddenMotifs(["CAT"])], ["Codons", "Forbidden"], "GC"),
-        ([FixedPositions({100: "GGGGGGGGGG"}), GCContent(0.2, 0.6, window=10)], ["FixedPos", "window=10"], "Codons"),
+        (
+            [constraints.MaxHomopolymer(9), constraints.FixedPositions({3: "A"}), constraints.AllowedLetters({3: "S"})],
+            ["FixedPos", "AllowedL"],
+            "Homo",
+        ),
+        (
+            [constraints.SynonymousCodons("K" * 60), constraints.GCContent(0.5, 0.6), constraints.MaxHomopolymer(8)],
+            ["Codons", "GCContent"],
+            "Homo",
+        ),
+        ([constraints.SynonymousCodons("M" * 60), constraints.ForbiddenMotifs(["CAT"])], ["Codons", "Forbidden"], "GC"),
+        (
+            [constraints.FixedPositions({100: "GGGGGGGGGG"}), constraints.GCContent(0.2, 0.6, window=10)],
+            ["FixedPos", "window=10"],
+            "Codons",
+        ),
     ],
 )
 def test_names_those_at_fault(rules: list[Constraint], named: list[str], innocent: str) -> None:
@@ -132,20 +146,23 @@ def test_names_those_at_fault(rules: list[Constraint], named: list[str], innocen
 @pytest.mark.parametrize(
     ("rules", "length"),
     [
-        ([MaxRepeat(1)], 100),
-        ([MaxRepeat(3)], 300),
-        ([MaxRepeat(2)], 67),
-        ([MaxRepeat(2), MaxHomopolymer(1)], 39),
-        ([MaxRepeat(2), FixedPositions({0: "ACGACGA"})], 40),
-        ([GCContent(0.5, 0.5), GCContent(0, 0.4, window=10)], 40),
-        ([GCContent(0.8, 0.9), GCContent(0.2, 0.4, window=10)], 40),
-        ([FixedPositions({9: "GAATTC"}), ForbiddenMotifs(["GAATTC"])], 400),
-        ([MaxHomopolymer(1), ForbiddenMotifs(["GC"]), GCContent(1, 1, window=5)], 12),
+        ([constraints.MaxRepeat(1)], 100),
+        ([constraints.MaxRepeat(3)], 300),
+        ([constraints.MaxRepeat(2)], 67),
+        ([constraints.MaxRepeat(2), constraints.MaxHomopolymer(1)], 39),
+        ([constraints.MaxRepeat(2), constraints.FixedPositions({0: "ACGACGA"})], 40),
+        ([constraints.GCContent(0.5, 0.5), constraints.GCContent(0, 0.4, window=10)], 40),
+        ([constraints.GCContent(0.8, 0.9), constraints.GCContent(0.2, 0.4, window=10)], 40),
+        ([constraints.FixedPositions({9: "GAATTC"}), constraints.ForbiddenMotifs(["GAATTC"])], 400),
+        (
+            [constraints.MaxHomopolymer(1), constraints.ForbiddenMotifs(["GC"]), constraints.GCContent(1, 1, window=5)],
+            12,
+        ),
     ],
 )
 def test_what_is_impossible_is_proved_and_all_are_named(rules: list[Constraint], length: int) -> None:
-    innocent = ForbiddenMotifs(["GTATAC"])
-    with pytest.raises(Unsatisfiable, match=f"no sequence of length {length} keeps") as error:
+    innocent = constraints.ForbiddenMotifs(["GTATAC"])
+    with pytest.raises(Unsatisfiable, match=f"no sequence of length {length} satisfies") as error:
         check_satisfiable([*rules[:1], innocent, *rules[1:]], length, DNA)
     assert error.value.proved
     assert all(str(rule) in str(error.value) for rule in rules)
@@ -154,7 +171,10 @@ def test_what_is_impossible_is_proved_and_all_are_named(rules: list[Constraint],
 
 def test_the_pigeonhole_bound_is_tight() -> None:
     """66 letters hold all 64 words of three letters once (de Bruijn); without AA ... there are 36."""
-    for rules, length in (([MaxRepeat(2)], 66), ([MaxRepeat(2), MaxHomopolymer(1)], 38)):
+    for rules, length in (
+        ([constraints.MaxRepeat(2)], 66),
+        ([constraints.MaxRepeat(2), constraints.MaxHomopolymer(1)], 38),
+    ):
         assert not excluded(ConstraintSet(rules, length, DNA))
         assert excluded(ConstraintSet(rules, length + 1, DNA))
 
@@ -171,27 +191,29 @@ class _Palindromes(Constraint):
 
 def test_what_is_not_found_is_not_called_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(feasibility, "_PATIENCE", 1)  # seconds
-    with pytest.raises(Unsatisfiable, match=r"was found that keeps this: Palindromes\(\).*It is not proved") as error:
-        check_satisfiable([MaxRepeat(9), _Palindromes(), GCContent(0.3, 0.6)], 30, DNA)
+    with pytest.raises(
+        Unsatisfiable, match=r"was found that satisfies this: Palindromes\(\).*It is not proved"
+    ) as error:
+        check_satisfiable([constraints.MaxRepeat(9), _Palindromes(), constraints.GCContent(0.3, 0.6)], 30, DNA)
     assert not error.value.proved
 
 
 def test_a_witness_saves_a_large_automaton(monkeypatch: pytest.MonkeyPatch) -> None:
     """Gapped sites on 500 bp have thousands of states."""
     monkeypatch.setattr(feasibility, "_LONG", -1)
-    sites = ForbiddenMotifs(["GGCCNNNNNGGCC", "CCANNNNNNNNNTGG", "GAANNNNTTC", "ACNNNNNCTCC"])
+    sites = constraints.ForbiddenMotifs(["GGCCNNNNNGGCC", "CCANNNNNNNNNTGG", "GAANNNNTTC", "ACNNNNNCTCC"])
     assert find_path(ConstraintSet([sites], 500, DNA), feasibility._QUICK) == (None, False)
     assert keeps(sites, DNA.decode(check_satisfiable([sites], 500, DNA)))
 
 
 def test_a_known_sequence_is_a_witness() -> None:
-    rules = [MaxRepeat(2), MaxHomopolymer(2), GCContent(0.4, 0.6, window=10)]
+    rules = [constraints.MaxRepeat(2), constraints.MaxHomopolymer(2), constraints.GCContent(0.4, 0.6, window=10)]
     known = check_satisfiable(rules, 40, DNA)
     assert torch.equal(check_satisfiable(rules, 40, DNA, known.unsqueeze(0)), known)
 
 
 def test_it_is_deterministic_and_draws_nothing_from_the_default_generator() -> None:
-    rules = [MaxRepeat(4), GCContent(0.4, 0.6, window=20)]
+    rules = [constraints.MaxRepeat(4), constraints.GCContent(0.4, 0.6, window=20)]
     torch.manual_seed(0)
     before = torch.random.get_rng_state()
     first = check_satisfiable(rules, 120, DNA)
@@ -200,7 +222,7 @@ def test_it_is_deterministic_and_draws_nothing_from_the_default_generator() -> N
     assert torch.equal(check_satisfiable(rules, 120, DNA), first)
 
 
-@pytest.mark.parametrize("given", [["GCContent"], "GCContent", [GCContent]])
+@pytest.mark.parametrize("given", [["GCContent"], "GCContent", [constraints.GCContent]])
 def test_names_are_no_constraints(given: Any) -> None:
     with pytest.raises(TypeError, match=r"constraints are a list of Constraint objects.*class_path"):
         check_satisfiable(given, 10, DNA)
@@ -208,11 +230,11 @@ def test_names_are_no_constraints(given: Any) -> None:
 
 def test_a_realistic_set_is_not_refused() -> None:
     rules = [
-        GCContent(0.25, 0.65),
-        GCContent(0.2, 0.75, window=50),
-        MaxHomopolymer(5),
-        ForbiddenMotifs(["GAATTC", "GGTCTC", "CGTCTC", "GCGGCCGC"]),
-        SynonymousCodons("MSLRGIKSLRG"),
+        constraints.GCContent(0.25, 0.65),
+        constraints.GCContent(0.2, 0.75, window=50),
+        constraints.MaxHomopolymer(5),
+        constraints.ForbiddenMotifs(["GAATTC", "GGTCTC", "CGTCTC", "GCGGCCGC"]),
+        constraints.SynonymousCodons("MSLRGIKSLRG"),
     ]
     check_satisfiable(rules, 300, DNA)
-    check_satisfiable([SynonymousCodons("MSL"), ForbiddenMotifs(["GAAUUC"])], 30, RNA)
+    check_satisfiable([constraints.SynonymousCodons("MSL"), constraints.ForbiddenMotifs(["GAAUUC"])], 30, RNA)

@@ -74,8 +74,8 @@ def test_gradient_is_that_of_the_formula() -> None:
         ("", ["rows A, C, G, T", "none"]),
         ("A [1 2]\nC [1 2]\nG [1 2]\n", ["rows A, C, G, T"]),
         ("A [1 2]\nC [1 2]\nG [1 2]\nT [1]\n", ["T: 1 numbers"]),
-        ("A [1 x]\nC [1 2]\nG [1 2]\nT [1 2]\n", ["something else than numbers", "x"]),
-        ("A [0 1]\nC [0 1]\nG [0 1]\nT [0 1]\n", ["a position has none"]),
+        ("A [1 x]\nC [1 2]\nG [1 2]\nT [1 2]\n", ["something other than numbers", "x"]),
+        ("A [0 1]\nC [0 1]\nG [0 1]\nT [0 1]\n", ["all counts of a position are 0"]),
         ("A [-1]\nC [1]\nG [1]\nT [1]\n", ["negative"]),
     ],
 )

@@ -70,8 +70,8 @@ def test_gb1_is_the_published_table() -> None:
 
 def test_gb1_surrogate_learns_and_repeats_itself() -> None:
     before = torch.random.get_rng_state()
-    surrogate = GB1Surrogate(training=1500, members=2, epochs=15, caution=0.0)
-    surrogate.prepare()
+    surrogate = GB1Surrogate(training=1500, members=2, epochs=15, pessimism=0.0)
+    surrogate.prepare_oracle()
     assert torch.equal(torch.random.get_rng_state(), before)
     tokens, values = GB1().measured()
     chosen = torch.randperm(len(tokens), generator=torch.Generator().manual_seed(9))[:3000]
@@ -80,8 +80,8 @@ def test_gb1_surrogate_learns_and_repeats_itself() -> None:
         scores = surrogate(x)
     assert torch.corrcoef(torch.stack([scores, values[chosen].clamp_min(-6)]))[0, 1] > 0.5
     weights = {key: value.clone() for key, value in surrogate.state_dict().items()}
-    again = GB1Surrogate(training=1500, members=2, epochs=15, caution=0.0)
-    again.prepare()
+    again = GB1Surrogate(training=1500, members=2, epochs=15, pessimism=0.0)
+    again.prepare_oracle()
     assert all(torch.equal(value, weights[key]) for key, value in again.state_dict().items())
 
 
@@ -98,11 +98,11 @@ def test_weighted_sum_and_its_errors() -> None:
             WeightedSum([one, two], weights, names)
 
 
-def test_ensemble_takes_off_its_doubt() -> None:
+def test_ensemble_subtracts_its_uncertainty() -> None:
     members = [Linear(5, seed=seed) for seed in range(4)]
     x = one_hot(["ACGTA", "GGGGG"])
     scores = torch.stack([member(x) for member in members])
-    torch.testing.assert_close(Ensemble(members, caution=2.0)(x), scores.mean(0) - 2 * scores.std(0))
+    torch.testing.assert_close(Ensemble(members, pessimism=2.0)(x), scores.mean(0) - 2 * scores.std(0))
     same = Ensemble([members[0], members[0]])
     y = x.clone().requires_grad_()
     (slope,) = torch.autograd.grad(same(y).sum(), y)

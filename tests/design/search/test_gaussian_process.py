@@ -33,7 +33,7 @@ def test_each_choice_knows_of_the_ones_before() -> None:
     scores = torch.randn(20, generator=generator).double()
     scores = (scores - scores.mean()) / scores.std(correction=0)
     known = Hyperparameters(0.7, 0.5, 0.1)
-    chosen = GaussianProcess(tokens, scores, 4, known).choose(pool, 6, caution=1.5)
+    chosen = GaussianProcess(tokens, scores, 4, known).choose(pool, 6, exploration=1.5)
     mean = GaussianProcess(tokens, scores, 4, known).predict(pool)[0]
     seen, expected = tokens, []
     for _ in range(6):

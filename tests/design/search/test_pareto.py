@@ -46,7 +46,7 @@ def test_front_of_everything_that_was_scored(
     oracle = search.problem.evaluator.oracle
     values = oracle.components(search.problem.one_hot(tokens).mT) * torch.tensor(directions)
     expected = {search.problem.alphabet.decode(row) for row in tokens[non_dominated(values)]}
-    front = search.pareto_front()
+    front = search.pareto_designs()
     assert {design.sequence for design in front} == expected
     assert front[0].more["a"] * directions[0] == pytest.approx(float(values[:, 0].max()), abs=1e-5)
     best = search.designs(1)[0]
@@ -65,8 +65,8 @@ def test_non_dominated_against_its_definition() -> None:
 def test_a_target_gives_no_oracle_a_direction() -> None:
     search = searched((1.0, 1.0), Target(0.5))
     assert search.designs(1)[0].score == pytest.approx(0.5, abs=0.2)
-    with pytest.raises(NoFront, match="says of none of a, b whether more or less is better"):
-        search.pareto_front()
+    with pytest.raises(NoFront, match="does not say whether a higher or a lower score of a, b is better"):
+        search.pareto_designs()
 
 
 def test_a_front_comes_back_from_its_state() -> None:
@@ -74,13 +74,13 @@ def test_a_front_comes_back_from_its_state() -> None:
     oracle = WeightedSum([Pairs(seed=0), Pairs(seed=1)], [1.0, -1.0], names=["a", "b"])
     again = SurrogateSearch(calls=256, batch=64, first=64).begin(DesignProblem(oracle, FromNothing(4)), seed=1)
     again.load_state_dict(search.state_dict())
-    assert again.pareto_front() == search.pareto_front()
+    assert again.pareto_designs() == search.pareto_designs()
     assert again.designs(9) == search.designs(9)
     assert again.trajectory == search.trajectory
 
 
-def test_doubt_counts_against_a_design_on_the_front() -> None:
-    sure, unsure = Ensemble([Pairs(seed=0), Pairs(seed=0)]), Ensemble([Pairs(seed=1), Pairs(seed=2)], caution=2.0)
+def test_uncertainty_makes_a_design_on_the_front_worse() -> None:
+    sure, unsure = Ensemble([Pairs(seed=0), Pairs(seed=0)]), Ensemble([Pairs(seed=1), Pairs(seed=2)], pessimism=2.0)
     oracle = WeightedSum([sure, unsure], [1.0, -1.0], names=["sure", "unsure"])
     columns = torch.tensor([[1.0, 0.5, 3.0, 0.25]])
     assert oracle.names == ["sure_mean", "sure_deviation", "unsure_mean", "unsure_deviation"]

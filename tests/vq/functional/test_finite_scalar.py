@@ -4,7 +4,7 @@ import math
 import pytest
 import torch
 
-from discrete_lightning.vq.functional import finite_scalar, finite_scalar_decode, finite_scalar_remainder
+from discrete_lightning.vq.functional import finite_scalar, finite_scalar_decode, finite_scalar_residual
 
 LEVELS = [[3], [2], [8, 5, 5, 5], [7, 5, 5, 5, 5], [2, 3, 4], [255, 2]]
 
@@ -68,7 +68,7 @@ def test_a_second_stage_refines_the_cells_of_the_first(levels: list[int]) -> Non
     widths = torch.tensor([float(level // 2) for level in levels], dtype=torch.float64)
     bounded = (torch.tanh(z + torch.atanh(offsets / halves)) * halves - offsets) / widths
     coarse = finite_scalar(z, levels).values
-    fine = finite_scalar(finite_scalar_remainder(z, coarse, levels), levels).values
+    fine = finite_scalar(finite_scalar_residual(z, coarse, levels), levels).values
     first, second = (bounded - coarse).abs(), (bounded - coarse - fine / (2 * widths)).abs()
     assert second.mean() < 0.45 * first.mean()
     assert second.max() <= first.max()

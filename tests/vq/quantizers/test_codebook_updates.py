@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from discrete_lightning.nn import VectorQuantizer
-from discrete_lightning.vq.quantizer import Quantized
+from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers import nearest_code
 from tests.vq.moving_codes import MovingCodes
 

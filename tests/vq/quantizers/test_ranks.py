@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.estimators import GumbelSoftmax
 from discrete_lightning.nn import RelaxedBernoulli, RelaxedCategorical, VectorQuantizer, relaxed
-from discrete_lightning.vq.quantizer import Quantized
+from discrete_lightning.vq.quantized import Quantized
 from tests.ranks import run_on_ranks
 
 STEPS, BATCH, CODES = 5, 48, 12

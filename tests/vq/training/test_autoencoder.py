@@ -9,6 +9,7 @@ from discrete_lightning.data import Digits
 from discrete_lightning.estimators import GumbelSoftmax, StraightThrough
 from discrete_lightning.models import VQAutoencoder
 from discrete_lightning.nn import GumbelQuantizer, VectorQuantizer
+from discrete_lightning.protocols import DecodesIndices
 
 QUANTIZERS = (GumbelQuantizer, VectorQuantizer)
 
@@ -21,9 +22,11 @@ def test_eval_decodes_its_own_codes(quantizer: type[GumbelQuantizer | VectorQuan
     with torch.no_grad():
         output = model(images)
         assert torch.equal(model.decode(model.encode(images).indices), output.images)
+        assert torch.equal(model.decode_indices(model.encode(images).indices), output.images)
         assert torch.equal(model(images).images, output.images)  # deterministic
     assert output.quantized.indices.shape == (3, 7, 7)
     assert output.images.shape == images.shape
+    assert isinstance(model, DecodesIndices)
 
 
 def test_estimator_reaches_the_quantiser() -> None:

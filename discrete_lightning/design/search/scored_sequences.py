@@ -1,4 +1,4 @@
-"""Scored sequences, row by row: what a search keeps, in one form."""
+"""A table of scored sequences, one a row: the base of all containers in which a search keeps sequences."""
 
 import torch
 from torch import Tensor
@@ -6,18 +6,18 @@ from torch import Tensor
 from discrete_lightning.layers.float32 import Float32State
 
 
-class Scored(Float32State):
-    """Rows of sequences that keep all constraints, with what was measured of them.
+class ScoredSequences(Float32State):
+    """Rows of sequences that satisfy all constraints, each with its scores.
 
     Args:
-        rows: how many there is room for.
+        rows: the number of rows.
         length: of the sequences.
-        columns: of the oracle (Composite), 0 for one that has only a score.
+        columns: the number of an oracle's columns (see Composite), 0 for an oracle that returns only a score.
 
     Attributes:
         tokens: int64 (rows, length).
-        scores, totals: float32 (rows,), exact; totals are +inf in rows that are still empty.
-        calls: int64 (rows,), evaluations of the oracle up to the moment of finding.
+        scores, totals: float32 (rows,), both exact; the total of an empty row is +inf.
+        calls: int64 (rows,), the number of oracle evaluations at the moment the sequence was found.
         components: float32 (rows, columns).
     """
 
@@ -36,15 +36,10 @@ class Scored(Float32State):
         self.register_buffer("components", torch.zeros(rows, columns))
 
     @property
-    def found(self) -> Tensor:
-        """Rows that hold a sequence, bool (rows,)."""
+    def filled(self) -> Tensor:
+        """Which rows hold a sequence, bool (rows,)."""
         return self.totals.isfinite()
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Empties all rows."""
         self.totals.fill_(torch.inf)
-
-
-def row_keys(tokens: Tensor) -> list[bytes]:
-    """A key for each sequence (N, length), the same for equal ones."""
-    return [row.tobytes() for row in tokens.cpu().numpy()]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from discrete_lightning.design import DesignProblem, FromNothing, repair
+from discrete_lightning.design import DesignProblem, FromNothing
 from discrete_lightning.design.alphabet import DNA
 from discrete_lightning.design.constraints import (
     Constraint,
@@ -15,9 +15,9 @@ from discrete_lightning.design.constraints import (
     MaxRepeat,
     SynonymousCodons,
     check_satisfiable,
+    repair,
     translate,
 )
-from discrete_lightning.design.constraints import repair as repair_by
 from discrete_lightning.design.oracles import MotifScan
 from tests.references.rule_sets import long_rules, random_rules
 from tests.references.rules import keeps, keeps_plain
@@ -36,7 +36,7 @@ def test_random_sequences_become_fit_for_synthesis() -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(4, (5, 200), generator=generator)
     tokens[0] = 0  # a single long run
-    repaired, kept = repair(problem, tokens.clone(), generator)
+    repaired, kept = repair(problem.rules, tokens.clone(), generator)
     assert kept.all()
     assert problem.feasible(repaired).all()
     assert problem.evaluator.count == 0
@@ -49,7 +49,7 @@ def test_codons_are_repaired() -> None:
         MotifScan(), FromNothing(33), constraints=[SynonymousCodons(translate(coding)), ForbiddenMotifs(["GAATTT"])]
     )
     generator = torch.Generator().manual_seed(0)
-    repaired, kept = repair(problem, torch.randint(4, (8, 33), generator=generator), generator)
+    repaired, kept = repair(problem.rules, torch.randint(4, (8, 33), generator=generator), generator)
     assert kept.all()
     assert {translate(problem.alphabet.decode(row)) for row in repaired} == {translate(coding)}
 
@@ -63,7 +63,7 @@ def test_random_satisfiable_sets_are_repaired(seed: int) -> None:
     except ValueError:  # unsatisfiable, or a rule that contradicts itself
         return
     generator = torch.Generator().manual_seed(seed)
-    repaired, kept = repair(problem, torch.randint(4, (4, 6), generator=generator), generator)
+    repaired, kept = repair(problem.rules, torch.randint(4, (4, 6), generator=generator), generator)
     assert kept.any()
     for row, good in zip(repaired, kept.tolist(), strict=True):
         assert all(keeps(rule, problem.alphabet.decode(row)) for rule in rules) is good
@@ -81,24 +81,24 @@ def test_long_satisfiable_sets_are_repaired(seed: int, letters: str) -> None:
         rules += [rule for rule in long_rules(rng, 120, letters) if check(rule, hidden)]
     problem = DesignProblem(nn.Identity(), FromNothing(120), letters, constraints=rules)
     generator = torch.Generator().manual_seed(seed)
-    repaired, kept = repair(problem, torch.randint(len(letters), (4, 120), generator=generator), generator)
+    repaired, kept = repair(problem.rules, torch.randint(len(letters), (4, 120), generator=generator), generator)
     assert kept.all()
     assert all(check(rule, problem.alphabet.decode(row)) for rule in rules for row in repaired)
 
 
-def test_what_the_problem_knows_stands_in_where_nothing_can_be_mended() -> None:
+def test_the_fallback_replaces_a_row_if_no_row_can_be_repaired() -> None:
     problem = DesignProblem(MotifScan(), FromNothing(60), constraints=[MaxRepeat(4)])
     tokens = torch.zeros(3, 60, dtype=torch.int64)
-    repaired, kept = repair(problem, tokens.clone(), rounds=0)
+    repaired, kept = repair(problem.rules, tokens.clone(), rounds=0, fallback=problem.feasible_example)
     assert kept.tolist() == [True, False, False]
-    assert torch.equal(repaired[0], problem.known)
+    assert torch.equal(repaired[0], problem.feasible_example)
     assert torch.equal(repaired[1:], tokens[1:])
 
 
-def test_faults_far_apart_are_mended_together() -> None:
+def test_violations_far_apart_are_repaired_together() -> None:
     rules = ConstraintSet([ForbiddenMotifs(["GAATTC"])], 400, DNA)
     tokens = DNA.encode("GAATTCACTA" * 40).unsqueeze(0)
-    repaired, kept = repair_by(rules, tokens.clone(), torch.Generator().manual_seed(0), rounds=12)
+    repaired, kept = repair(rules, tokens.clone(), torch.Generator().manual_seed(0), rounds=12)
     assert kept.all()
     assert int((repaired != tokens).sum()) == 40
 
@@ -107,6 +107,6 @@ def test_it_ends_when_enough_are_repaired() -> None:
     rules = ConstraintSet([MaxRepeat(5)], 200, DNA)
     tokens = torch.zeros(2, 200, dtype=torch.int64)
     tokens[0] = check_satisfiable([MaxRepeat(5)], 200, DNA)
-    repaired, kept = repair_by(rules, tokens, torch.Generator().manual_seed(0), enough=1)
+    repaired, kept = repair(rules, tokens, torch.Generator().manual_seed(0), enough=1)
     assert kept.tolist() == [True, False]
     assert torch.equal(repaired, tokens)

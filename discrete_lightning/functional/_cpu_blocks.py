@@ -1,4 +1,4 @@
-"""Row by row through the cache: on the CPU a pass over memory costs more than the arithmetic done in it."""
+"""Softmax on the CPU by blocks of rows that fit the cache: there a pass over memory costs more than the arithmetic in it."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -9,7 +9,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import is_traced
 from discrete_lightning.functional._torch_private import softmax_backward
 
-_ELEMENTS = 1 << 19  # of float32: 2 megabytes, within the second-level caches of the cores that share a pass
+_ELEMENTS = 1 << 19  # of float32: 2 MiB, which fits the level-2 caches of two cores
 
 Fill = Callable[[Tensor, Tensor], Tensor]
 
@@ -22,8 +22,8 @@ def row_blocks(rows: Tensor, elements: int = _ELEMENTS) -> Iterator[slice]:
         yield slice(start, start + step)
 
 
-def fits_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
-    """Whether `relaxed_choice` applies: float32 on the CPU, last dimension, a temperature that needs no gradient."""
+def runs_in_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
+    """Whether `softmax_in_blocks` can be used: float32 on the CPU, last dimension, a temperature that needs no gradient."""
     return (
         logits.dtype == torch.float32
         and logits.device.type == "cpu"
@@ -34,7 +34,7 @@ def fits_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
 
 
 def fill_blocks(logits: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
-    """Probabilities (..., K) and int64 choices (...), made block by block by `fill`; see `relaxed_choice`. No gradient."""
+    """Probabilities (..., K) and int64 choices (...), computed block by block by `fill`. No gradient."""
     rows = logits.detach().reshape(-1, logits.shape[-1])
     soft = torch.empty(rows.shape, dtype=rows.dtype)
     index = torch.empty(len(rows), dtype=torch.int64)
@@ -43,7 +43,7 @@ def fill_blocks(logits: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
     return soft.view(logits.shape), index.view(logits.shape[:-1])
 
 
-class _RelaxedChoice(torch.autograd.Function):
+class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
         soft, index = fill_blocks(logits, fill)
@@ -61,13 +61,13 @@ class _RelaxedChoice(torch.autograd.Function):
         return gradient, None, None
 
 
-def relaxed_choice(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
+def softmax_in_blocks(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
     """softmax((logits + c) / tau) for a random c that is a constant in the backward pass, and the choices made with it.
 
-    What `fill` makes lives in one block that stays in the cache, and nothing but the result is held.
+    Intermediate values exist for one block at a time; only the results are kept.
 
     Args:
-        logits: (..., K), see `fits_blocks`.
+        logits: (..., K), see `runs_in_blocks`.
         tau: temperature > 0.
         fill: takes rows of logits (n, K), writes softmax((logits + c) / tau) into its second argument, and returns the indices
             of the choices (n,).
@@ -75,4 +75,4 @@ def relaxed_choice(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tens
     Returns:
         soft (..., K) with its gradient, and int64 indices (...).
     """
-    return _RelaxedChoice.apply(logits, tau, fill)
+    return _SoftmaxInBlocks.apply(logits, tau, fill)

@@ -1,0 +1,74 @@
+"""Edits ranked by the total that the gradient predicts for them (Grathwohl et al. 2021, https://arxiv.org/abs/2102.04509).
+
+    predicted(l, k) = goal.loss(score + g[l, k] - g[l, x_l]) + edit_weight * edits(l, k)
+
+for letter k at position l, where g is the gradient of the score and x the sequence.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.design.problem import DesignProblem
+from discrete_lightning.design.search.beam import Scored
+
+
+def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterator[Tensor]:
+    """Edited sequences in batches (n, length): first sets of edits of the best member, then single edits of all members.
+
+    Args:
+        problem: defines the totals and the letters that are allowed.
+        members: evaluated sequences, best first.
+        batch: the size of the first batch of single edits; the following ones are larger.
+    """
+    tokens = members.tokens
+    change = members.slopes - members.slopes.gather(-1, tokens.unsqueeze(-1))
+    edits = _edit_change(problem, tokens)
+    cost = problem.start.edit_weight * (edits + problem.edits(tokens).view(-1, 1, 1))
+    predicted = problem.goal.loss(members.scores.view(-1, 1, 1) + change) + cost
+    predicted = predicted.masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
+    yield from _combined_edits(problem, members, predicted[0], change[0], edits[0])
+    flat = predicted.flatten().nan_to_num(torch.inf)
+    width, letters = flat.numel() // len(tokens), len(problem.alphabet)
+    taken, size = 0, batch
+    while taken < int(flat.isfinite().sum()):
+        size = min(size, flat.numel())
+        values, order = flat.topk(size, largest=False)
+        order = order[taken:][values[taken:].isfinite()]
+        place = order % width
+        edited = tokens[order // width].clone()
+        edited[torch.arange(len(order), device=order.device), place // letters] = place % letters
+        yield edited
+        taken, size = size, 4 * size
+
+
+def _combined_edits(
+    problem: DesignProblem, members: Scored, predicted: Tensor, change: Tensor, edits: Tensor
+) -> Iterator[Tensor]:
+    """The best 2, 4, 8 ... edits of different positions at once, as long as the prediction improves with their number."""
+    tokens = members.tokens[0]
+    weight = problem.start.edit_weight
+    best, letter = predicted.min(-1)
+    order = best.argsort(stable=True)
+    order = order[best[order] < members.totals[0]]
+    gains = change.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order].cumsum(0)
+    costs = weight * edits.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order].cumsum(0)
+    totals = problem.goal.loss(members.scores[0] + gains) + weight * problem.edits(tokens) + costs
+    rows, size = [], 2
+    while size <= len(order) and totals[size - 1] < totals[size // 2 - 1]:
+        row = tokens.clone()
+        row[order[:size]] = letter[order[:size]]
+        rows.append(row)
+        size *= 2
+    if rows:
+        yield torch.stack(rows[::-1])
+
+
+def _edit_change(problem: DesignProblem, tokens: Tensor) -> Tensor:
+    """The change of the number of edits by each single edit, (f, length, letters)."""
+    if problem.template is None:
+        return torch.zeros(*tokens.shape, len(problem.alphabet), dtype=torch.int64, device=tokens.device)
+    now = (tokens != problem.template).long().unsqueeze(-1)
+    after = torch.ones(*tokens.shape, len(problem.alphabet), dtype=torch.int64, device=tokens.device)
+    return after.scatter(-1, problem.template.expand_as(tokens).unsqueeze(-1), 0) - now

@@ -1,0 +1,28 @@
+"""Masks of positions in batches of sequences of different lengths: True at a real position, False at padding."""
+
+import torch
+from torch import Tensor
+
+
+def positions_mask(mask: Tensor, shape: torch.Size) -> Tensor:
+    """`mask` expanded to the positions `shape`.
+
+    Args:
+        mask: bool, of the shape of the positions or of its first dimensions.
+        shape: of the positions: that of vectors or logits without their last dimension.
+
+    Raises:
+        ValueError: if the mask is not bool, or of another shape.
+    """
+    if mask.dtype != torch.bool or mask.shape != shape[: mask.ndim]:
+        raise ValueError(
+            f"a mask is bool, True at real positions, of shape {tuple(shape)} or of its first dimensions; got {mask.dtype} "
+            f"{tuple(mask.shape)}. Convert 0 and 1 with mask.bool(), and a mask that is True at padding with ~mask"
+        )
+    return mask.reshape((*mask.shape, *[1] * (len(shape) - mask.ndim))).expand(shape)
+
+
+def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
+    """`x` with zeros where `mask` (of the first dimensions of `x`) is False: padding, NaN too, does no harm, and no gradient
+    reaches it."""
+    return torch.where(mask.reshape((*mask.shape, *[1] * (x.ndim - mask.ndim))), x, 0.0)
