@@ -1,8 +1,6 @@
 """`python -m discrete_lightning.cli`, the same as the `discrete-lightning` script."""
 
-import sys
-
 from discrete_lightning.cli import main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    raise SystemExit(main())

@@ -5,6 +5,7 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 
 from argparse import HelpFormatter, Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lightning import __version__ as lightning_version
@@ -14,12 +15,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
-from discrete_lightning.cli.checkpoints import select_checkpoint
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
 from discrete_lightning.cli.messages import building_error, parsing_error, system_message
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
+from discrete_lightning.training.checkpoints import checkpoint_of_run
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
@@ -35,18 +36,13 @@ class _Parser(LightningArgumentParser):
 class App(LightningCLI):
     """Parses the command line and configs and builds model, data and trainer.
 
-    Args:
-        asked: what was asked for.
-
-    Raises:
-        CliError: the config or the command line is wrong, or a class refuses its arguments.
-        SystemExit: after `--help` or `--print_config`.
+    Raises CliError where they are wrong or a class refuses its arguments, SystemExit after `--help` or `--print_config`.
     """
 
     def __init__(self, asked: Namespace) -> None:
         self.asked = asked
         self.method = "fit" if asked.command == "check" else asked.command  # a `fit` that stops before it starts
-        self.checkpoint = select_checkpoint(asked)
+        self.checkpoint = _checkpoint(asked)
         load_public_names()  # jsonargparse resolves short names among the subclasses that are imported
         self._refused: tuple[type, Exception] | None = None
         checkpoint = [] if self.checkpoint is None else [f"--ckpt_path={self.checkpoint}"]
@@ -97,7 +93,7 @@ class App(LightningCLI):
         self.parser.add_instantiator(self._noting(_construct), object)
 
     def _noting(self, construct: Callable[..., Any]) -> Callable[..., Any]:
-        # jsonargparse tries the types of a union in turn and swallows what their constructors say.
+        # jsonargparse tries the types of a union in turn and drops the errors of their constructors.
         def instantiator(class_type: type, *args: Any, applied_instantiation_links: Links, **kwargs: Any) -> Any:
             try:
                 return construct(class_type, *args, applied_instantiation_links=applied_instantiation_links, **kwargs)
@@ -140,10 +136,9 @@ class App(LightningCLI):
             raise (building_error(Trainer, error) or error) from None
 
     @property
-    def ckpt_path(self) -> str | None:
-        """The checkpoint to load, from the command line or the config."""
-        path: str | None = self.config_init[self.method].ckpt_path
-        return path
+    def ckpt_path(self) -> Any:
+        """The checkpoint to load, from the command line or the config; or None."""
+        return self.config_init[self.method].ckpt_path
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Does nothing: `commands` runs the trainer once everything is built."""
@@ -151,3 +146,20 @@ class App(LightningCLI):
 
 def _construct(class_type: type, *args: Any, applied_instantiation_links: Links, **kwargs: Any) -> Any:  # noqa: ARG001
     return class_type(*args, **kwargs)
+
+
+def _checkpoint(asked: Namespace) -> str | None:
+    """The checkpoint to load: what `--ckpt_path` means, or else the last one of the run to be evaluated."""
+    given, run = asked.ckpt_path, asked.run
+    if given is None and run is not None and asked.command in ("validate", "test", "predict"):
+        given = "last"
+    if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
+        return given
+    if given in ("last", "best") and run is None:
+        raise CliError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
+    path = checkpoint_of_run(run, given) if given in ("last", "best") else Path(given)
+    if not path.exists():
+        there = sorted(found.name for found in path.parent.glob("*.ckpt"))
+        hint = f"that folder holds {', '.join(there)}" if there else "that folder holds no checkpoint"
+        raise CliError(f"there is no checkpoint {path}: {hint}; give one with --ckpt_path")
+    return str(path.resolve())

@@ -1,16 +1,21 @@
 """The commands that run a trainer, from the parsed command line to what is printed at the end."""
 
+import os
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from discrete_lightning.cli import trust
+from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.messages import running_error
-from discrete_lightning.cli.session import session
+from discrete_lightning.training.global_state import keep_global_state
+from discrete_lightning.training.quiet import quiet
 from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
 
 
@@ -24,7 +29,7 @@ def run(asked: Namespace, argv: Sequence[str]) -> int:
     Raises:
         CliError: what a user can mend.
     """
-    with session(argv, asked.trust):
+    with _session(argv, asked.trust):
         try:
             app = App(asked)
         except SystemExit as stop:  # --help, --print_config
@@ -35,6 +40,20 @@ def run(asked: Namespace, argv: Sequence[str]) -> int:
             print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters")
             return 0
         return _run(app)
+
+
+@contextmanager
+def _session(argv: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
+    """Sets up the process for one run and puts it back. Lightning starts further processes (`ddp`) from `sys.argv`."""
+    rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
+    paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
+    with keep_global_state(), quiet(), parsing_rules(**paths, **rules):
+        # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed: nothing that a user could mend.
+        os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
+        sys.argv = [*sys.argv[:1], *argv]
+        if trusted and os.getcwd() not in sys.path:
+            sys.path.append(os.getcwd())  # `--trust my_model` means ./my_model.py, which a console script cannot see
+        yield
 
 
 def _run(app: App) -> int:
@@ -89,6 +108,6 @@ def _report_interruption(app: App) -> None:
     if last is None or not last.exists():
         print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
         return
-    trust = "".join(f" --trust {prefix}" for prefix in app.asked.trust)
-    resume = f"discrete-lightning fit -c {app.run.folder}{trust} --ckpt_path last"
+    trusted = "".join(f" --trust {prefix}" for prefix in app.asked.trust)
+    resume = f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
     print(f"interrupted; the weights are in {last}; resume with: {resume}", file=sys.stderr)

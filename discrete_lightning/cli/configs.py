@@ -1,12 +1,11 @@
 """What `-c` may name: a config of the package, a file, or the folder of an earlier run. `ls` and `cp`."""
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from discrete_lightning import catalog
-from discrete_lightning.cli.errors import MISUSE, CliError
+from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
@@ -31,8 +30,8 @@ def list_configs() -> str:
     return "\n".join(f"{name:<{width}}  {catalog.describe(root / f'{name}.yaml')}".rstrip() for name in names)
 
 
-def copy_config(name: str, target: str) -> Path:
-    """Copies the config `name` to the file `target` and returns its path; nothing is overwritten."""
+def copy_config(name: str, target: str) -> str:
+    """Copies the config `name` to the file `target`, which must not exist, and says how to run it."""
     source, path = catalog.find_config(name), Path(target)
     if source is None:
         raise _unknown(name, "a config of this name")
@@ -43,7 +42,7 @@ def copy_config(name: str, target: str) -> Path:
         raise CliError(f"{target} exists and is not overwritten: give another file name, or remove it first") from None
     except OSError as error:
         raise CliError(f"{target} cannot be written ({error.strerror}): give the name of a file in a folder") from None
-    return path
+    return f"wrote {path}; run it with: discrete-lightning fit -c {path}"
 
 
 def find_source(value: str) -> Source:
@@ -83,10 +82,8 @@ def _find(value: str) -> Source:
 
 def _unknown(name: str, looked_for: str) -> CliError:
     names = catalog.config_names()
-    close = difflib.get_close_matches(name.removesuffix(".yaml"), names, n=3, cutoff=0.5)
-    # A bare name such as `quickstart` is close to no full one: compare it with the last parts, too.
-    close += [known for known in names if known.rpartition("/")[2] == name and known not in close]
-    hint = f"; did you mean {' or '.join(close)}?" if close else ""
+    same = [known for known in names if known.rpartition("/")[2] == name]  # a bare name such as `quickstart`
+    hint = f"; did you mean {' or '.join(same)}?" if same else did_you_mean(name.removesuffix(".yaml"), names, most=3)
     return CliError(f"{name!r}: {looked_for} was not found{hint} (`discrete-lightning ls` lists all)", MISUSE)
 
 

@@ -1,17 +1,16 @@
 """The entry point: what needs no torch is answered here, the rest is imported when it is asked for."""
 
 import argparse
-import difflib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from discrete_lightning import __version__
 from discrete_lightning.cli.configs import copy_config, find_source, list_configs
-from discrete_lightning.cli.errors import INTERRUPTED, MISUSE, CliError, one_line
+from discrete_lightning.cli.errors import INTERRUPTED, MISUSE, CliError, did_you_mean, one_line
 from discrete_lightning.cli.verbs import family_verbs
 
 _RUN = {
@@ -40,16 +39,17 @@ def own_options() -> _Parser:
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("options of discrete-lightning itself (on the command line only, not in configs)")
+    config: dict[str, Any] = {"dest": "sources", "action": "append", "default": [], "metavar": "CONFIG"}
     config_help = "a config's name (see `discrete-lightning ls`), a file, or a run's folder; the later one wins"
-    group.add_argument(
-        "-c", "--config", dest="sources", action="append", default=[], metavar="CONFIG", help=config_help
-    )
+    group.add_argument("-c", "--config", **config, help=config_help)
     group.add_argument("--ckpt_path", metavar="PATH", help="a checkpoint, or `last` or `best` of the run given by -c")
-    root_help = "where run folders are made (default: runs)"
-    group.add_argument("--run_root", type=Path, default=Path("runs"), metavar="DIR", help=root_help)
+    group.add_argument(
+        "--run_root", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made: runs"
+    )
     group.add_argument("--run_dir", type=Path, metavar="DIR", help="the exact folder of this run; empty or not there")
-    trust_help = "let configs name classes under this module, too (repeatable)"
-    group.add_argument("--trust", action="append", default=[], metavar="PREFIX", help=trust_help)
+    group.add_argument(
+        "--trust", action="append", default=[], metavar="PREFIX", help="let configs name classes of this module"
+    )
     group.add_argument("--traceback", action="store_true", help="show the traceback of every error")
     return parser
 
@@ -60,20 +60,15 @@ def own_help() -> str:
 
 
 def read_command(argv: Sequence[str]) -> argparse.Namespace:
-    """Reads `[command, *options]`.
+    """Reads `[command, *options]`; raises CliError where it cannot be understood.
 
-    Returns:
-        Own options, `sources` found; `name`, and `command`, which differs for a verb; `args`, what is left for the parser
-        of configs; `run`, the last run folder given with -c, or None.
-
-    Raises:
-        CliError: there is no such command, an option has no value, or a config was not found.
+    Returns own options, with `sources` found; `name`, and `command`, which differs for a verb; `args`, what is left for the
+    parser of configs; `run`, the last run folder given with -c, or None.
     """
     verbs = family_verbs()
     known = ("ls", "cp", *_RUN, *verbs)
     if argv and argv[0] not in known and not argv[0].startswith("-"):
-        close = difflib.get_close_matches(argv[0], known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = did_you_mean(argv[0], known)
         raise CliError(f"there is no command {argv[0]!r}{hint} (`discrete-lightning --help` lists all)", MISUSE)
     parser = _Parser(
         prog="discrete-lightning", allow_abbrev=False, epilog=own_help() + _EPILOG,
@@ -105,16 +100,10 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs one command and returns the process's exit code.
+    """Runs one command, by default that of `sys.argv`, and returns the process's exit code; a bug is raised.
 
     0 is success; 1 is a failure that the message on stderr explains; 2 is a command line or config that cannot be
     understood; 130 is Ctrl-C. May be called many times in one process: global state is put back.
-
-    Args:
-        argv: the arguments, `sys.argv[1:]` by default.
-
-    Raises:
-        Exception: a bug, with its traceback.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -135,12 +124,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     asked = read_command(argv)
-    if asked.name == "ls":
-        print(list_configs())
-        return 0
-    if asked.name == "cp":
-        path = copy_config(asked.config, asked.target)
-        print(f"wrote {path}; run it with: discrete-lightning fit -c {path}")
+    if asked.name in ("ls", "cp"):
+        print(list_configs() if asked.name == "ls" else copy_config(asked.config, asked.target))
         return 0
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         # Threads that wait by spinning for long starve when another process wants a core: a training step on 2 cores

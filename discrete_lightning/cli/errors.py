@@ -1,5 +1,8 @@
 """The one error of the command line."""
 
+import difflib
+from collections.abc import Callable, Iterable
+
 MISUSE = 2  # the command line or a config cannot be understood
 FAILURE = 1  # it was understood and could not be done
 INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
@@ -19,3 +22,9 @@ class CliError(Exception):
 def one_line(text: object) -> str:
     """`text` as a string with every run of white space, line breaks included, made one space."""
     return " ".join(str(text).split())
+
+
+def did_you_mean(name: str, known: Iterable[str], most: int = 1, show: Callable[[str], str] = str) -> str:
+    """`; did you mean a or b?` for names close to `name`, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=most, cutoff=0.5)
+    return f"; did you mean {' or '.join(map(show, close))}?" if close else ""

@@ -1,6 +1,5 @@
 """What users are told, in one line, of errors that are theirs to mend. Everything else is a bug and keeps its traceback."""
 
-import difflib
 import inspect
 import re
 import sys
@@ -13,7 +12,7 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.loggers import Logger
 
 from discrete_lightning.cli.configs import Source
-from discrete_lightning.cli.errors import MISUSE, CliError, one_line
+from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
 from discrete_lightning.cli.trust import not_trusted
 from discrete_lightning.training.checkpoints import checkpoint_fault
 
@@ -51,7 +50,7 @@ def parsing_error(text: str, command: str, options: Iterable[str], sources: Iter
     if found := _IN_CLASS.search(text):
         return _unknown(found[2], found[1].rpartition(".")[2], _parameters(found[1]))
     if found := _NO_CLASS.search(text):
-        hint = _close(found[1], _class_names())
+        hint = did_you_mean(found[1], _class_names())
         own = "a class of your own needs its full path and --trust"
         return CliError(f"{'.'.join(keys)}: there is no class {found[1]!r}{hint} ({own})", MISUSE)
     if found := _NO_OPTION.search(text):
@@ -105,13 +104,8 @@ def _named(owner: str, error: Exception) -> CliError:
 
 
 def _unknown(option: str, owner: str, known: list[str]) -> CliError:
-    hint = _close(option, known, quoted=True) or (f"; it has {', '.join(known)}" if 0 < len(known) <= 20 else "")
+    hint = did_you_mean(option, known, show=repr) or (f"; it has {', '.join(known)}" if 0 < len(known) <= 20 else "")
     return CliError(f"{owner} has no option {option!r}{hint}", MISUSE)
-
-
-def _close(name: str, known: Iterable[str], quoted: bool = False) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"; did you mean {repr(close[0]) if quoted else close[0]}?" if close else ""
 
 
 def _parameters(path: str) -> list[str]:

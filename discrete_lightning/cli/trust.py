@@ -13,11 +13,7 @@ _LAMBDA = (
     "pytorch_lightning.callbacks.lambda_function",
 )
 _CODE_RUNNERS = (*_LAMBDA, "torch.hub", "torch.utils.cpp_extension")
-
-
-def denied() -> list[str]:
-    """Import paths that jsonargparse refuses; the most specific entry of `denied` and `allowed` decides."""
-    return ["*", *_CODE_RUNNERS]
+DENIED = ["*", *_CODE_RUNNERS]  # for jsonargparse; the most specific entry of this and of `allowed` decides
 
 
 def allowed(trust: Sequence[str]) -> list[str]:

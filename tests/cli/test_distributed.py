@@ -4,9 +4,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from discrete_lightning.cli.invocation import Invocation
-from discrete_lightning.cli.run_folder import claim, is_first_process
 
+from discrete_lightning.training.run_folder import claim_folder, is_first_process
 from tests.cli.outcome import only_run
 
 
@@ -42,7 +41,7 @@ def test_only_rank_zero_makes_the_folder(
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     assert is_first_process() is first
-    folder = claim(Invocation("fit"), "toy")
+    folder = claim_folder(Path("runs/toy"))
     assert folder.exists() is first
     monkeypatch.setenv("DISCRETE_LIGHTNING_RUN_DIR", "known")
-    assert (claim(Invocation("fit"), "toy") == Path("known")) is not first
+    assert (claim_folder(Path("runs/toy")) == Path("known")) is not first

@@ -87,7 +87,7 @@ def test_runs_of_one_second_get_folders_of_their_own(toy: Cli, monkeypatch: pyte
         def strftime(self, pattern: str) -> str:
             return "20260102-030405"
 
-    monkeypatch.setattr("discrete_lightning.cli.run_folder.datetime", Frozen)
+    monkeypatch.setattr("discrete_lightning.training.run_folder.datetime", Frozen)
     for _ in range(3):
         assert toy("fit", "--trainer.max_epochs=1").code == 0
     assert toy("test").code == 0

@@ -16,7 +16,7 @@ def _run(folder: str) -> Path:
 
 def test_a_name_a_file_and_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "configs/vq").mkdir(parents=True)
-    (tmp_path / "configs/vq/quickstart.yaml").write_text("")
+    (tmp_path / "configs/vq/quickstart.yaml").write_text("seed_everything: 1\n")
     monkeypatch.setattr(catalog, "config_root", lambda: tmp_path / "configs")
     named = find_source("vq/quickstart")
     assert (named.name, named.run, named.path) == ("vq-quickstart", None, tmp_path / "configs/vq/quickstart.yaml")

@@ -25,7 +25,6 @@ _CONFIGS = {
     "model as a string": "model: planted.Model",
     "callback": "trainer: {callbacks: [{class_path: planted.Mark}]}",
     "appended callback": "trainer: {callbacks+: [{class_path: planted.Mark}]}",
-    "function": "model: {class_path: tests.cli.toy.Toy, init_args: {failure: planted.run}}",
     "nested": "model: {class_path: tests.cli.toy.Toy, init_args: {choice: {class_path: planted.Choice}}}",
     "not installed": "model: {class_path: not_installed.Model}",
     "standard library": "model: {class_path: os.system}",
@@ -34,7 +33,6 @@ _CONFIGS = {
     "any function by its path": "trainer: {callbacks: {class_path: lightning.pytorch.callbacks.LambdaCallback}}",
     "hub": "model: {class_path: torch.hub.load}",
     "prefix without dot": "model: {class_path: torchplanted.Model}",
-    "unknown keys, too": "whatever: {inner: [planted.Mark]}",
 }
 
 
@@ -48,6 +46,17 @@ def test_untrusted_paths_in_a_config_are_refused_before_the_import(cli: Cli, con
     assert "add --trust" in outcome.error
     assert not Path("imported").exists()
     assert not Path("runs").exists()
+
+
+def test_what_is_no_class_is_not_imported(cli: Cli) -> None:
+    """A path under an unknown key is an unknown key, and a string argument stays a string."""
+    Path("bad.yaml").write_text("whatever: {inner: [planted.Mark]}")
+    outcome = cli("fit", "--trust", "tests", "-c", "toy.yaml", "-c", "bad.yaml")
+    assert outcome.code == 2
+    assert "has no option 'whatever.inner'" in outcome.error
+    Path("string.yaml").write_text("model: {class_path: tests.cli.toy.Toy, init_args: {failure: planted.run}}")
+    assert cli("check", "--trust", "tests", "-c", "toy.yaml", "-c", "string.yaml").code == 0
+    assert not Path("imported").exists()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +126,11 @@ def test_lambda_callback_can_be_trusted(toy: Cli) -> None:
 @pytest.mark.parametrize("option", [["-cbad.yaml"], ["-c=bad.yaml"], ["--config=bad.yaml"], ["--config", "bad.yaml"]])
 def test_every_way_to_give_a_config_is_read(toy: Cli, option: list[str]) -> None:
     Path("bad.yaml").write_text("model: {class_path: planted.Model}")
-    assert "model.class_path in" in toy("check", *option).error
+    outcome = toy("check", *option)
+    assert outcome.code == 2
+    assert "'planted.Model' (in" in outcome.error
+    assert "bad.yaml) is not trusted" in outcome.error
+    assert not Path("imported").exists()
 
 
 @pytest.mark.parametrize("prefix", ["no/module", "", "jsonargparse"])

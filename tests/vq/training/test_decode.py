@@ -55,6 +55,7 @@ def test_codes_become_the_images_of_the_model(run: Path, cli: Cli, tmp_path: Pat
         (np.full((2, 7, 7, 4), -1), "got -1 to -1"),
         (np.zeros((2, 7, 7), dtype=np.int64), "codes are int64 of shape (N, h, w, 4), got torch.int64 (2, 7, 7)"),
         (np.zeros((2, 7, 7, 4)), "codes are integers, and"),
+        (np.zeros((0, 7, 7, 4), dtype=np.int64), "holds no codes"),
     ],
 )
 def test_codes_of_another_model(run: Path, cli: Cli, tmp_path: Path, array: np.ndarray, message: str) -> None:
