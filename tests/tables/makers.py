@@ -282,6 +282,17 @@ def train(
     return found
 
 
+def protected(network: nn.Module) -> dict[str, torch.dtype]:
+    """The dtypes of what keeps its dtype when a network is cast."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, layers.Float32State | layers.FixedDtype):
+            whole = isinstance(module, layers.FixedDtype)  # with all that it holds
+            own = [*module.named_parameters(recurse=whole), *module.named_buffers(recurse=whole)]
+            found |= {f"{name}.{key}": value.dtype for key, value in own}
+    return found
+
+
 # Metrics, callbacks, models
 
 METRICS: dict[str, Callable[[], Metric]] = table("metrics")

@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import average_over_ranks, rank
-from discrete_lightning.nn import FixedDtype, Float32State
 from tests.ranks import run_on_ranks
 from tests.tables.faults import cases
-from tests.tables.makers import LAYERS, SAMPLING, Network, loss_of, results, train
+from tests.tables.makers import LAYERS, SAMPLING, Network, loss_of, protected, results, train
 
 # what their options compute under autocast is theirs
 OWN_AUTOCAST = ("OneOf*", "supernet")
@@ -38,16 +37,6 @@ def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
     assert found.keys() == expected.keys()
     for key, value in expected.items():
         assert torch.equal(found[key], value), key
-
-
-def protected(network: torch.nn.Module) -> dict[str, torch.dtype]:
-    """The dtypes of what is float32 under every precision."""
-    found = {}
-    for name, module in network.named_modules():
-        if isinstance(module, Float32State | FixedDtype):
-            own = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
-            found |= {f"{name}.{key}": value.dtype for key, value in own}
-    return found
 
 
 def assert_dtypes(name: str, found: list[Tensor], dtype: torch.dtype, others: torch.dtype = torch.float32) -> None:
