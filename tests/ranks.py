@@ -140,6 +140,7 @@ def _answer(
     try:
         group = {"init_method": f"file://{folder}/group", "rank": rank, "world_size": ranks}
         dist.init_process_group("gloo", timeout=_COLLECTIVE, **group)
+        dist.barrier()  # a rank may end its group only once the others have joined it
         torch.save(function(*args), result)
     except BaseException:
         error = traceback.format_exc()
