@@ -1,13 +1,11 @@
 """What every test and docstring example may rely on."""
 
-import os
 from typing import Any
 
 import pytest
 import torch
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # as many processes as cores: more threads would wait for one another
-    torch.set_num_threads(1)
+torch.set_num_threads(1)  # tensors are small, and threads that wait for one another cost most where a core is busy
 
 
 @pytest.fixture(autouse=True)

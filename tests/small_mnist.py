@@ -27,14 +27,14 @@ def write_small_mnist(root: Path) -> Path:
     return root
 
 
-def few_batches(config: str, data: Path, runs: Path) -> list[str]:
+def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 3) -> list[str]:
     """Arguments after `fit -c CONFIG`: the config as it stands, on little data, for a few batches."""
     parsed = yaml.safe_load((config_root() / f"{config}.yaml").read_text())
     if "data" not in parsed:  # a design: its data are the steps of its search
         options = [
             f"--run_root={runs}",
             "--trainer.max_epochs=1",
-            "--trainer.limit_train_batches=3",
+            f"--trainer.limit_train_batches={batches}",
             "--wandb.enabled=false",
         ]
         small = parsed["model"]["init_args"]["oracle"]
@@ -45,7 +45,7 @@ def few_batches(config: str, data: Path, runs: Path) -> list[str]:
         f"--run_root={runs}",
         "--trainer.max_epochs=1",
         "--trainer.check_val_every_n_epoch=1",
-        "--trainer.limit_train_batches=3",
+        f"--trainer.limit_train_batches={batches}",
         "--trainer.limit_val_batches=1",
         "--trainer.limit_test_batches=1",
         "--trainer.log_every_n_steps=1",

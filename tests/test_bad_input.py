@@ -55,7 +55,7 @@ def refused(arguments: list[str], capsys: pytest.CaptureFixture[str], code: int)
             "nas/target",
             "--model.cost.target=1000",
             1,
-            ["a cost of 1,000 was asked for", "cheapest", "raise the target"],
+            ["the cost is limited to 1,000", "cheapest", "raise the target"],
         ),
         ("nas/target", "--trainer.precision=16-true", 1, ["16-true", "bf16-mixed"]),
     ],

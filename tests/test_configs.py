@@ -1,9 +1,6 @@
 """Every config that ships: parsed, built and run for a few batches, in the three ways people run them."""
 
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,11 +8,13 @@ import torch
 
 from discrete_lightning.catalog import config_root, describe
 from discrete_lightning.cli import main
+from tests.all_configs import run_all
+from tests.ranks import run_on_ranks
 from tests.small_mnist import CONFIGS, few_batches, write_small_mnist
 
 # three batches are too few for a search to decide, and it says so
 _SHORT = pytest.mark.filterwarnings(
-    "ignore:the choices are still undecided", "ignore:.* skip connections", "ignore:the derived network is"
+    "ignore:the choices are still undecided", "ignore:.* skip connections", "ignore:the derived network"
 )
 
 
@@ -66,7 +65,7 @@ def test_runs_as_it_stands(config: str, data: Path, tmp_path: Path) -> None:
 @_SHORT
 @pytest.mark.parametrize("config", CONFIGS)
 def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
-    options = [*few_batches(config, data, tmp_path), "--trainer.precision=bf16-true"]
+    options = [*few_batches(config, data, tmp_path, batches=2), "--trainer.precision=bf16-true"]
     assert main(["fit", "-c", config, *options]) == 0
     state = torch.load(only_run(tmp_path) / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
     tensors = {key: value for key, value in state.items() if isinstance(value, torch.Tensor)}
@@ -84,37 +83,12 @@ def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
 
 
 def test_all_run_on_two_ranks_under_bf16_mixed(data: Path, tmp_path: Path) -> None:
-    """Two processes as torchrun starts them, each running every config in turn, so that torch is imported only twice."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    shared = os.environ | {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": "2",
-        "LOCAL_WORLD_SIZE": "2",
-        "NODE_RANK": "0",
-        "GROUP_RANK": "0",
-        "TORCHELASTIC_RUN_ID": "test",
-        "OMP_NUM_THREADS": "1",
-        "PYTHONPATH": os.getcwd(),
-    }
-    command = [sys.executable, "-m", "tests.all_configs", str(data), str(tmp_path)]
-    ranks = [
-        subprocess.Popen(
-            command,
-            env=shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    outputs = [process.communicate(timeout=280)[0] for process in ranks]
-    assert [process.returncode for process in ranks] == [0, 0], "\n".join(outputs)
+    first, second = run_on_ranks(run_all, str(data), str(tmp_path), port, seconds=280)
     for config in CONFIGS:
         run = only_run(tmp_path / config.replace("/", "-"))  # one folder for both ranks
         assert (run / "metrics.csv").stat().st_size
-    digests = [[line for line in output.splitlines() if line.startswith("digest ")] for output in outputs]
-    assert len(digests[0]) == len(CONFIGS)
-    assert digests[0] == digests[1]  # the same weights, codebooks and temperatures on both ranks, bit for bit
+    assert len(first) == len(CONFIGS)
+    assert first == second  # the same weights, codebooks and temperatures on both ranks, bit for bit

@@ -41,8 +41,12 @@ class RunRecorder(GracefulInterrupt):
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
-    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_batch_start(self, *args: Any) -> None:
+        self._start()
+        super().on_train_batch_start(*args)
+
+    def _start(self, *_: Any) -> None:
         self.started = True
         self.checkpoint = None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"
 
-    on_train_start = on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
+    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _start

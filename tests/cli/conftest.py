@@ -17,8 +17,8 @@ trainer: {max_epochs: 2, log_every_n_steps: 1, accelerator: cpu, num_sanity_val_
 """
 
 
-@pytest.fixture(autouse=True)
-def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A working directory with toy.yaml, and no W&B, whatever the machine has."""
     monkeypatch.chdir(tmp_path)
     for variable in [name for name in os.environ if name.endswith("RANK") or name == "WANDB_API_KEY"]:
@@ -27,8 +27,13 @@ def _workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("toy.yaml").write_text(TOY)
 
 
+@pytest.fixture(autouse=True)
+def _in_workplace(workplace: None) -> None:
+    """Every test here runs there."""
+
+
 @pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
+def cli(workplace: None, capsys: pytest.CaptureFixture[str]) -> Cli:
     """Runs a command in this process."""
 
     def call(*arguments: str) -> Outcome:

@@ -154,7 +154,7 @@ def test_adding_reads_nothing_on_the_host_and_needs_no_float64(with_mask: bool) 
         (RelaxedBernoulli(), (5, 3, K), True, K),
         (RelaxedBernoulli(GumbelSoftmax(), 5.0), (K,), True, K),
         (RelaxedSubset(2), (5, K), False, 2),
-        (RelaxedSubset(2, hard=False), (5, 3, K), False, 2),
+        (RelaxedSubset(2, GumbelSoftmax()), (5, 3, K), False, 2),
         (VectorQuantizer(K, 4), (5, 3, 4), False, 1),
         (GumbelQuantizer(K, 4), (5, 4), False, 1),
         (FiniteScalarQuantizer([3, 2]), (5, 2), False, 1),

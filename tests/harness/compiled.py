@@ -1,0 +1,40 @@
+"""torch.compile over a layer: values, gradients and state as in an eager run of the same steps."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch._dynamo.utils import counters
+
+from tests.tables.makers import Layer, Network, train
+
+
+@contextmanager
+def as_if_traced() -> Iterator[None]:
+    """Inside, eager functions take the branches that a compiler sees, where noise is drawn another way."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, module in list(sys.modules.items()):
+            if name.startswith("discrete_lightning.functional.") and hasattr(module, "is_traced"):
+                patch.setattr(module, "is_traced", lambda: True)
+        yield
+
+
+def state(network: torch.nn.Module) -> dict[str, Tensor]:
+    """Copies of all parameters and buffers, those that are not saved included."""
+    return {name: value.detach().clone() for name, value in [*network.named_parameters(), *network.named_buffers()]}
+
+
+def eager_and_compiled(layer: Layer, backend: str = "aot_eager", steps: int = 3) -> tuple[Any, Any, int]:
+    """(results of each step, state) of an eager run and of a compiled one, and the number of graph breaks."""
+    eager = Network(layer.build())
+    with as_if_traced():
+        expected = train(eager, layer, steps), state(eager)
+    torch._dynamo.reset()
+    counters.clear()
+    network = Network(layer.build())
+    found = train(network, layer, steps, run=torch.compile(network, backend=backend)), state(network)
+    return expected, found, sum(counters["graph_break"].values())

@@ -1,0 +1,88 @@
+"""torch.compile over every layer of the table."""
+
+from fnmatch import fnmatchcase
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.harness.compiled import eager_and_compiled
+from tests.tables.faults import cases
+from tests.tables.makers import LAYERS, Layer
+
+pytestmark = [
+    pytest.mark.filterwarnings(
+        "ignore:.*autograd.function.Function.* should not be instantiated"
+    ),  # torch's own, traced
+    pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf"),  # likewise
+    pytest.mark.filterwarnings("ignore:Dynamo does not know how to trace the builtin"),  # a generator: breaks the graph
+    pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated"),  # inductor's own
+]
+
+# Graph breaks of three steps, at most; a name that is not here has none. Nearest codes are counted outside of the graph, and
+# an architecture is chosen outside of it.
+BREAKS = {
+    "ema*": 4,
+    "learned*": 4,
+    "revived": 4,
+    "residual_ema": 4,
+    "product_learned": 5,
+    "large_gumbel": 13,
+    "ArchitectureChoice": 25,
+    "OneOf": 25,
+}
+NOT_COMPILED = ("OneOf_mixed", "supernet")  # seconds each, for what OneOf shows
+
+
+def assert_equal_to_eager(layer: Layer, backend: str = "aot_eager", most: int = 0) -> None:
+    (expected, before), (found, after), breaks = eager_and_compiled(layer, backend)
+    for step, (a, b) in enumerate(zip(expected, found, strict=True)):
+        torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5, msg=lambda text, step=step: f"step {step}: {text}")
+    for key, value in before.items():
+        torch.testing.assert_close(after[key], value, rtol=1e-4, atol=1e-5, msg=lambda text, key=key: f"{key}: {text}")
+    assert breaks <= most, f"{breaks} graph breaks"
+
+
+@pytest.mark.parametrize("name", cases("compile", [name for name in LAYERS if name not in NOT_COMPILED]))
+def test_compiled_is_as_eager(name: str) -> None:
+    """Values, gradients, and codebooks, counts and `updates` after three steps."""
+    most = next((number for pattern, number in BREAKS.items() if fnmatchcase(name, pattern)), 0)
+    assert_equal_to_eager(LAYERS[name], most=most)
+
+
+@pytest.mark.parametrize("name", ["finite_scalar"])
+def test_compiled_by_inductor_is_as_eager(name: str) -> None:
+    assert_equal_to_eager(LAYERS[name], "inductor", most=0)
+
+
+# The harness can fail
+
+
+class Breaks(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        torch._dynamo.graph_break()
+        return x.square()
+
+
+class Differs(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 2 if torch.compiler.is_compiling() else x * 3
+
+
+class Forgets(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("updates", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not torch.compiler.is_compiling():
+            self.updates += 1
+        return x.square()
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(Breaks, "graph breaks"), (Differs, "step 0: .*not close"), (Forgets, "updates: .*not close")]
+)
+def test_what_differs_is_found(make: type[nn.Module], told: str) -> None:
+    with pytest.raises(AssertionError, match=f"(?s){told}"):
+        assert_equal_to_eager(Layer(make))

@@ -1,0 +1,54 @@
+"""Faults that are known and not mended yet: the one list of crossings that fail.
+
+Each entry is a strict xfail: mending the fault makes its test fail until the entry is removed.
+"""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any
+
+import pytest
+
+_B8 = "B8: tensors that are not saved stay what memory held when a network is built on the meta device"
+_B23 = "B23: computed in float64, which MPS does not have"
+_F13 = "F13: a metric's state that inference mode made is changed in place"
+_PROBE = "new: GradientProbe fails on a module that holds a OneOf, whose sampler is not called as a layer"
+
+# (test, glob of entries of the table): number of the fault, and what is wrong
+KNOWN_FAULTS: dict[tuple[str, str], str] = {
+    ("compile", "ema_cosine"): "B1: under torch.compile a codebook of the cosine distance never learns",
+    ("compile", "learned_cosine_rotation"): "B1: under torch.compile a codebook of the cosine distance never counts",
+    (
+        "compile",
+        "large_gumbel",
+    ): "new: under torch.compile the backward pass draws other noise than the forward pass did",
+    ("estimator stages", "*VAE_LeaveOneOut"): "B2: validation asks for a sample that carries a gradient",
+    ("estimator stages", "*VAE_DisARM"): "B2: validation asks for a sample that carries a gradient",
+    ("pair", "CodebookMonitor"): "B6: the codes of the probe's own passes are counted",
+    ("pair", "ArchitectureWriter"): _PROBE,
+    ("pair", "SearchMonitor"): _PROBE,
+    ("callback", "GradientProbe-manual"): "B7: fails on a module that optimises by hand, instead of refusing it",
+    ("meta", "residual_*"): _B8,
+    ("meta", "product_of_residuals"): _B8,
+    ("meta", "SequenceLogits"): "B8: reads a tensor while it is built",
+    ("model meta", "SequenceDesigner"): "B8: reads a tensor while it is built",
+    ("exception", "CodebookMonitor-automatic"): "B19: hooks stay after an exception, and the next fit counts twice",
+    ("float64", "revived"): _B23,
+    ("float64", "ArchitectureChoice"): _B23,
+    ("float64", "OneOf*"): _B23,
+    ("float64", "supernet"): _B23,
+    ("stages", "*VAE"): _F13,
+    ("stages", "VQAutoencoder"): _F13,
+    ("stages", "ArchitectureSearch"): _F13,
+    ("metric inference", "*"): _F13,
+}
+
+
+def cases(test: str, names: Iterable[str]) -> list[Any]:
+    """Parameters of a test: the names, those with a known fault marked."""
+    return [pytest.param(name, marks=_marks(test, name)) for name in names]
+
+
+def _marks(test: str, name: str) -> list[Any]:
+    reasons = [reason for (of, pattern), reason in KNOWN_FAULTS.items() if of == test and fnmatchcase(name, pattern)]
+    return [pytest.mark.xfail(strict=True, reason=reason) for reason in reasons]

@@ -1,0 +1,301 @@
+"""One table of makers for each kind of thing that users import: what is exported is tested.
+
+A new public name is in the table of its kind by itself if it can be built without an argument. Else
+`test_exports.py` fails and says to add it to ARGUMENTS here, or to ELSEWHERE with the file that tests it.
+"""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+
+from discrete_lightning import callbacks, estimators, losses, metrics, models
+from discrete_lightning import nn as layers
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.schedules import Linear
+from tests.tiny_images import FAST, SPACE
+from tests.vq.quantizers.test_quantizers import ALL, SINGLE
+
+FACES: dict[str, Any] = {
+    "nn": layers,
+    "losses": losses,
+    "metrics": metrics,
+    "callbacks": callbacks,
+    "models": models,
+    "estimators": estimators,
+}
+
+# Names that no table holds, and the file that tests them: bases, return values, functions, descriptions.
+ELSEWHERE = {
+    # bases: what they do is seen in each of their subclasses
+    "Annealing": "tests/training/test_annealing.py",
+    "Codebook": "tests/vq/quantizers/test_quantizers.py",
+    "CompositeQuantizer": "tests/vq/quantizers/test_quantizers.py",
+    "DesignCallback": "tests/design/training/test_designer.py",
+    "DiscreteVAE": "tests/vae/training/test_discrete_vae.py",
+    "Estimator": "tests/estimators/test_expectation.py",
+    "FixedDtype": "tests/layers/test_temperature.py",
+    "Float32State": "tests/layers/test_temperature.py",
+    "NearestCodeQuantizer": "tests/vq/quantizers/test_quantizers.py",
+    "Quantizer": "tests/vq/quantizers/test_quantizers.py",
+    "Relaxed": "tests/layers/test_relaxed.py",
+    "SearchMethod": "tests/nas/training/test_search.py",
+    "SearchSpace": "tests/nas/spaces/test_search_spaces.py",
+    # values
+    "CostTarget": "tests/nas/training/test_search.py",
+    "Draw": "tests/nas/test_choice.py",
+    "Edge": "tests/nas/spaces/test_search_spaces.py",
+    "Quantized": "tests/vq/quantizers/test_quantizers.py",
+    "Reconstruction": "tests/vq/training/test_autoencoder.py",
+    "SearchOptimizers": "tests/nas/training/test_search.py",
+    # methods of a search, which are arguments of the model ArchitectureSearch
+    "DARTS": "tests/nas/training/test_search.py",
+    "GDAS": "tests/nas/training/test_search.py",
+    "SNAS": "tests/nas/training/test_search.py",
+    "Sampled": "tests/nas/training/test_search.py",
+    "SecondOrderDARTS": "tests/nas/training/test_search.py",
+    # spaces build networks, which are modules (see "supernet" below)
+    "DARTSSpace": "tests/nas/spaces/test_search_spaces.py",
+    "InvertedResidualSpace": "tests/nas/spaces/test_search_spaces.py",
+    "NASBench201": "tests/nas/spaces/test_search_spaces.py",
+    "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
+    # functions
+    "relaxed": "tests/layers/test_relaxed.py",
+    "use_estimator": "tests/layers/test_relaxed.py",
+}
+
+# How to build what needs arguments
+ARGUMENTS: dict[str, Callable[[], Any]] = {
+    "ArchitectureChoice": lambda: layers.ArchitectureChoice(["a", "b", "c"], 2),
+    "ArchitectureTraining": lambda: models.ArchitectureTraining(SPACE, ["conv3x3"] * SPACE.choices),
+    "ArchitectureSearch": lambda: models.ArchitectureSearch(None, SPACE, optimizers=FAST),
+    "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
+    "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
+    "CodePerplexity": lambda: metrics.CodePerplexity(4),
+    "CodeUsage": lambda: metrics.CodeUsage(4),
+    "EntropyBonus": lambda: losses.EntropyBonus(0.3, 0.7),
+    "FiniteScalarQuantizer": lambda: layers.FiniteScalarQuantizer([3, 2, 5, 4]),
+    "GradientProbe": lambda: callbacks.GradientProbe(every=2, samples=2, reference_samples=2, batch_size=2),
+    "GumbelQuantizer": lambda: layers.GumbelQuantizer(8, 4),
+    "LargeGumbelQuantizer": lambda: layers.LargeGumbelQuantizer(8, 4, choice_entropy=0.1, marginal_entropy=0.2),
+    "LearnedVectorQuantizer": lambda: layers.LearnedVectorQuantizer(8, 4),
+    "LiveCodes": lambda: metrics.LiveCodes(4),
+    "LookupFreeQuantizer": lambda: layers.LookupFreeQuantizer(4),
+    "LossWeight": lambda: layers.LossWeight(0.5),
+    "OneOf": lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]),
+    "ProductQuantizer": lambda: layers.ProductQuantizer(layers.VectorQuantizer(8, 2), 2),
+    "RelaxedSubset": lambda: layers.RelaxedSubset(2),
+    "ResidualQuantizer": lambda: layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 2),
+    "Scheduled": lambda: layers.Scheduled(0.5),
+    "SequenceDesigner": lambda: _designer(),
+    "SequenceLogits": lambda: layers.SequenceLogits(2, 5, 4),
+    "TemperatureAnnealing": lambda: callbacks.TemperatureAnnealing(Linear(1.0, 0.5, steps=10)),
+    "VQAutoencoder": lambda: models.VQAutoencoder(layers.VectorQuantizer(8, 4), hidden=4),
+    "VectorQuantizer": lambda: layers.VectorQuantizer(8, 4),
+    "commitment_loss": lambda: Function(_commitment),
+    "WeightAnnealing": lambda: callbacks.WeightAnnealing(Linear(0.0, 1.0, steps=10), only="*choice"),
+}
+
+
+def _designer() -> Any:
+    from discrete_lightning.design import FromNothing
+    from discrete_lightning.design.oracles import TFBind8
+    from discrete_lightning.design.search.gradient import GradientSearch
+
+    return models.SequenceDesigner(TFBind8(), FromNothing(8), search=GradientSearch(chains=2, steps=4), designs=2)
+
+
+def needed_arguments(thing: Any) -> int:
+    """The number of arguments without which a class or function cannot be called."""
+    parameters = inspect.signature(thing).parameters.values()
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return sum(each.default is each.empty and each.kind not in optional for each in parameters)
+
+
+def table(face: str) -> dict[str, Callable[[], Any]]:
+    """Makers of what a face exports, by name; those without are left to `test_exports.py`."""
+    found = {}
+    for name in FACES[face].__all__:
+        if name in ARGUMENTS:
+            found[name] = ARGUMENTS[name]
+            continue
+        thing = getattr(FACES[face], name)
+        if face == "losses" and inspect.isfunction(thing) and needed_arguments(thing) == 1:
+            found[name] = partial(Function, thing)
+        elif name not in ELSEWHERE and inspect.isclass(thing) and not needed_arguments(thing):
+            found[name] = thing
+    return found
+
+
+class Function(nn.Module):
+    """A function as a module, so that the table of layers holds it, too."""
+
+    def __init__(self, function: Callable[..., Tensor]) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        return self.function(*arguments)
+
+
+def _commitment(x: Tensor) -> Tensor:
+    return losses.commitment_loss(x, x.detach().flip(0))
+
+
+# Estimators
+
+ESTIMATORS: dict[str, Callable[[], Estimator]] = table("estimators")
+
+
+# Layers
+
+
+def logits(module: nn.Module) -> tuple[Tensor, ...]:
+    return (torch.randn(12, 4),)
+
+
+def nothing(module: nn.Module) -> tuple[Tensor, ...]:
+    return ()
+
+
+def vectors(module: Any) -> tuple[Tensor, ...]:
+    return (torch.randn(40, module.dim),)
+
+
+def images(module: nn.Module) -> tuple[Tensor, ...]:
+    return (torch.rand(2, 1, 8, 8),)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A module, what it is called with, and whether its results are float32 whatever goes in."""
+
+    make: Callable[[], nn.Module]
+    inputs: Callable[[nn.Module], tuple[Tensor, ...]] = logits
+    float32_results: bool = False
+
+    def build(self) -> nn.Module:
+        torch.manual_seed(0)
+        return self.make()
+
+    def arguments(self, module: nn.Module, seed: int = 1) -> tuple[Tensor, ...]:
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return self.inputs(module)
+
+
+_INPUTS: dict[str, Callable[[Any], tuple[Tensor, ...]]] = {
+    "ArchitectureChoice": nothing,
+    "LossWeight": nothing,
+    "RelaxedEmbedding": logits,
+    "Scheduled": nothing,
+    "SequenceLogits": nothing,
+    "Temperature": nothing,
+}
+
+
+def _layer(name: str, make: Callable[[], Any]) -> Layer:
+    cls = getattr(layers, name)
+    default = vectors if issubclass(cls, layers.Quantizer) else logits
+    return Layer(make, _INPUTS.get(name, default), _INPUTS.get(name) is nothing)
+
+
+def _samples(cls: Any, make: Callable[[], Estimator]) -> Callable[[], nn.Module] | None:
+    estimator = make()
+    if not estimator.pathwise:
+        return None
+    return (lambda: cls(2, make())) if cls is layers.RelaxedSubset else (lambda: cls(make()))
+
+
+SAMPLING: dict[str, Layer] = {
+    f"{cls.__name__}_{name}": Layer(layer)
+    for cls in (layers.RelaxedCategorical, layers.RelaxedBernoulli, layers.RelaxedSubset)
+    for name, make in ESTIMATORS.items()
+    if (layer := _samples(cls, make))
+}
+# every single one, and of those made of several what differs: test_quantizers.py has them all
+_SEVERAL = ("residual_ema", "residual_gumbel", "residual_finite_scalar", "product_learned", "product_of_residuals")
+QUANTIZERS: dict[str, Layer] = {name: Layer(ALL[name], vectors) for name in (*SINGLE, *_SEVERAL)}
+QUANTIZERS["revived"] = Layer(lambda: layers.VectorQuantizer(32, 4, revive_below=0.9), vectors)
+LOSSES: dict[str, Layer] = {name: Layer(make, logits, True) for name, make in table("losses").items()}
+OTHERS: dict[str, Layer] = {
+    name: _layer(name, make)
+    for name, make in table("nn").items()
+    if not issubclass(getattr(layers, name), layers.Quantizer)
+}
+OTHERS |= {
+    "Temperature_learned": Layer(lambda: layers.Temperature(0.7, learnable=True), nothing, True),
+    "OneOf_mixed": Layer(lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh()], estimator=estimators.GumbelSoftmax())),
+    "supernet": Layer(lambda: SPACE.supernet(1, 10), images),
+}
+LAYERS: dict[str, Layer] = {**SAMPLING, **OTHERS, **LOSSES, **QUANTIZERS}
+
+
+def results(module: nn.Module, arguments: tuple[Tensor, ...]) -> list[Tensor]:
+    """All tensors that a call returns."""
+    return [each for each in torch.utils._pytree.tree_leaves(module(*arguments)) if isinstance(each, Tensor)]
+
+
+def loss_of(found: list[Tensor]) -> Tensor:
+    """A loss that depends on every entry of every result that has a gradient."""
+    terms = []
+    for each in found:
+        if each.requires_grad:
+            weights = torch.linspace(-1.0, 2.0, each.numel(), device=each.device).view(each.shape)
+            terms.append((each.float() * weights).mean() + each.float().square().mean())
+    return torch.stack(terms).sum()
+
+
+class Network(nn.Module):
+    """A layer behind something that learns, so that gradients reach its input."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer, self.scale = layer, nn.Parameter(torch.ones(()))
+
+    def forward(self, *arguments: Tensor) -> Any:
+        return self.layer(*(each * self.scale.to(each.dtype) for each in arguments))
+
+
+def train(
+    network: Network, layer: Layer, steps: int = 3, run: Callable[..., Any] | None = None, seed: int = 0
+) -> list[list[Tensor]]:
+    """Results and gradients of a few steps of SGD, each with a seed of its own."""
+    call = network if run is None else run
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.05, foreach=False)
+    found = []
+    for step in range(steps):
+        arguments = layer.arguments(network.layer, seed=100 * seed + step)
+        arguments = tuple(each.to(network.scale.device) for each in arguments)
+        torch.manual_seed(step)
+        optimizer.zero_grad()
+        given = [each for each in torch.utils._pytree.tree_leaves(call(*arguments)) if isinstance(each, Tensor)]
+        if any(each.requires_grad for each in given):
+            loss_of(given).backward()
+        gradients = [each.grad.clone() for each in network.parameters() if each.grad is not None]
+        found.append([*(each.detach() for each in given), *gradients])
+        optimizer.step()
+    return found
+
+
+def protected(network: nn.Module) -> dict[str, torch.dtype]:
+    """The dtypes of what keeps its dtype when a network is cast."""
+    found = {}
+    for name, module in network.named_modules():
+        if isinstance(module, layers.Float32State | layers.FixedDtype):
+            whole = isinstance(module, layers.FixedDtype)  # with all that it holds
+            own = [*module.named_parameters(recurse=whole), *module.named_buffers(recurse=whole)]
+            found |= {f"{name}.{key}": value.dtype for key, value in own}
+    return found
+
+
+# Metrics, callbacks, models
+
+METRICS: dict[str, Callable[[], Metric]] = table("metrics")
+CALLBACKS: dict[str, Callable[[], Any]] = table("callbacks")
+MODELS: dict[str, Callable[[], Any]] = table("models")
