@@ -103,7 +103,7 @@ CONSTRAINTS = "--model.constraints"
             CONSTRAINTS + "=[{class_path: FixedPositions, init_args: {letters: {1: AAAA}}}, "
             "{class_path: MaxRepeat, init_args: {longest: 7}}, {class_path: MaxHomopolymer, init_args: {longest: 3}}]",
             1,
-            ["no sequence of length 8 keeps these together", "FixedPositions", "MaxHomopolymer"],
+            ["no sequence of length 8 satisfies these together", "FixedPositions", "MaxHomopolymer"],
         ),
     ],
 )
