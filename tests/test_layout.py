@@ -43,7 +43,7 @@ TORCH_ALONE = "functional and estimators know torch alone, schedules the standar
 FORBIDDEN: dict[tuple[str, str], set[str]] = {
     ("layers.diversity", "vq.quantizer"): {LAYERS},  # of the families, vq alone uses it
     ("functional.entropy", "estimators.softmax"): {LAYERS},
-    ("training.annealing", "vae.kl_to_prior"): {LAYERS},
+    ("training.quiet", "vae.kl_to_prior"): {LAYERS},
     ("vq.quantizer", "cli.entry"): {LAYERS},
     ("vq.quantizer", "vae.kl_to_prior"): {LAYERS, INDEPENDENT},  # layers hold it, too: they say that it points sideways
     ("nas.one_of", "design.problem"): {LAYERS, INDEPENDENT},

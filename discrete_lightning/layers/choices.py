@@ -66,9 +66,18 @@ def choices_made(layer: nn.Module, inputs: Mapping[str, Any], output: Any) -> Ch
     )
 
 
+def not_counted(layer: nn.Module, inputs: Mapping[str, Any], output: Any) -> None:
+    """To be registered for a layer that is not counted, and neither are the layers inside it."""
+
+
 def makes_choices(layer: nn.Module) -> bool:
-    """Whether `choices_made` knows this kind of layer."""
+    """Whether `choices_made` knows this kind of layer, `not_counted` ones included."""
     return choices_made.dispatch(type(layer)) is not choices_made.dispatch(object)
+
+
+def is_counted(layer: nn.Module) -> bool:
+    """Whether `choices_made` can tell what this kind of layer chose."""
+    return makes_choices(layer) and choices_made.dispatch(type(layer)) is not not_counted
 
 
 @choices_made.register

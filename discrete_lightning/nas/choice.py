@@ -18,6 +18,7 @@ from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
 from discrete_lightning.functional import categorical_one_hot
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.functional._torch_private import in_backward
+from discrete_lightning.layers.choices import choices_made, not_counted
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
@@ -263,3 +264,7 @@ class ArchitectureChoice(Float32State):
         chosen = torch.tensor(list(indices), device=self.logits.device)
         sample = nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype)
         return Draw(sample, list(indices), decision=True)
+
+
+# SearchMonitor watches architectures: the sampler inside is not called as a layer, so ChoiceMonitor could not count it.
+choices_made.register(ArchitectureChoice, not_counted)

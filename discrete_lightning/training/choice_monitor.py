@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._torch_private import in_backward, under_functorch
 from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
-from discrete_lightning.layers.choices import choices_made, makes_choices
+from discrete_lightning.layers.choices import choices_made, is_counted, makes_choices
 from discrete_lightning.training.pictures import save_figure
 from discrete_lightning.training.usage_picture import draw_usage
 from discrete_lightning.training.wandb_media import log_histogram
@@ -91,7 +91,7 @@ class ChoiceMonitor(Callback):
             wanted = self.only is None or any(fnmatchcase(name, pattern) for pattern in self.only)
             if wanted and not inside and makes_choices(layer):
                 found[name] = layer
-        return found
+        return {name: layer for name, layer in found.items() if is_counted(layer)}
 
     def advice(self, layer: nn.Module) -> str:
         """What to change so that `layer` uses more of its categories."""

@@ -90,8 +90,8 @@ class GradientProbe(Callback):
             raise ValueError(f"GradientProbe finds no discrete layer in {type(pl_module).__name__}; leave it out")
         if not pl_module.automatic_optimization:
             raise ValueError(
-                f"GradientProbe repeats training_step, and that of {type(pl_module).__name__} steps its optimisers itself "
-                "(automatic_optimization = False); leave it out"
+                f"GradientProbe repeats training_step, and {type(pl_module).__name__} uses manual optimisation: its step would "
+                "move the weights. Leave the callback out"
             )
         for estimator in self.alternatives:
             for layer in layers:

@@ -41,12 +41,17 @@ class RunRecorder(GracefulInterrupt):
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
-    def on_train_batch_start(self, *args: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._start()
-        super().on_train_batch_start(*args)
+        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
-    def _start(self, *_: Any) -> None:
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        self._start()
+
+    on_test_batch_start = on_predict_batch_start = on_validation_batch_start
+
+    def _start(self) -> None:
         self.started = True
         self.checkpoint = None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"
-
-    on_validation_batch_start = on_test_batch_start = on_predict_batch_start = _start

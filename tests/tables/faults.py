@@ -11,7 +11,6 @@ import pytest
 
 _B8 = "B8: tensors that are not saved stay what memory held when a network is built on the meta device"
 _B23 = "B23: computed in float64, which MPS does not have"
-_F13 = "F13: a metric's state that inference mode made is changed in place"
 _PROBE = "new: GradientProbe fails on a module that holds a OneOf, whose sampler is not called as a layer"
 
 # (test, glob of entries of the table): number of the fault, and what is wrong
@@ -22,25 +21,16 @@ KNOWN_FAULTS: dict[tuple[str, str], str] = {
         "compile",
         "large_gumbel",
     ): "new: under torch.compile the backward pass draws other noise than the forward pass did",
-    ("estimator stages", "*VAE_LeaveOneOut"): "B2: validation asks for a sample that carries a gradient",
-    ("estimator stages", "*VAE_DisARM"): "B2: validation asks for a sample that carries a gradient",
-    ("pair", "CodebookMonitor"): "B6: the codes of the probe's own passes are counted",
     ("pair", "ArchitectureWriter"): _PROBE,
     ("pair", "SearchMonitor"): _PROBE,
-    ("callback", "GradientProbe-manual"): "B7: fails on a module that optimises by hand, instead of refusing it",
     ("meta", "residual_*"): _B8,
     ("meta", "product_of_residuals"): _B8,
     ("meta", "SequenceLogits"): "B8: reads a tensor while it is built",
     ("model meta", "SequenceDesigner"): "B8: reads a tensor while it is built",
-    ("exception", "CodebookMonitor-automatic"): "B19: hooks stay after an exception, and the next fit counts twice",
     ("float64", "revived"): _B23,
     ("float64", "ArchitectureChoice"): _B23,
     ("float64", "OneOf*"): _B23,
     ("float64", "supernet"): _B23,
-    ("stages", "*VAE"): _F13,
-    ("stages", "VQAutoencoder"): _F13,
-    ("stages", "ArchitectureSearch"): _F13,
-    ("metric inference", "*"): _F13,
 }
 
 

@@ -48,7 +48,9 @@ ELSEWHERE = {
     "SearchSpace": "tests/nas/spaces/test_search_spaces.py",
     # values
     "CostTarget": "tests/nas/training/test_search.py",
+    "Choices": "tests/layers/test_choice_use.py",
     "Draw": "tests/nas/test_choice.py",
+    "LayerChain": "tests/nas/spaces/test_search_spaces.py",
     "Edge": "tests/nas/spaces/test_search_spaces.py",
     "Quantized": "tests/vq/quantizers/test_quantizers.py",
     "Reconstruction": "tests/vq/training/test_autoencoder.py",
@@ -65,6 +67,7 @@ ELSEWHERE = {
     "NASBench201": "tests/nas/spaces/test_search_spaces.py",
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
     # functions
+    "choices_made": "tests/layers/test_choice_use.py",
     "relaxed": "tests/layers/test_relaxed.py",
     "use_estimator": "tests/layers/test_relaxed.py",
 }
@@ -83,6 +86,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "GradientProbe": lambda: callbacks.GradientProbe(every=2, samples=2, reference_samples=2, batch_size=2),
     "GumbelQuantizer": lambda: layers.GumbelQuantizer(8, 4),
     "LargeGumbelQuantizer": lambda: layers.LargeGumbelQuantizer(8, 4, choice_entropy=0.1, marginal_entropy=0.2),
+    "LearningRateAnnealing": lambda: callbacks.LearningRateAnnealing(Linear(0.1, 0.05, steps=1)),
     "LearnedVectorQuantizer": lambda: layers.LearnedVectorQuantizer(8, 4),
     "LiveCodes": lambda: metrics.LiveCodes(4),
     "LookupFreeQuantizer": lambda: layers.LookupFreeQuantizer(4),
@@ -90,6 +94,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "OneOf": lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]),
     "ProductQuantizer": lambda: layers.ProductQuantizer(layers.VectorQuantizer(8, 2), 2),
     "RelaxedSubset": lambda: layers.RelaxedSubset(2),
+    "RelaxedEmbedding": lambda: layers.RelaxedEmbedding(4, 3),
     "ResidualQuantizer": lambda: layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 2),
     "Scheduled": lambda: layers.Scheduled(0.5),
     "SequenceDesigner": lambda: _designer(),

@@ -170,7 +170,7 @@ def test_what_other_callbacks_hooked_into_the_module_sees_nothing_of_the_probe(t
 def test_manual_optimisation_is_refused(tmp_path: Path) -> None:
     model = Quadratic()
     model.automatic_optimization = False
-    with pytest.raises(ValueError, match="Quadratic steps its optimisers itself"):
+    with pytest.raises(ValueError, match="Quadratic uses manual optimisation"):
         trainer(tmp_path, GradientProbe()).fit(model, data())
 
 
