@@ -137,3 +137,10 @@ class RecordsSearch(Protocol):
 
     def search_trajectory(self) -> list[Any]:
         """One `design.Progress` for each step."""
+
+
+@runtime_checkable
+class HasBatchSize(Protocol):
+    """A data module that says how many examples a batch has, for the cost of a training step in `ArchitectureSearch`."""
+
+    batch_size: int

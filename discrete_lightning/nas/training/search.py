@@ -29,6 +29,7 @@ from discrete_lightning.nas.training.method import GDAS, Sampled, SearchMethod
 from discrete_lightning.nas.training.retrain import retraining_config
 from discrete_lightning.nas.training.settings import CostTarget, SearchOptimizers
 from discrete_lightning.nas.training.training_cost import StepFlops, affordable
+from discrete_lightning.protocols import HasBatchSize
 from discrete_lightning.schedules import Cosine
 from discrete_lightning.training._lightning_private import rewind_batches
 from discrete_lightning.training.annealing import check_not_annealed
@@ -280,8 +281,9 @@ class ArchitectureSearch(SearchedNetwork):
         generator = torch.Generator().manual_seed(int(self.choice.seed))
         costs = None if self.target is None else self.choice
         drawn = (self.space.random(generator, costs) for _ in itertools.count())
-        size = getattr(self.trainer.datamodule, "batch_size", None)  # type: ignore[attr-defined]
-        images = torch.zeros(2 * (size if isinstance(size, int) else 64), *self.image_shape, device=self.device)
+        data = self.trainer.datamodule  # type: ignore[attr-defined]
+        size = data.batch_size if isinstance(data, HasBatchSize) else 64
+        images = torch.zeros(2 * size, *self.image_shape, device=self.device)
         budget = self.flops.total(self.trainer.fit_loop.total_batch_idx + 1)
         steps = float(self.trainer.num_training_batches) * self.retrain_epochs
         return affordable(drawn, budget, self.space, images, self.classes, steps)
