@@ -6,12 +6,12 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.constraints import Constraint, ConstraintSet, check_satisfiable
 from discrete_lightning.design.constraints.constraint_set import require_constraints
 from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.start import Start
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.protocols import ReadsChannelLetters
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid
+from discrete_lightning.layers.choices import is_counted, makes_choices
 from discrete_lightning.layers.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical
 from discrete_lightning.training.exact_gradient import exact_gradient
 
@@ -250,7 +251,12 @@ def _without_hooks(module: LightningModule) -> LightningModule:
 
 
 def _layers(module: torch.nn.Module) -> list[RelaxedCategorical | RelaxedBernoulli]:
-    return [layer for layer in module.modules() if isinstance(layer, RelaxedCategorical | RelaxedBernoulli)]
+    """The layers that sample, but for those of architecture choices, which are not called as layers."""
+    held = {
+        each for outer in module.modules() if makes_choices(outer) and not is_counted(outer) for each in outer.modules()
+    }
+    kinds = RelaxedCategorical | RelaxedBernoulli
+    return [layer for layer in module.modules() if isinstance(layer, kinds) and layer not in held]
 
 
 def _first(batch: Any, count: int) -> Any:

@@ -9,9 +9,7 @@ from typing import Any
 
 import pytest
 
-_B8 = "B8: tensors that are not saved stay what memory held when a network is built on the meta device"
 _B23 = "B23: computed in float64, which MPS does not have"
-_PROBE = "new: GradientProbe fails on a module that holds a OneOf, whose sampler is not called as a layer"
 
 # (test, glob of entries of the table): number of the fault, and what is wrong
 KNOWN_FAULTS: dict[tuple[str, str], str] = {
@@ -21,11 +19,6 @@ KNOWN_FAULTS: dict[tuple[str, str], str] = {
         "compile",
         "large_gumbel",
     ): "new: under torch.compile the backward pass draws other noise than the forward pass did",
-    ("pair", "ArchitectureWriter"): _PROBE,
-    ("pair", "SearchMonitor"): _PROBE,
-    ("meta", "residual_*"): _B8,
-    ("meta", "product_of_residuals"): _B8,
-    ("meta", "SequenceLogits"): "B8: reads a tensor while it is built",
     ("model meta", "SequenceDesigner"): "B8: reads a tensor while it is built",
     ("float64", "revived"): _B23,
     ("float64", "ArchitectureChoice"): _B23,

@@ -22,17 +22,16 @@ class Holder(LightningModule):
     Args:
         manual: whether it optimises by hand.
         fail_at: the batch that raises.
-        searched: whether one of its layers is a OneOf.
     """
 
-    def __init__(self, manual: bool = False, fail_at: int | None = None, searched: bool = True) -> None:
+    def __init__(self, manual: bool = False, fail_at: int | None = None) -> None:
         super().__init__()
         self.automatic_optimization = not manual
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
         self.sampled = GumbelQuantizer(5, 8)
         self.nearest = VectorQuantizer(4, 8)
         self.choice = RelaxedCategorical()
-        self.either = OneOf([nn.Linear(8, 8), nn.Tanh()]) if searched else nn.Tanh()
+        self.either = OneOf([nn.Linear(8, 8), nn.Tanh()])
         self.bonus = EntropyBonus(choice=0.1)
         self.decoder = nn.Linear(8, 16)
         self.fail_at = fail_at

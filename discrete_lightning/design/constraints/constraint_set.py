@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.constraints.base import Constraint
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
 
 class ConstraintSet(ConstantBuffers):

@@ -11,8 +11,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.functional._precision import without_autocast
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
 
 class Ehrlich(ConstantBuffers):

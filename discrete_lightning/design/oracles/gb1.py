@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import PROTEIN
-from discrete_lightning.design.constant_buffers import ConstantBuffers
 from discrete_lightning.design.oracles.ensemble import Ensemble
 from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN
+from discrete_lightning.layers.constant_buffers import ConstantBuffers
 
 LENGTH: Final = 4
 

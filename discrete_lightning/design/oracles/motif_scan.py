@@ -14,8 +14,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.functional._precision import without_autocast
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
 _ROWS = "ACGT"
 

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from discrete_lightning.design.constant_buffers import ConstantBuffers
 from discrete_lightning.functional._precision import without_autocast
+from discrete_lightning.layers.constant_buffers import ConstantBuffers
 
 LETTERS: Final = "ACGT"
 LENGTH: Final = 8

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.design.oracles.composite import Composite, one_score_each
 from discrete_lightning.design.oracles.one_output import OneOutput
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
 
 class WeightedSum(Composite, ConstantBuffers):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.design.constant_buffers import ConstantBuffers, real_device
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
 
 class SequenceLogits(ConstantBuffers):

@@ -9,13 +9,13 @@ s is 1 where codes are learned; of codes on a fixed grid (finite scalar, look-up
 import torch
 from torch import Tensor
 
-from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 
 
-class ResidualQuantizer(Float32State, CompositeQuantizer):
+class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
     """A stack of quantisers, each for the residual of those before it.
 
     Of quantisers that commit (nearest codes), the sum passes its gradient to the vectors as one of them would, and each
@@ -44,8 +44,9 @@ class ResidualQuantizer(Float32State, CompositeQuantizer):
         if any(isinstance(each, ResidualQuantizer) for each in quantizer.modules()):
             raise ValueError("a ResidualQuantizer in another is one of a greater depth: give `depth` once")
         super().__init__(quantizer, depth, quantizer.dim)
-        scale = torch.tensor(quantizer.residual_scale(), dtype=torch.float32)
-        self.register_buffer("scales", torch.stack([scale**stage for stage in range(depth)]), persistent=False)
+        with real_device():
+            scale = torch.tensor(quantizer.residual_scale(), dtype=torch.float32)
+            self.register_constant("scales", torch.stack([scale**stage for stage in range(depth)]))
 
     def quantize(self, vectors: Tensor) -> Quantized:
         results, codes, rest = [], [], vectors
