@@ -13,8 +13,6 @@ _B23 = "B23: computed in float64, which MPS does not have"
 
 # (test, glob of entries of the table): number of the fault, and what is wrong
 KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    ("compile", "ema_cosine"): "B1: under torch.compile a codebook of the cosine distance never learns",
-    ("compile", "learned_cosine_rotation"): "B1: under torch.compile a codebook of the cosine distance never counts",
     (
         "compile",
         "large_gumbel",

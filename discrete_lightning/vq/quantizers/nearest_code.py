@@ -80,7 +80,6 @@ class NearestCodeQuantizer(Float32State, Codebook):
     - Start, codes and revival are computed from the vectors of all ranks, with a generator that all ranks share, so codes
       are equal on all ranks. `update()` communicates: in each step a pass must count on all ranks or on none. A rank whose
       batch is empty, or masked as a whole, takes part as long as its loss uses the output.
-    - Under torch.compile codes move with distance="euclidean", but with "cosine" passes are not counted.
     """
 
     codes: Tensor
@@ -140,9 +139,6 @@ class NearestCodeQuantizer(Float32State, Codebook):
         return nn.functional.normalize(self.codes, dim=-1) if self.distance == "cosine" else self.codes
 
     def quantize(self, vectors: Tensor) -> Quantized:
-        vectors = vectors.view_as(
-            vectors
-        )  # a new tensor for the hook of `_collect`: its gradient shows that the pass counts
         compared = vectors
         if self.distance == "cosine":
             compared = nn.functional.normalize(float32(vectors), dim=-1)
@@ -155,7 +151,7 @@ class NearestCodeQuantizer(Float32State, Codebook):
         loss = self._loss(compared, codes)
         quantized = self.pass_gradient(codes.to(compared.dtype), compared).to(vectors.dtype)
         if learning:
-            self._collect(vectors, compared, codes, indices)
+            quantized, loss = self._collect(quantized, loss, compared, codes, indices)
         return Quantized(quantized, indices, loss)
 
     def codes_of(self, indices: Tensor) -> Tensor:
@@ -172,7 +168,9 @@ class NearestCodeQuantizer(Float32State, Codebook):
         self._pending = _Pending()  # statistics of other codes
 
     @torch.compiler.disable
-    def _collect(self, vectors: Tensor, compared: Tensor, codes: Tensor, indices: Tensor) -> None:
+    def _collect(
+        self, quantized: Tensor, loss: Tensor, compared: Tensor, codes: Tensor, indices: Tensor
+    ) -> tuple[Tensor, Tensor]:
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
@@ -185,11 +183,16 @@ class NearestCodeQuantizer(Float32State, Codebook):
                 call_after_step(self)
                 self._warn_if_forgotten()
 
-        # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing.
-        if vectors.requires_grad:
-            vectors.register_hook(count)
-        else:
+        # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
+        # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
+        if not compared.requires_grad:
             count(None)
+            return quantized, loss
+        outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
+        for each in outputs:
+            if each.requires_grad:
+                each.register_hook(count)
+        return outputs
 
     def _warn_if_forgotten(self) -> None:
         if self._pending.count == _FORGOTTEN:
