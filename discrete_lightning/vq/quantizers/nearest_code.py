@@ -72,9 +72,9 @@ class NearestCodeQuantizer(Float32State, Codebook):
     A training pass collects how often each code was chosen, and the sum of its vectors. The next step of a torch optimiser
     applies what was collected, by `update()`; without a torch optimiser call `update()` yourself.
 
-    - A pass counts once its backward pass reaches the vectors, or at once if they need no gradient. A pass under
+    - A pass counts once its backward pass reaches the output, or at once if the vectors need no gradient. A pass under
       `no_grad`, and one that activation checkpointing repeats, does not count; passes between two steps count as one batch.
-      Inside a ResidualQuantizer only the loss reaches them: without `loss` in the training loss its codes do not move.
+      Inside a ResidualQuantizer only the loss is reached: without `loss` in the training loss its codes do not move.
     - The step of any torch optimiser in the process applies what was collected until then, also one that trains another
       model.
     - Start, codes and revival are computed from the vectors of all ranks, with a generator that all ranks share, so codes
