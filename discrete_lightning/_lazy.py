@@ -5,6 +5,7 @@ What a face hands on stands once, in the stub file (`.pyi`) beside it, which typ
 
 import ast
 import importlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def lazy_face(
     Args:
         name: the face's `__name__`.
         file: its `__file__`; the stub lies beside it and holds only lines `from MODULE import NAME as NAME`.
-        moved: former names, and where each is now; asking for one says so.
+        moved: former names, and the path of each now; see `former_names`.
 
     Returns:
         the three objects, to be assigned at the top of the face.
@@ -40,12 +41,29 @@ def lazy_face(
             value = getattr(importlib.import_module(homes[attribute]), attribute)
             vars(importlib.import_module(name))[attribute] = value  # found without this function from now on
             return value
-        if moved and attribute in moved:
-            raise AttributeError(f"{name}.{attribute} is now {moved[attribute]}")
-        raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        return former(attribute)
 
+    former = former_names(name, moved or {})
     names = sorted(homes)
     return get, lambda: names, names
+
+
+def former_names(name: str, moved: dict[str, str]) -> Callable[[str], Any]:
+    """`__getattr__` of the module `name` for names that are elsewhere now: they are found, with a DeprecationWarning.
+
+    Args:
+        name: the module's `__name__`.
+        moved: former names, and the path of each now.
+    """
+
+    def get(attribute: str) -> Any:
+        if attribute not in moved:
+            raise AttributeError(f"module {name!r} has no attribute {attribute!r}")
+        warnings.warn(f"{name}.{attribute} is {moved[attribute]} now", DeprecationWarning, stacklevel=3)
+        module, _, new = moved[attribute].rpartition(".")
+        return getattr(importlib.import_module(module), new)
+
+    return get
 
 
 def load_public_names() -> None:

@@ -1,5 +1,6 @@
 """Tensor functions of sampling and gradients: torch only, no state. One method a file, which begins with its paper."""
 
+from discrete_lightning._lazy import former_names
 from discrete_lightning.functional.categorical import categorical
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.entropy import (
@@ -77,3 +78,16 @@ __all__ = [
     "subset_k_hot",
     "top_k_hot",
 ]
+
+_VQ = (
+    "FiniteScalar check_levels code_statistics codes_from_statistics commitment_loss ema_update_ finite_scalar "
+    "finite_scalar_decode kmeans lookup_free lookup_free_decode nearest_code rotate soft_code_marginals"
+)
+__getattr__ = former_names(
+    __name__,
+    {name: f"discrete_lightning.vq.functional.{name}" for name in _VQ.split()}
+    | {
+        "finite_scalar_remainder": "discrete_lightning.vq.functional.finite_scalar_residual",
+        "unrolled_gradient": "discrete_lightning.nas.unrolled_gradient",
+    },
+)
