@@ -17,13 +17,20 @@ from discrete_lightning.functional.straight_through import straight_through
 
 def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
     """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
-    total = torch.zeros_like(scores)
-    for _ in range(k):
-        p = torch.softmax(scores / tau, -1)
-        total = total + p
-        # bounded, so that a category that is chosen with certainty leaves a finite gradient
-        scores = scores + torch.log1p(-p.clamp_max(1.0 - 1e-6))
+    log_p = torch.log_softmax(scores / tau, -1)
+    total = log_p.exp()
+    for _ in range(k - 1):
+        scores = scores + _log_others(log_p)
+        log_p = torch.log_softmax(scores / tau, -1)
+        total = total + log_p.exp()
     return total
+
+
+def _log_others(log_p: Tensor) -> Tensor:
+    """log(1 - p). Of the largest p it is the log of the sum of the others: 1 - p would round to 0 where p is nearly 1."""
+    best = log_p.argmax(-1, keepdim=True)
+    others = log_p.scatter(-1, best, -torch.inf)
+    return torch.log1p(-others.exp()).scatter(-1, best, others.logsumexp(-1, keepdim=True))
 
 
 def relaxed_top_k(
