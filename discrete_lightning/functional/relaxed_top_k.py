@@ -17,20 +17,21 @@ from discrete_lightning.functional.straight_through import straight_through
 
 def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
     """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
-    log_p = torch.log_softmax(scores / tau, -1)
-    total = log_p.exp()
+    scaled = scores / tau
+    total = p = torch.softmax(scaled, -1)
     for _ in range(k - 1):
-        scores = scores + _log_others(log_p)
-        log_p = torch.log_softmax(scores / tau, -1)
-        total = total + log_p.exp()
+        scores = scores + _log_others(scaled, p)
+        scaled = scores / tau
+        p = torch.softmax(scaled, -1)
+        total = total + p
     return total
 
 
-def _log_others(log_p: Tensor) -> Tensor:
-    """log(1 - p). Of the largest p it is the log of the sum of the others: 1 - p would round to 0 where p is nearly 1."""
-    best = log_p.argmax(-1, keepdim=True)
-    others = log_p.scatter(-1, best, -torch.inf)
-    return torch.log1p(-others.exp()).scatter(-1, best, others.logsumexp(-1, keepdim=True))
+def _log_others(scaled: Tensor, p: Tensor) -> Tensor:
+    """log(1 - p) for p = softmax(scaled). Of the largest it comes from its lead: 1 - p rounds to 0 where p is nearly 1."""
+    best = p.argmax(-1, keepdim=True)
+    lead = scaled.gather(-1, best) - scaled.scatter(-1, best, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.log1p(-p.scatter(-1, best, 0.0)).scatter(-1, best, -torch.nn.functional.softplus(lead))
 
 
 def relaxed_top_k(
