@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -64,7 +65,7 @@ class Linear(Schedule):
 
     def __post_init__(self) -> None:
         _require_finite(self, self.start, self.end)
-        _require(self.steps > 0, self, "steps must be positive")
+        _require(0 < self.steps < math.inf, self, "steps must be positive and finite")
 
     @property
     def length(self) -> float:
@@ -91,7 +92,7 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         _require_finite(self, self.start, self.end)
-        _require(self.steps > 0, self, "steps must be positive")
+        _require(0 < self.steps < math.inf, self, "steps must be positive and finite")
 
     @property
     def length(self) -> float:
@@ -140,14 +141,19 @@ class Staircase(Schedule):
     every: int | float
 
     def __post_init__(self) -> None:
-        _require(self.every > 0, self, "every must be positive")
+        _require(0 < self.every < math.inf, self, "every must be positive and finite")
 
     @property
     def length(self) -> float:
-        return self.every * math.ceil(self.schedule.length / self.every)
+        return self.every * max(1, self._stairs(self.schedule.length, math.ceil))
 
     def __call__(self, step: float) -> float:
-        return self.schedule(step - step % self.every)
+        return self.schedule(self.every * self._stairs(step, math.floor))
+
+    def _stairs(self, step: float, rounded: Callable[[float], int]) -> int:
+        """Whole stairs in `step`. A share such as 0.3 is three stairs of 0.1, and its quotient 2.9999999999999996."""
+        stairs = step / self.every
+        return round(stairs) if math.isclose(stairs, round(stairs), rel_tol=1e-12) else rounded(stairs)
 
 
 @dataclass(frozen=True)
@@ -164,7 +170,7 @@ class Delayed(Schedule):
     steps: int | float
 
     def __post_init__(self) -> None:
-        _require(self.steps >= 0, self, "steps must not be negative")
+        _require(0 <= self.steps < math.inf, self, "steps must not be negative, and finite")
 
     @property
     def length(self) -> float:

@@ -55,6 +55,7 @@ def test_values(schedule: Schedule, values: dict[int, float]) -> None:
         (Exponential(1.0, rate=2.0), {0.5: math.exp(-1), 1.0: math.exp(-2)}, 0.0),
         (Staircase(Linear(1.0, 0.0, steps=1), every=0.25), {0.24: 1.0, 0.25: 0.75, 0.74: 0.5, 1.0: 0.0}, 1.0),
         (Staircase(Linear(1.0, 0.0, steps=0.6), every=0.25), {0.74: 1 - 0.5 / 0.6, 0.75: 0.0}, 0.75),
+        (Staircase(Linear(1.0, 0.0, steps=1), every=0.1), {0.3: 0.7, 0.39: 0.7, 0.6: 0.4, 0.7: 0.3, 1.0: 0.0}, 1.0),
         (Delayed(Linear(1.0, 0.0, steps=0.5), steps=0.5), {0.4: 1.0, 0.75: 0.5, 1.0: 0.0}, 1.0),
     ],
 )
@@ -119,6 +120,8 @@ def test_schedules_of_different_kinds_or_values_differ() -> None:
         (Exponential, (1.0, 1e-4, math.inf), "finite"),
         (Exponential, (0.1, 1.0, 0.5), "start must not be below minimum"),
         (Staircase, (Constant(1.0), 0), "every must be positive"),
+        (Staircase, (Constant(1.0), math.inf), "every must be positive and finite"),
+        (Linear, (1.0, 0.5, math.inf), "steps must be positive and finite"),
         (Delayed, (Constant(1.0), -1), "steps must not be negative"),
     ],
 )

@@ -87,7 +87,7 @@ class Estimator:
         """
         if not self.categorical:
             raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
-        if k == 1:
+        if k == 1 or not self.pathwise:  # the latter say what they need instead
             return self(logits, tau, generator)
         return self._subset(logits, k, tau, generator)
 

@@ -8,13 +8,14 @@ def positions_mask(mask: Tensor, shape: torch.Size) -> Tensor:
     """`mask` expanded to the positions `shape`.
 
     Args:
-        mask: bool, of the shape of the positions or of its first dimensions.
+        mask: bool, of the shape of the positions or of its first dimensions; a dimension may be 1 instead.
         shape: of the positions: that of vectors or logits without their last dimension.
 
     Raises:
         ValueError: if the mask is not bool, or of another shape.
     """
-    if mask.dtype != torch.bool or mask.shape != shape[: mask.ndim]:
+    fits = mask.ndim <= len(shape) and all(mine in (1, size) for mine, size in zip(mask.shape, shape, strict=False))
+    if mask.dtype != torch.bool or not fits:
         raise ValueError(
             f"a mask is bool, True at real positions, of shape {tuple(shape)} or of its first dimensions; got {mask.dtype} "
             f"{tuple(mask.shape)}. Convert 0 and 1 with mask.bool(), and a mask that is True at padding with ~mask"

@@ -12,7 +12,7 @@ any function f of the subset, with f(+i) its value with i and f(-i) that with o_
 
     d E[f] / d logit_i = E over the order of the others [ out_i * sum_m q_m * (f(+i) - f(-i)) ]
 
-This is our own derivation; tests/functional/test_subsets.py compares it with the enumeration of all subsets.
+This is our own derivation; tests/functional/test_plackett_luce.py compares it with the enumeration of all subsets.
 """
 
 from typing import NamedTuple

@@ -18,7 +18,7 @@ import math
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_one_kind
+from discrete_lightning.functional._checks import check_categories, check_one_kind, values_can_be_read
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import check_k
 
@@ -40,11 +40,13 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
 
     Returns:
         float32 (float64 of float64 logits), in the shape of `sample` without its last dimension, or in the shape of `sample`
-        if `binary`. -inf, with a gradient of zero, where the sample is impossible (a masked category). For subsets the
-        error of the result is at most 2e-5 (float64: 1e-10), plus rounding.
+        if `binary`. -inf, with a gradient of zero, where the sample is impossible (a masked category, infinite log-odds of
+        the other value). For subsets the error of the result is at most 2e-5 (float64: 1e-10), plus rounding.
 
     Raises:
-        ValueError: if `binary` and `k` are both given, the shapes do not fit, or k is out of range.
+        ValueError: if `binary` and `k` are both given, the shapes do not fit, k is out of range, or (on the CPU, where looking
+            costs nothing) a sample has other entries than 0 and 1, or another number of ones: a relaxed sample has no
+            probability.
 
     Example:
         >>> log_probability(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
@@ -60,10 +62,15 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
         )
     scores = float32(logits)
     if binary:
-        return torch.nn.functional.logsigmoid(torch.where(sample > 0.5, scores, -scores))
+        _check_sample(sample, None)
+        signed = torch.where(sample > 0.5, scores, -scores)
+        return torch.where(
+            signed.isneginf(), -torch.inf, torch.nn.functional.logsigmoid(signed.masked_fill(signed.isneginf(), 0.0))
+        )
     check_categories(logits, -1)
     if k is not None:
         check_k(logits, k)
+    _check_sample(sample, k or 1)
     masked = ((sample > 0.5) & scores.isneginf()).any(-1)
     scores = scores.clamp_min(-1e30)  # 0 * -inf would be NaN
     if k is None or k == 1:
@@ -71,6 +78,21 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     else:
         log_p = _log_subset(scores.expand(sample.shape), sample, k)
     return torch.where(masked, -torch.inf, log_p)
+
+
+def _check_sample(sample: Tensor, ones: int | None) -> None:
+    if not sample.numel() or not values_can_be_read(sample):
+        return
+    values = sample.detach().float()
+    chosen = values > 0.5
+    if not ((values - chosen.float()).abs() < 0.01).all():  # hard + soft - soft is 1 up to rounding
+        raise ValueError(
+            "a sample has entries 0 and 1: a relaxed one has no probability, draw with `hard` or take its argmax"
+        )
+    if ones is not None and (chosen.sum(-1) != ones).any():
+        raise ValueError(
+            f"each sample has {ones} entries of 1 in the last dimension: give `k` for subsets, `binary` for 0 and 1"
+        )
 
 
 def _log_subset(scores: Tensor, sample: Tensor, k: int) -> Tensor:

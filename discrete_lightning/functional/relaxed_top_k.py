@@ -17,13 +17,21 @@ from discrete_lightning.functional.straight_through import straight_through
 
 def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
     """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
-    total = torch.zeros_like(scores)
-    for _ in range(k):
-        p = torch.softmax(scores / tau, -1)
+    scaled = scores / tau
+    total = p = torch.softmax(scaled, -1)
+    for _ in range(k - 1):
+        scores = scores + _log_others(scaled, p)
+        scaled = scores / tau
+        p = torch.softmax(scaled, -1)
         total = total + p
-        # bounded, so that a category that is chosen with certainty leaves a finite gradient
-        scores = scores + torch.log1p(-p.clamp_max(1.0 - 1e-6))
     return total
+
+
+def _log_others(scaled: Tensor, p: Tensor) -> Tensor:
+    """log(1 - p) for p = softmax(scaled). Of the largest it comes from its lead: 1 - p rounds to 0 where p is nearly 1."""
+    best = p.argmax(-1, keepdim=True)
+    lead = scaled.gather(-1, best) - scaled.scatter(-1, best, -torch.inf).logsumexp(-1, keepdim=True)
+    return torch.log1p(-p.scatter(-1, best, 0.0)).scatter(-1, best, -torch.nn.functional.softplus(lead))
 
 
 def relaxed_top_k(

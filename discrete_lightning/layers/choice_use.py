@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, world_size
+from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.layers.choices import Choices
 from discrete_lightning.layers.usage import count_indices
 
@@ -73,9 +74,7 @@ class ChoiceUse:
         if self.are_gates:
             self.chosen[:size] += (choices.chosen & counted.unsqueeze(-1)).reshape(-1, size).sum(0)
         else:
-            self.chosen[:size] += count_indices(
-                choices.chosen, size, None if choices.mask is None else counted.unsqueeze(-1)
-            )
+            self.chosen[:size] += count_indices(choices.chosen, size, None if choices.mask is None else counted)
         self.positions[here] += positions
         if measure and choices.logits is not None:
             self.measured[here] += positions
@@ -166,5 +165,4 @@ def _counted(choices: Choices) -> Tensor:
     positions = choices.chosen.shape[:-1]
     if choices.mask is None:
         return torch.ones(positions, dtype=torch.bool, device=choices.chosen.device)
-    missing = len(positions) - choices.mask.ndim
-    return choices.mask.to(torch.bool)[(..., *[None] * missing)].expand(positions)
+    return positions_mask(choices.mask, positions)

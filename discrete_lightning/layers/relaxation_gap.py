@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from discrete_lightning.functional._mask import positions_mask, zero_padding
+
 
 class RelaxationGap(Metric):
     """Mean of discrete loss - relaxed loss over examples: positive where the relaxed model looks better than the deployed one.
@@ -34,10 +36,10 @@ class RelaxationGap(Metric):
         Args:
             relaxed: losses, any shape.
             discrete: losses, of the same shape.
-            mask: bool, broadcast against the losses: True where one counts. All count if None.
+            mask: bool, of the shape of the losses or of its first dimensions; False where one does not count.
 
         Raises:
-            ValueError: if the shapes differ.
+            ValueError: if the shapes differ, or the mask is not bool or of another shape.
         """
         if relaxed.shape != discrete.shape:
             raise ValueError(
@@ -45,9 +47,10 @@ class RelaxationGap(Metric):
             )
         # Kahan summation: not every device has float64, and a float32 sum forgets small terms after many updates
         gaps = discrete.detach().float() - relaxed.detach().float()
-        counted = gaps.numel() if mask is None else mask.expand(gaps.shape).sum()
+        counted: int | Tensor = gaps.numel()
         if mask is not None:
-            gaps = torch.where(mask, gaps, 0)  # not a product: what stands at a padded position may be NaN
+            mask = positions_mask(mask, gaps.shape)
+            gaps, counted = zero_padding(gaps, mask), mask.sum()
         term = gaps.sum() - self.lost
         total = self.total + term
         self.lost = (total - self.total) - term

@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from discrete_lightning.functional import perplexity
+from discrete_lightning.functional._mask import positions_mask
 
 
 def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Tensor:
@@ -13,7 +14,7 @@ def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Te
     Args:
         indices: int64, any shape, in [0, count) where they count.
         count: K.
-        mask: bool, True where an index counts; broadcast against `indices`. What stands elsewhere does not matter.
+        mask: bool, of the shape of `indices` or of its first dimensions; False where an index does not count, whatever it is.
 
     Returns:
         int64 (K,).
@@ -22,9 +23,10 @@ def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Te
         >>> count_indices(torch.tensor([0, 2, 2, 9]), 3, mask=torch.tensor([True, True, True, False]))
         tensor([1, 0, 2])
     """
+    weights = torch.ones_like(indices, dtype=torch.float32)
     if mask is not None:
-        indices = torch.where(mask, indices, 0)
-    weights = torch.ones_like(indices, dtype=torch.float32) if mask is None else mask.expand(indices.shape).float()
+        counted = positions_mask(mask, indices.shape)
+        indices, weights = torch.where(counted, indices, 0), counted.float()
     # not bincount, whose length depends on the values; float32, which every device adds, is exact up to 2^24 of a code
     counts = torch.zeros(count, dtype=torch.float32, device=indices.device)
     return counts.index_add_(0, indices.reshape(-1), weights.reshape(-1)).to(torch.int64)
@@ -49,13 +51,14 @@ class _CodeCounts(Metric):
 
         Args:
             indices: the codes chosen.
-            mask: bool, broadcast against `indices`: True where an index counts. All count if None.
+            mask: bool, of the shape of `indices` or of its first dimensions; False where an index does not count.
 
         Raises:
-            ValueError: if an index is out of range (looked for on the CPU alone: a GPU would have to wait).
+            ValueError: if the mask is not bool or of another shape, or an index is out of range (looked for on the CPU alone: a
+                GPU would have to wait).
         """
         if indices.device.type == "cpu":
-            self._check_range(indices if mask is None else indices[mask.expand(indices.shape)])
+            self._check_range(indices if mask is None else indices[positions_mask(mask, indices.shape)])
         # a new tensor: a state that inference mode made (validate before fit) must not be changed in place
         self.counts = self.counts + count_indices(indices, self.num_codes, mask)
 

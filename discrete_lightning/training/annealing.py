@@ -55,7 +55,7 @@ class Annealing(Callback, ABC):
             *others, last = map(repr, get_args(Count))
             raise ValueError(f"count must be {', '.join(others)} or {last}, got {count!r}")
         length = 0.0 if schedule is None else schedule.length
-        if count == "progress" and length > 1:
+        if count == "progress" and length > 1 + 1e-9:  # 0.34 + (0.1 + 0.56) is 1.0000000000000002
             raise ValueError(
                 f"{schedule} reaches to {length:g}, and count='progress' goes from 0 to 1: give the schedule's steps as a "
                 "share of the run (steps=1 is the whole run), or count something else"

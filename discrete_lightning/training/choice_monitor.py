@@ -24,9 +24,9 @@ class ChoiceMonitor(Callback):
     Layers are found by type: RelaxedCategorical, RelaxedBernoulli, RelaxedSubset, codebooks, and those of your own that
     `choices_made` knows. Of a layer inside another one only the outer is counted. What is counted is every forward pass in
     training mode during a training batch, on all ranks, whether with a gradient or under `no_grad`; a pass that activation
-    checkpointing repeats counts once, and positions that a layer's `mask` leaves out do not count. Of a relaxed sample the
-    largest entry counts. A layer that is only asked for an `expectation`, or called inside `torch.func.vmap` and its like,
-    cannot be counted.
+    checkpointing repeats counts once, and positions that the `mask` of a codebook leaves out do not count. Of a relaxed
+    sample the largest entry counts. A layer that is only asked for an `expectation`, or called inside `torch.func.vmap` and
+    its like, cannot be counted.
 
     Logged after each epoch as `choices/<figure>`, or `choices/<layer>/<figure>` where there are several layers:
 
@@ -146,7 +146,7 @@ class ChoiceMonitor(Callback):
         for name, use in zip(self._names, uses, strict=True):
             layer = pl_module.get_submodule(name)
             ripe = trainer.current_epoch + 1 >= self.patience
-            if use is None:
+            if use is None or not use.positions.any():
                 if ripe:
                     self._warn(name, layer, "unseen", _UNSEEN.format(epoch=trainer.current_epoch))
                 continue
@@ -207,6 +207,6 @@ class ChoiceMonitor(Callback):
 
 
 _UNSEEN = (
-    "made no choice that can be counted in epoch {epoch}: forward passes in training mode are. A layer that is asked only for "
-    "an `expectation` makes none; leave it out by `only`."
+    "made no choice that can be counted in epoch {epoch}: forward passes in training mode are, but for positions of padding. A "
+    "layer that is asked only for an `expectation` makes none; leave it out by `only`."
 )

@@ -71,5 +71,7 @@ class KLToPrior(nn.Module):
                 but padding does not count; the term is 0 where no example counts.
         """
         values = kl_to_prior(logits, self.prior_logits, mask=mask)
-        examples = len(values) if mask is None else mask.reshape(len(values), -1).any(1).sum()
+        examples: int | Tensor = len(values)
+        if mask is not None:
+            examples = positions_mask(mask, logits.shape[:-1]).unsqueeze(-1).flatten(1).any(1).sum()
         return self.weight() * global_mean(values.sum(), examples)

@@ -130,7 +130,7 @@ def test_bad_arguments(estimator: Estimator) -> None:
 def test_estimators_that_choose_no_subsets_say_so() -> None:
     with pytest.raises(TypeError, match=r"DisARM\(\) is for binary variables: it does not choose k=2"):
         DisARM().subset(torch.zeros(2, 5), 2)
-    for k in (1, 2):
+    for k in (1, 2, 5):
         with pytest.raises(TypeError, match=r"LeaveOneOut needs the loss's value.*expectation"):
             LeaveOneOut().subset(torch.zeros(2, 5), k)
     for estimator in every_estimator.ALL:

@@ -1,6 +1,7 @@
 """Against torch.distributions, and against the sum over all orders."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -103,7 +104,8 @@ def test_sure_binary_values() -> None:
     for sample, wanted in (([1.0, 0, 1, 0], [0.0] * 4), ([0.0, 1, 0, 1], [-math.inf, -math.inf, -1e4, -1e4])):
         log_p = log_probability(logits, torch.tensor(sample), binary=True)
         assert log_p.tolist() == wanted
-        assert torch.autograd.grad(log_p.exp().sum(), logits)[0].isfinite().all()
+        assert torch.autograd.grad(log_p.exp().sum(), logits, retain_graph=True)[0].isfinite().all()
+        assert not torch.autograd.grad(log_p[:2].sum(), logits)[0].any()
 
 
 def test_bad_arguments() -> None:
@@ -119,6 +121,22 @@ def test_bad_arguments() -> None:
             log_probability(logits, sample, **arguments)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="logits must be floating"):
         log_probability(torch.zeros(3, dtype=torch.int64), torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("sample", "arguments", "message"),
+    [
+        ([1.0, 1.0, 0.0], {}, "each sample has 1 entries of 1"),
+        ([0.0, 0.0, 0.0], {}, "each sample has 1 entries of 1"),
+        ([1.0, 1.0, 1.0], {"k": 2}, "each sample has 2 entries of 1"),
+        ([0.7, 0.3, 0.0], {}, "a relaxed one has no probability"),
+        ([1.2, 0.8, 0.0], {"k": 2}, "a relaxed one has no probability"),
+        ([0.6, 1.0, 0.0], {"binary": True}, "a relaxed one has no probability"),
+    ],
+)
+def test_what_is_no_sample(sample: list[float], arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        log_probability(torch.zeros(3), torch.tensor(sample), **arguments)
 
 
 def test_gradcheck_of_subsets() -> None:

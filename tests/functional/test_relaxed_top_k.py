@@ -52,6 +52,22 @@ def test_gradients_equal_those_of_a_float64_reference() -> None:
         assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("tau", [0.1, 0.5, 1.0])
+def test_a_category_far_ahead_is_chosen_once(tau: float, dtype: torch.dtype) -> None:
+    """1 - p of it rounds to 0: bounded, the next draw would choose it again."""
+    logits = torch.tensor([30.0, 0.3, 0.0, -math.inf], dtype=dtype, requires_grad=True)
+    temperature = torch.tensor(tau, dtype=dtype, requires_grad=True)
+    soft = relaxed_top_k(logits, 2, temperature, noise=False)
+    # at the first draw log(1 - p) of the largest is logsumexp(others / tau) - 30 / tau
+    others = torch.tensor([0.3, 0.0], dtype=torch.float64)
+    second = torch.cat([30 + torch.logsumexp(others / tau, 0, keepdim=True) - 30 / tau, others])
+    expected = torch.softmax(second / tau, 0) + torch.tensor([1.0, 0.0, 0.0])
+    torch.testing.assert_close(soft[:3].double(), expected, rtol=1e-4, atol=1e-6)
+    for gradient in torch.autograd.grad(soft.square().sum(), (logits, temperature)):
+        assert gradient.isfinite().all()
+
+
 def test_masked_categories_are_never_chosen() -> None:
     logits = torch.tensor([0.0, -math.inf, 1.0, 2.0], requires_grad=True)
     sample = relaxed_top_k(logits.expand(1000, 4), 3, torch.tensor(0.3, requires_grad=True), hard=True)

@@ -52,7 +52,7 @@ def test_padded_positions_do_not_count() -> None:
     metric.update(torch.where(mask, relaxed, torch.nan), discrete, mask)
     np.testing.assert_allclose(metric.compute(), (discrete - relaxed)[mask].double().mean(), rtol=1e-4)
     rows = RelaxationGap()
-    rows.update(relaxed, discrete, mask[:, :1])
+    rows.update(relaxed, discrete, mask[:, 0])
     np.testing.assert_allclose(rows.compute(), (discrete - relaxed)[mask[:, 0]].double().mean(), rtol=1e-4)
 
 

@@ -63,12 +63,17 @@ def test_nothing_seen(kind: type[Metric], value: float | list[float]) -> None:
 
 @pytest.mark.parametrize("kind", ALL)
 def test_padded_positions_do_not_count(kind: type[Metric]) -> None:
-    """Whatever stands there; a mask may lack the last dimensions' size."""
+    """Whatever stands there; a mask may lack the last dimensions, or have 1 in their place."""
     indices = torch.randint(K - 1, (4, 7, 2), generator=seeded(0))
     mask = torch.rand(4, 7, 1, generator=seeded(1)) < 0.5
     metric = kind(K)
     metric.update(torch.where(mask, indices, 999), mask)
     np.testing.assert_allclose(metric.compute(), expected(kind, [indices[mask.squeeze(-1)]]), rtol=1e-5)
+    of_sequences = kind(K)
+    of_sequences.update(indices[:, :2], mask[:, :2, 0])  # (4, 2) for (4, 2, 2): not that of the last dimensions
+    np.testing.assert_allclose(of_sequences.compute(), expected(kind, [indices[:, :2][mask[:, :2, 0]]]), rtol=1e-5)
+    with pytest.raises(ValueError, match=r"a mask is bool, True at real positions, of shape \(4, 7, 2\)"):
+        metric.update(indices, mask.int())
     metric.update(torch.full((3,), -1), torch.zeros(3, dtype=torch.bool))
     np.testing.assert_allclose(metric.compute(), expected(kind, [indices[mask.squeeze(-1)]]), rtol=1e-5)
 

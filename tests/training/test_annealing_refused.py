@@ -75,6 +75,7 @@ def test_unknown_count(kind: Callable[..., Callback]) -> None:
         Cosine(1.0, 0.1, 1.5),
         Delayed(Constant(1.0), 2),
         Staircase(Linear(1.0, 0.1, 1), 1.5),
+        Staircase(Exponential(1.0, rate=5.0), every=500),
     ],
     ids=repr,
 )
@@ -93,6 +94,10 @@ def test_a_share_of_the_run_is_no_steps(count: Any) -> None:
 def test_schedules_that_fit_every_counter(schedule: Any) -> None:
     for count in ("optimizer_steps", "batches", "epochs", "progress"):
         TemperatureAnnealing(schedule, count)  # type: ignore[arg-type]
+
+
+def test_shares_whose_sum_is_rounded_above_one() -> None:
+    TemperatureAnnealing(Delayed(Delayed(Linear(1.0, 0.1, steps=0.56), steps=0.1), steps=0.34), count="progress")
 
 
 def test_a_run_without_end_has_no_share() -> None:

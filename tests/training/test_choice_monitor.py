@@ -243,6 +243,30 @@ def test_a_layer_of_a_users_own_with_padded_positions(tmp_path: Path) -> None:
     assert counted(tmp_path, Padded(TopExpert())) == [3 * BATCHES]
 
 
+class ActionMask(RelaxedCategorical):
+    """Its mask is of categories, and not of positions."""
+
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # type: ignore[override]
+        return super().forward(x.masked_fill(~mask, -torch.inf))
+
+
+def test_a_subclass_whose_arguments_have_other_meanings(tmp_path: Path) -> None:
+    class Acting(Chooser):
+        def choose(self, x: Tensor) -> Tensor:
+            return self.router(self.logits(x), mask=torch.arange(K) != 2)
+
+    assert counted(tmp_path, Acting(ActionMask())) == [BATCH * BATCHES]
+
+
+def test_an_epoch_of_nothing_but_padding_is_no_collapse(tmp_path: Path) -> None:
+    class AllPadding(Chooser):
+        def choose(self, x: Tensor) -> Tensor:
+            return self.router(self.logits(x), mask=torch.zeros(len(x), dtype=torch.bool)).quantized
+
+    (message,) = warned(tmp_path, AllPadding(GumbelQuantizer(6, K)))
+    assert "made no choice that can be counted" in message
+
+
 def warned(folder: Path, model: Chooser, epochs: int = 4, **arguments: Any) -> list[str]:
     with pytest.warns(UserWarning, match="router") as caught:
         trainer(folder, ChoiceMonitor(filename=None, **arguments), epochs=epochs).fit(model, data(), data())

@@ -103,6 +103,8 @@ def test_latents_of_padding_add_nothing(prior: Tensor | None) -> None:
     assert not masked.grad[~mask].any()
     assert masked.grad.isfinite().all()
     assert KLToPrior(1.0, prior)(masked, mask & False) == 0
+    assert KLToPrior(1.0, prior)(logits[:0], mask[:0]) == 0
+    assert KLToPrior()(logits[:, 0], mask[:, 0]) > 0  # one latent each
 
 
 def test_bernoulli_latents_of_padding_add_nothing() -> None:

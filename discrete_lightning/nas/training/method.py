@@ -26,7 +26,7 @@ class SearchMethod:
     def __post_init__(self) -> None:
         if self.temperature is None:
             return
-        if self.temperature.length > 1:
+        if self.temperature.length > 1 + 1e-9:
             raise ValueError(
                 f"{self}: its temperature is a schedule over the share of the search, from 0 to 1, and reaches to "
                 f"{self.temperature.length:g}: steps=1 is the whole search"
