@@ -37,7 +37,7 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
             f"--trainer.limit_train_batches={batches}",
             "--wandb.enabled=false",
         ]
-        small = parsed["model"]["init_args"]["oracle"]
+        small = parsed["model"].get("init_args", {})["oracle"]
         if isinstance(small, dict) and small["class_path"].endswith("GB1Surrogate"):
             options += [f"--model.oracle.init_args.{name}" for name in ("training=50", "epochs=1", "members=2")]
         return options
@@ -52,7 +52,7 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
         "--data.batch_size=8",
         "--wandb.enabled=false",
     ]
-    if "bound_samples" in parsed["model"]["init_args"]:
+    if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
     if parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
         options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]

@@ -25,7 +25,7 @@ class Verb:
 
     help: str
     command: str
-    arguments: list[str]
+    arguments: list[str] = field(default_factory=list)
     options: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @property
