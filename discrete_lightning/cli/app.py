@@ -39,14 +39,14 @@ class App(LightningCLI):
     Raises CliError where they are wrong or a class refuses its arguments, SystemExit after `--help` or `--print_config`.
     """
 
-    def __init__(self, asked: Namespace) -> None:
-        self.asked = asked
-        self.method = "fit" if asked.command == "check" else asked.command  # a `fit` that stops before it starts
-        self.checkpoint = _checkpoint(asked)
+    def __init__(self, request: Namespace) -> None:
+        self.request = request
+        self.method = "fit" if request.command == "check" else request.command  # a `fit` that stops before it starts
+        self.checkpoint = _checkpoint(request)
         load_public_names()  # jsonargparse resolves short names among the subclasses that are imported
         self._refused: tuple[type, Exception] | None = None
         checkpoint = [] if self.checkpoint is None else [f"--ckpt_path={self.checkpoint}"]
-        args = [self.method, *(f"--config={source.path}" for source in asked.sources), *asked.args, *checkpoint]
+        args = [self.method, *(f"--config={source.path}" for source in request.sources), *request.args, *checkpoint]
         header = [f"discrete_lightning=={__version__}", f"lightning=={lightning_version}"]
         super().__init__(
             args=args,
@@ -81,7 +81,7 @@ class App(LightningCLI):
             raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
-            raise parsing_error(str(error), self.method, options, self.asked.sources) from error
+            raise parsing_error(str(error), self.method, options, self.request.sources) from error
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint win over configs and options."""
@@ -115,15 +115,15 @@ class App(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of a run: see `Run`."""
-        options, asked, parser = self.config_init[self.method], self.asked, self._parser(self.method)
+        options, request, parser = self.config_init[self.method], self.request, self._parser(self.method)
         given = self.config[self.method].temperature
         if given.schedule is None and given != parser.get_defaults().temperature:
             raise CliError("temperature has options but no schedule: add temperature.schedule, or remove them", MISUSE)
-        name = asked.sources[0].name if asked.sources else type(self.model).__name__
+        name = request.sources[0].name if request.sources else type(self.model).__name__
         text = parser.dump(self.config[self.method], skip_unset=False)
-        suffix = "" if asked.name == "fit" else f"-{asked.name}"
-        self.run = Run(name, text, asked.run_root, suffix, asked.run_dir, options.wandb)
-        write = asked.command != "check" and not options.trainer.fast_dev_run
+        suffix = "" if request.name == "fit" else f"-{request.name}"
+        self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb)
+        write = request.command != "check" and not options.trainer.fast_dev_run
         try:
             arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
             return super().instantiate_trainer(**arguments, **kwargs)
@@ -148,10 +148,10 @@ def _construct(class_type: type, *args: Any, applied_instantiation_links: Links,
     return class_type(*args, **kwargs)
 
 
-def _checkpoint(asked: Namespace) -> str | None:
+def _checkpoint(request: Namespace) -> str | None:
     """The checkpoint to load: what `--ckpt_path` means, or else the last one of the run to be evaluated."""
-    given, run = asked.ckpt_path, asked.run
-    if given is None and run is not None and asked.command in ("validate", "test", "predict"):
+    given, run = request.ckpt_path, request.run
+    if given is None and run is not None and request.command in ("validate", "test", "predict"):
         given = "last"
     if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
         return given

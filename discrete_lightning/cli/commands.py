@@ -19,22 +19,22 @@ from discrete_lightning.training.quiet import quiet
 from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
 
 
-def run(asked: Namespace, argv: Sequence[str]) -> int:
+def run(request: Namespace, argv: Sequence[str]) -> int:
     """Runs one command and returns the exit code.
 
     Args:
-        asked: what was asked for.
+        request: see `entry.read_command`.
         argv: the command line as it was given.
 
     Raises:
         CliError: what a user can mend.
     """
-    with _session(argv, asked.trust):
+    with _session(argv, request.trust):
         try:
-            app = App(asked)
+            app = App(request)
         except SystemExit as stop:  # --help, --print_config
             return int(stop.code or 0)
-        if asked.command == "check":
+        if request.command == "check":
             parameters = sum(parameter.numel() for parameter in app.model.parameters())
             data = "no data module" if app.datamodule is None else f"data {type(app.datamodule).__name__}"
             print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters")
@@ -58,9 +58,9 @@ def _session(argv: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
 
 def _run(app: App) -> int:
     start, code = time.monotonic(), 1
-    recorder, asked = app.run.recorder, app.asked
-    if asked.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
-        print(f"note: without -c RUN or --ckpt_path, {asked.name} uses untrained weights", file=sys.stderr)
+    recorder, request = app.run.recorder, app.request
+    if request.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
+        print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
     try:
         results = _call(app)
         code = 0
@@ -77,7 +77,7 @@ def _run(app: App) -> int:
             raise
         raise explanation from error
     finally:
-        app.run.finish(code, partial_results=asked.command != "predict")
+        app.run.finish(code, partial_results=request.command != "predict")
     if app.trainer.is_global_zero:
         print_metrics(results)
         print_run(app.run.folder, time.monotonic() - start)
@@ -85,7 +85,7 @@ def _run(app: App) -> int:
 
 
 def _call(app: App) -> Sequence[Mapping[str, float]]:
-    command, trainer, model = app.asked.command, app.trainer, app.model
+    command, trainer, model = app.request.command, app.trainer, app.model
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
         trainer.fit(model, **loaded)
@@ -108,6 +108,6 @@ def _report_interruption(app: App) -> None:
     if last is None or not last.exists():
         print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
         return
-    trusted = "".join(f" --trust {prefix}" for prefix in app.asked.trust)
+    trusted = "".join(f" --trust {prefix}" for prefix in app.request.trust)
     resume = f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
     print(f"interrupted; the weights are in {last}; resume with: {resume}", file=sys.stderr)

@@ -84,19 +84,19 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=text, parents=[own_options()], add_help=False, allow_abbrev=False)
         for option, entry in verbs[name].options.items() if name in verbs else ():
             command.add_argument(f"--{option}", metavar=entry["metavar"], help=entry["help"])
-    asked, args = parser.parse_known_args(argv)
-    if asked.name in ("ls", "cp"):
+    request, args = parser.parse_known_args(argv)
+    if request.name in ("ls", "cp"):
         if args:
-            raise CliError(f"{asked.name} does not take {' '.join(args)}", MISUSE)
-        return asked
-    asked.command = asked.name
-    if verb := verbs.get(asked.name):
-        asked.command = verb.command
-        args += verb.expand(asked) if not {"-h", "--help"} & set(args) else []
-    asked.args, asked.trust = args, [prefix.rstrip(".") for prefix in asked.trust]
-    asked.sources = [find_source(value) for value in asked.sources]
-    asked.run = next((source.run for source in reversed(asked.sources) if source.run is not None), None)
-    return asked
+            raise CliError(f"{request.name} does not take {' '.join(args)}", MISUSE)
+        return request
+    request.command = request.name
+    if verb := verbs.get(request.name):
+        request.command = verb.command
+        args += verb.expand(request) if not {"-h", "--help"} & set(args) else []
+    request.args, request.trust = args, [prefix.rstrip(".") for prefix in request.trust]
+    request.sources = [find_source(value) for value in request.sources]
+    request.run = next((source.run for source in reversed(request.sources) if source.run is not None), None)
+    return request
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -123,9 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    asked = read_command(argv)
-    if asked.name in ("ls", "cp"):
-        print(list_configs() if asked.name == "ls" else copy_config(asked.config, asked.target))
+    request = read_command(argv)
+    if request.name in ("ls", "cp"):
+        print(list_configs() if request.name == "ls" else copy_config(request.config, request.target))
         return 0
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
         # Threads that wait by spinning for long starve when another process wants a core: a training step on 2 cores
@@ -134,4 +134,4 @@ def _run(argv: list[str]) -> int:
 
     from discrete_lightning.cli.commands import run
 
-    return run(asked, argv)
+    return run(request, argv)

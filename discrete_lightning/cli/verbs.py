@@ -33,12 +33,15 @@ class Verb:
         """Its options as a usage shows them."""
         return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
 
-    def expand(self, asked: Namespace) -> list[str]:
+    def expand(self, request: Namespace) -> list[str]:
         """The arguments of its command."""
         for name, option in self.options.items():
-            if getattr(asked, name) is None:
-                raise CliError(f"{asked.name} needs {self.usage}: {option['help']}", MISUSE)
-        return [*self.arguments, *(f"{each['argument']}={getattr(asked, name)}" for name, each in self.options.items())]
+            if getattr(request, name) is None:
+                raise CliError(f"{request.name} needs {self.usage}: {option['help']}", MISUSE)
+        return [
+            *self.arguments,
+            *(f"{each['argument']}={getattr(request, name)}" for name, each in self.options.items()),
+        ]
 
 
 def family_verbs() -> dict[str, Verb]:

@@ -37,14 +37,14 @@ def test_a_folder_that_is_no_run() -> None:
 
 
 def test_own_options_are_taken_out_wherever_they_stand() -> None:
-    asked = read_command(
+    request = read_command(
         ["fit", "--model.width=4", "--trust=a.", "-c", "toy.yaml", "--trust", "b.c", "--traceback", "--run_root", "x"]
     )
-    assert asked.args == ["--model.width=4"]
-    assert asked.trust == ["a", "b.c"]
-    assert asked.traceback
-    assert asked.run_root == Path("x")
-    assert [source.name for source in asked.sources] == ["toy"]
+    assert request.args == ["--model.width=4"]
+    assert request.trust == ["a", "b.c"]
+    assert request.traceback
+    assert request.run_root == Path("x")
+    assert [source.name for source in request.sources] == ["toy"]
 
 
 def test_the_last_run_folder_is_the_run() -> None:
