@@ -1,6 +1,6 @@
-"""Lazy faces (PEP 562): a module that hands names on imports each name's home only when the name is asked for.
+"""Lazy faces (PEP 562): a module that re-exports names, and imports the module of a name only when the name is used.
 
-What a face hands on stands once, in the stub file (`.pyi`) beside it, which type checkers and editors read, too.
+The names of a face are listed once, in the stub file (`.pyi`) beside it, which type checkers and editors read, too.
 """
 
 import ast
@@ -22,8 +22,8 @@ def lazy_face(
 
     Args:
         name: the face's `__name__`.
-        file: its `__file__`; the stub lies beside it and holds only lines `from MODULE import NAME as NAME`.
-        moved: former names, and the path of each now; see `former_names`.
+        file: its `__file__`; the stub is in the same folder and holds only lines `from MODULE import NAME as NAME`.
+        moved: former names, and the present path of each; see `former_names`.
 
     Returns:
         the three objects, to be assigned at the top of the face.
@@ -67,7 +67,7 @@ def former_names(name: str, moved: dict[str, str]) -> Callable[[str], Any]:
 
 
 def load_public_names() -> None:
-    """Imports whatever users can name, all families included."""
+    """Imports all classes and functions that users can name, of all families."""
     for name in PUBLIC:
         module = importlib.import_module(f"discrete_lightning.{name}")
         for each in getattr(module, "__all__", ()):

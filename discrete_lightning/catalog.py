@@ -1,4 +1,4 @@
-"""The configs that come with the package: where they lie, what they are called, what they say of themselves."""
+"""The configs that come with the package: their folder, their names and their descriptions."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def config_names() -> list[str]:
 
 
 def describe(path: Path) -> str:
-    """The first line of a config without its comment sign, or an empty string where that line is no comment."""
+    """The first line of a config without its comment sign, or an empty string if that line is not a comment."""
     with path.open(encoding="utf-8") as file:
         first = file.readline().strip()
     return first.removeprefix("#").strip() if first.startswith("#") else ""

@@ -1,7 +1,7 @@
-"""Collectives that are the identity when a process is alone. Whether it is alone is asked at every call.
+"""Collective operations. A single process gets its input back; the number of processes is read at every call.
 
-A module is often built before the process group exists (the usual case in a LightningModule): a decision taken in a
-constructor would silently leave every rank on its own.
+A module is often built before the process group exists (the usual case in a LightningModule). If its constructor
+read the number of processes, every rank would silently work alone.
 """
 
 from collections.abc import Sequence
@@ -59,7 +59,7 @@ def all_gather_rows(x: Tensor) -> Tensor:
 
 @torch.no_grad()
 def broadcast_(x: Tensor) -> Tensor:
-    """Overwrites `x` with rank 0's."""
+    """Overwrites `x` with the `x` of rank 0."""
     if world_size() > 1:
         dist.broadcast(x, 0)
     return x
@@ -94,9 +94,9 @@ def global_mean(total: Tensor, count: Tensor | float) -> Tensor:
 
 
 def rank_generator(device: torch.device) -> torch.Generator | None:
-    """A source of noise of this rank's own: None (the default generator) when alone.
+    """A generator for the noise of this rank; None (the default generator) in a single process.
 
-    After `seed_everything` the default generators of all ranks are equal, and so would be their noise. The seed is drawn
+    After `seed_everything` the default generators of all ranks would give equal noise. The seed is drawn
     from the default CPU generator at each call and mixed with the rank: all ranks advance it alike, reseeding starts the
     noise over, and activation checkpointing, which restores the default generator, gets the same noise again.
     """
@@ -108,7 +108,7 @@ def rank_generator(device: torch.device) -> torch.Generator | None:
 
 @torch.no_grad()
 def average_over_ranks(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The means over ranks of several tensors of one dtype and device, in one all-reduce; themselves when alone.
+    """The means over ranks of several tensors of one dtype and device, in one all-reduce; a single process gets them back.
 
     All ranks must give tensors of the same shapes.
 

@@ -1,4 +1,4 @@
-"""torchmetrics for discrete models, right over several ranks."""
+"""torchmetrics for discrete models, correct over several ranks."""
 
 from discrete_lightning._lazy import lazy_face
 

@@ -1,4 +1,4 @@
-"""Modules with state: layers, quantisers, architecture choices. They know nothing of Lightning and work in plain PyTorch."""
+"""Modules with state: layers, quantisers, architecture choices. They work in plain PyTorch, without Lightning."""
 
 from discrete_lightning._lazy import lazy_face
 

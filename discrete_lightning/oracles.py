@@ -1,4 +1,4 @@
-"""The former place of `discrete_lightning.design.oracles`; configs of earlier runs name it."""
+"""The former place of `discrete_lightning.design.oracles`; configs of earlier runs use it."""
 
 from discrete_lightning._lazy import lazy_face
 

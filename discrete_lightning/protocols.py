@@ -1,7 +1,7 @@
-"""What callbacks and functions of this package ask of a user's module: Protocols, checked by `isinstance`.
+"""The methods that callbacks and functions of this package look for in a user's module: Protocols, checked by `isinstance`.
 
-A module offers a capability by having the method. What is used without being asked for has a long name, so that a method
-which a module has for reasons of its own is left alone.
+A module supports a feature by having its method. The methods have long names, so that the package does not call a method
+that a user's module has for another purpose.
 """
 
 from collections.abc import Sequence
@@ -36,10 +36,10 @@ class EnumeratesLoss(Protocol):
 
 @runtime_checkable
 class PrunesAfterDerive(Protocol):
-    """Lets `nas.derive` drop what a derived network no longer uses."""
+    """Lets `nas.derive` remove what a derived network no longer uses."""
 
     def prune_after_derive(self) -> None:
-        """Drops unused parts, in place. Called once every `OneOf` inside was replaced by the module it decided for."""
+        """Removes unused parts, in place. Called when each `OneOf` inside has been replaced by its decided module."""
 
 
 @runtime_checkable
@@ -112,11 +112,11 @@ class ReportsParetoDesigns(Protocol):
 
 @runtime_checkable
 class DescribesDesigns(Protocol):
-    """Tells `DesignWriter` what was asked for, and `SequenceLogo` from what the designs were made."""
+    """Tells `DesignWriter` what was requested, and `SequenceLogo` the alphabet and the template."""
 
     @property
     def requested_designs(self) -> int:
-        """The number of designs that was asked for."""
+        """The number of requested designs."""
 
     @property
     def design_distance(self) -> int:

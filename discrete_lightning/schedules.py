@@ -9,8 +9,8 @@ from dataclasses import dataclass
 class Schedule(ABC):
     """Maps a counter to a value: of optimiser steps, batches or epochs, or the share of the run that is over, in [0, 1].
 
-    Whoever uses a schedule says which counter: see `Annealing`. Over the share of the run `steps=1` is the whole run,
-    `steps=0.5` its first half.
+    The user of the schedule chooses the counter: see `Annealing`. If it is the share of the run, `steps=1` is the whole run
+    and `steps=0.5` its first half.
     """
 
     @abstractmethod
@@ -19,7 +19,7 @@ class Schedule(ABC):
 
     @property
     def length(self) -> float:
-        """How far its `steps` reach, in units of the counter; 0 where it has none."""
+        """The value of the counter at which its `steps` end; 0 if it has no `steps`."""
         return 0.0
 
 

@@ -1,4 +1,4 @@
-"""Data as LightningDataModules: digits that need no download, MNIST and Fashion-MNIST, and what families add to them."""
+"""Data as LightningDataModules: digits that need no download, MNIST and Fashion-MNIST, and the data modules of the families."""
 
 from discrete_lightning._lazy import lazy_face
 

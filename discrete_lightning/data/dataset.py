@@ -21,7 +21,7 @@ class ImageDataset(Dataset[Batch]):
         pixels: uint8 (N, H, W).
         labels: int64 (N,).
         redraw: whether to draw new Bernoulli(pixel) bits at each access, see `binarize.py`.
-        seed: of those draws, 0 or more. Each rank and each worker has a stream of its own.
+        seed: of those draws, 0 or more. Each rank and each worker has its own stream.
 
     Attributes:
         rank: which rank's stream the draws come from; the data module sets it.

@@ -1,4 +1,4 @@
-"""The error that everything raises which reads data."""
+"""The error raised by everything that reads data."""
 
 
 class DataError(ValueError):

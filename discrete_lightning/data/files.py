@@ -16,7 +16,7 @@ class Source:
     """A data set's files.
 
     Attributes:
-        name: of the data set, for people.
+        name: of the data set, in messages.
         folders: under a root, the first is ours (downloads go there), the others are other libraries' layouts.
         mirrors: addresses of a folder with the files as `.gz`, tried in turn.
         md5: for each file (without `.gz`) the checksum of its unzipped content.
@@ -29,7 +29,7 @@ class Source:
 
 
 def roots(folder: str | None) -> list[Path]:
-    """The folders to look under, first the one asked for, then the environment variable's, then the cache."""
+    """The folders to search: first `folder`, then that of the environment variable, then the cache."""
     candidates = [folder, os.environ.get(VARIABLE), CACHE]
     return [Path(root).expanduser() for root in candidates if root]
 

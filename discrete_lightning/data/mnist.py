@@ -108,7 +108,7 @@ class MNIST(ImageDataModule):
 
 
 class FashionMNIST(MNIST):
-    """70,000 pictures of clothes with MNIST's shapes, split and arguments; a harder drop-in.
+    """70,000 pictures of clothes with MNIST's shapes, split and arguments; a harder replacement.
 
     Looked for in `fashion-mnist/`, in torchvision's `FashionMNIST/raw/` and in the folder itself; a download is 31 MB.
     """

@@ -85,7 +85,7 @@ class Evaluator(FixedDtype):
         return self.evaluate(sequences).scores
 
     def evaluate(self, sequences: Tensor, gradient: bool = False, require_differentiable: bool = False) -> Evaluation:
-        """Scores, columns and, if asked for, gradients of sequences.
+        """Scores, columns and, if requested, gradients of sequences.
 
         Args:
             sequences: (..., length, letters).
@@ -125,7 +125,7 @@ class Evaluator(FixedDtype):
         return Evaluation(*_DifferentiableScores.apply(sequences, self))
 
     def _call(self, rows: Tensor, gradient: bool, require_differentiable: bool) -> Tensor:
-        """Scores, columns and, if asked for, gradients side by side: float32 (len(rows), ...)."""
+        """Scores, columns and, if requested, gradients side by side: float32 (len(rows), ...)."""
         with torch.set_grad_enabled(gradient), in_dtype_of(self.oracle) as dtype:
             leaf = rows.to(dtype).requires_grad_(gradient)
             score, components = self._scores(leaf.mT)

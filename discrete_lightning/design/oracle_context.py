@@ -1,4 +1,4 @@
-"""Context managers for a call of somebody else's module, which is left as it was."""
+"""Context managers for a call of a user's module, which is afterwards as before."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -19,8 +19,8 @@ class Estimator:
 
         sample = estimator(logits, tau);  loss = f(sample)
 
-    `expectation` takes the function itself, and so serves those too that draw several samples or need the loss's value
-    (score function, leave-one-out): a model written with it works with every estimator.
+    `expectation` takes the function itself, so it also works for estimators that draw several samples or need the loss's
+    value (score function, leave-one-out): a model written with it works with every estimator.
 
         loss = estimator.expectation(f, logits, tau)
 
@@ -55,7 +55,7 @@ class Estimator:
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1.
 
-        By default that of the two categories of logits `logits` and 0.
+        By default a sample of two categories with the logits `logits` and 0.
         """
         check_elements(logits)
         odds = float32(logits).clamp(
@@ -92,10 +92,10 @@ class Estimator:
         return self._subset(logits, k, tau, generator)
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
-        """`subset` for k > 1; an estimator with a rule of its own for subsets overrides this.
+        """`subset` for k > 1; an estimator with its own rule for subsets overrides this.
 
-        By default k calls of the estimator, one after the other, over the categories that are left. The draw is right. The
-        gradient leaves out that another first category would change what is left for the next.
+        By default k calls of the estimator, one after another, each over the categories that are left. The draw is exact. The
+        gradient ignores that another first category would leave other categories for the next call.
         """
         check_k(logits, k)
         if k == logits.shape[-1]:

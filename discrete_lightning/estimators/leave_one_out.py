@@ -22,8 +22,8 @@ from discrete_lightning.functional._checks import check_one_kind
 class LeaveOneOut(Estimator):
     """Score-function gradient with the mean of the other samples as baseline: unbiased for every function.
 
-    The function needs no gradient of its own. Only `expectation` serves, since the losses are needed; it serves subsets (k),
-    too. The function sees samples (samples, B, *event) at once. `tau` is not used.
+    The function need not be differentiable. Use `expectation`, since the losses are needed; it also takes subsets (k). The
+    function gets samples (samples, B, *event) at once. `tau` is not used.
 
     Args:
         samples: m >= 2 for each example.

@@ -13,8 +13,8 @@ from discrete_lightning.functional import reinmax, reinmax_subset
 class ReinMax(Estimator):
     """Forward D ~ Categorical(softmax(logits)); backward 2 J((p_tau + D) / 2) g - J(p) g / 2.
 
-    Exact in the mean for quadratic functions at tau = 1; published choices of tau lie in [1, 1.5]. So is `subset`, for
-    quadratic functions of the k-hot vector.
+    Exact in the mean for quadratic functions at tau = 1; published choices of tau lie in [1, 1.5]. `subset` is
+    exact in the mean for quadratic functions of the k-hot vector.
 
     Example:
         >>> _ = torch.manual_seed(0)

@@ -12,10 +12,9 @@ def is_traced() -> bool:
 
 
 def values_can_be_read(x: Tensor) -> bool:
-    """Whether looking at `x` costs nothing: on the CPU, outside of torch.compile and of torch.func transforms.
+    """Whether values of `x` can be read without waiting: on the CPU, outside of torch.compile and of torch.func transforms.
 
-    On an accelerator each reading would wait for the device. There a NaN is passed on, never repaired, so that it shows in
-    the loss.
+    On an accelerator each read would wait for the device. There a NaN is passed on, so that it shows in the loss.
     """
     return x.device.type == "cpu" and not is_traced()
 
@@ -43,7 +42,7 @@ def check_categories(logits: Tensor, dim: int) -> None:
 def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     """Raises ValueError if a row of a softmax came out NaN, naming what was wrong with its logits.
 
-    One NaN (or +inf, or nothing but -inf) makes its whole row NaN, so one entry a row is enough to look at.
+    One NaN (or +inf, or nothing but -inf) makes its whole row NaN, so it is enough to check one entry a row.
     """
     if not probabilities.numel() or not values_can_be_read(probabilities):
         return
@@ -61,7 +60,7 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
 
 
 def check_one_kind(binary: bool, k: int | None) -> None:
-    """Raises ValueError if a sample is asked to be binary and a subset of k categories at once."""
+    """Raises ValueError if both a binary sample and a subset of k categories are requested."""
     if binary and k is not None:
         raise ValueError(f"a sample is either binary or a subset of k={k} categories: give `binary` or `k`, not both")
 

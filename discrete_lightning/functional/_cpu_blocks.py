@@ -1,4 +1,4 @@
-"""Softmax on the CPU by blocks of rows that fit the cache: there a pass over memory costs more than the arithmetic in it."""
+"""Softmax on the CPU by blocks of rows that fit the cache, since a pass over memory takes longer than the arithmetic."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

@@ -24,6 +24,6 @@ def positions_mask(mask: Tensor, shape: torch.Size) -> Tensor:
 
 
 def zero_padding(x: Tensor, mask: Tensor) -> Tensor:
-    """`x` with zeros where `mask` (of the first dimensions of `x`) is False: padding, NaN too, does no harm, and no gradient
-    reaches it."""
+    """`x` with zeros where `mask` (of the first dimensions of `x`) is False. Values at padding, NaN too, have no effect and get
+    no gradient."""
     return torch.where(mask.reshape((*mask.shape, *[1] * (x.ndim - mask.ndim))), x, 0.0)

@@ -12,7 +12,7 @@ R = TypeVar("R")
 
 
 def float32(x: Tensor) -> Tensor:
-    """`x` in float32 if it is of a narrower type, else as it is (float64 stays float64, for exact references)."""
+    """`x` in float32 if its dtype is narrower, else unchanged (float64 stays float64, for exact references)."""
     return x if x.dtype == torch.float64 else x.float()
 
 

@@ -12,8 +12,8 @@ _BLOCK = 32  # categories summed at a time: one pass over the probabilities inst
 def categorical(probabilities: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
     """Draws indices from Categorical(probabilities): first a block of 32 categories by its mass, then one in the block.
 
-    Several times as fast as Gumbel-max on the CPU. Probabilities hold to 1e-7 of the total: for events rarer than about
-    1e-5 take gumbel_max, which is exact to 1e-8. A probability of 0 is never drawn.
+    Several times as fast as Gumbel-max on the CPU. Probabilities are accurate to 1e-7 of the total: for events rarer than
+    about 1e-5 use gumbel_max, which is accurate to 1e-8. A probability of 0 is never drawn.
 
     Args:
         probabilities: non-negative float32 or float64, shape (..., K), of any positive sum.
@@ -43,6 +43,6 @@ def categorical(probabilities: Tensor, *, generator: torch.Generator | None = No
 def _invert(weights: Tensor, u: Tensor) -> Tensor:
     """The first index whose running sum exceeds u * total; never an index of weight 0."""
     running = weights.to(u.dtype).cumsum(-1)
-    # kept below the total whatever the rounding: else the last category, which may be masked, would be drawn
+    # kept below the total despite rounding: otherwise the last category, which may be masked, could be drawn
     target = (u.unsqueeze(-1) * running[:, -1:]).minimum(running[:, -1:] * (1.0 - 2.0**-23))
     return (running <= target).sum(-1).clamp_max(weights.shape[-1] - 1)

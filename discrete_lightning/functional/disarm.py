@@ -51,7 +51,7 @@ def disarm(losses: Tensor, pair: Tensor, logits: Tensor) -> Tensor:
         >>> logits.grad  # the exact gradient of 3 s + 1 (1 - s) at s = 1/2: 2 * 1/4
         tensor([[0.5000]])
     """
-    scores = float32(logits).clamp(-1e30, 1e30)  # infinite log-odds are sure: 0 * inf would be nan
+    scores = float32(logits).clamp(-1e30, 1e30)  # at infinite log-odds 0 * inf would be nan
     values = losses.detach().to(scores.dtype)
     difference = ((values[0] - values[1]) / 2).reshape(-1, *([1] * (logits.ndim - 1)))
     first, second = pair[0], pair[1]

@@ -23,11 +23,11 @@ def entropy(logits: Tensor, dim: int = -1) -> Tensor:
         tensor([0.6931, 0.0000])
     """
     log_p = torch.log_softmax(float32(logits), dim)
-    return (log_p.exp() * -log_p.clamp_min(-1e30)).sum(dim)  # the clamp: 0 * -inf at a masked category
+    return (log_p.exp() * -log_p.clamp_min(-1e30)).sum(dim)  # the clamp avoids 0 * -inf at a masked category
 
 
 def entropy_of_probabilities(p: Tensor) -> Tensor:
-    """Entropy -sum_i p_i log p_i of a distribution that is no softmax, such as a mean of several; finite gradients at p_i = 0.
+    """Entropy -sum_i p_i log p_i of a distribution without logits, such as a mean of several; finite gradients at p_i = 0.
 
     Args:
         p: shape (..., K), >= 0, each row summing to 1 (a row of zeros has entropy 0).

@@ -2,8 +2,8 @@
 
     G = -log(E), E ~ Exp(1);    argmax_i(logits_i + G_i) ~ Categorical(softmax(logits))
 
-The winner is decided by the *small* E, so E is made from a uniform whose resolution near zero is 2^-31: events down to
-p = 1e-8 come at their right rate. `Tensor.uniform_` has 2^-24 (noise capped at 16.6) and is slower on the CPU than the 32
+The smallest E decide the argmax, so E is made from a uniform whose resolution near zero is 2^-31: events down to
+p = 1e-8 are drawn at their true rate. `Tensor.uniform_` has 2^-24 (noise capped at 16.6) and is slower on the CPU than the 32
 random bits used here; `Tensor.exponential_` is most of what torch's gumbel_softmax costs (benchmarks/gumbel_softmax.py).
 """
 

@@ -17,7 +17,7 @@ from discrete_lightning.functional._torch_private import softmax_backward
 from discrete_lightning.functional.gumbel import exponential_noise
 
 _ELEMENTS = 1 << 20  # logits held at a time: 4 MiB of float32 a tensor on the CPU
-_ACCELERATOR_ELEMENTS = 1 << 26  # kernels of an accelerator want more at a time; 256 MiB
+_ACCELERATOR_ELEMENTS = 1 << 26  # an accelerator needs larger blocks to be fast; 256 MiB
 
 
 class GumbelLookup(NamedTuple):
@@ -26,8 +26,8 @@ class GumbelLookup(NamedTuple):
     Attributes:
         quantized: (..., C), float32.
         indices: int64 (...), exact draws from Categorical(softmax(logits)).
-        marginal: (K,), sum over vectors of softmax(logits), with its gradient; zeros unless asked for.
-        choice_entropy: 0-dim, sum over vectors of the entropy of softmax(logits); 0 unless asked for.
+        marginal: (K,), sum over vectors of softmax(logits), with its gradient; zeros unless `statistics`.
+        choice_entropy: 0-dim, sum over vectors of the entropy of softmax(logits); 0 unless `statistics`.
     """
 
     quantized: Tensor

@@ -24,7 +24,7 @@ from discrete_lightning.functional.straight_through import one_hot_or_nan, strai
 def conditional_gumbel(
     p: Tensor, index: Tensor, *, samples: int = 1, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Perturbed logits given that category `index` won: samples of log p + G | argmax = index.
+    """Perturbed logits given that category `index` is the largest: samples of log p + G | argmax = index.
 
     Args:
         p: probabilities (N, K), float32.

@@ -33,7 +33,7 @@ def gumbel_softmax(
     dim: int = -1,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Samples the Gumbel-softmax distribution: a drop-in for torch's gumbel_softmax, exact in half precision too.
+    """Samples the Gumbel-softmax distribution: a replacement for torch's, exact in half precision too.
 
     Noise, softmax and argmax are float32 for every input dtype (fp16 noise of torch's function gives NaN rows, bf16 noise
     draws events of p = 1e-3 at a quarter of their rate), the tail of the noise is exact, and the hard sample is exactly

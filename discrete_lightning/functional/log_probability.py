@@ -34,7 +34,7 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     Args:
         logits: (..., K), any floating dtype; -inf masks a category. Log-odds of any shape if `binary`.
         sample: a one-hot vector in the last dimension; 0 and 1 of any shape if `binary`; a k-hot vector if `k` is given. Its
-            shape is that of `logits` behind any number of leading dimensions (samples).
+            shape is that of `logits` after any number of leading dimensions (samples).
         binary: whether `logits` are log-odds of Bernoulli variables.
         k: the number of categories in a subset, 1 <= k <= K.
 
@@ -57,7 +57,7 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     check_one_kind(binary, k)
     if sample.shape[sample.ndim - logits.ndim :] != logits.shape:
         raise ValueError(
-            f"sample must have the shape of logits behind any number of leading dimensions, got {tuple(sample.shape)} for "
+            f"sample must have the shape of logits after any number of leading dimensions, got {tuple(sample.shape)} for "
             f"logits of shape {tuple(logits.shape)}"
         )
     scores = float32(logits)

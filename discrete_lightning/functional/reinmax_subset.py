@@ -7,8 +7,8 @@
 out and q are defined in _plackett_luce.py. The gradient is exact in the mean for every quadratic function of the subset, and
 with k = 1 it is that of ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612), which is the trapezoid rule between two
 categories; here it is the rule between two subsets that differ in one category. For tau != 1 the first-order part is taken at
-logits / tau, as in ReinMax: the rule above there, plus half the difference of the Jacobians of the inclusion probabilities at
-tau and at 1.
+logits / tau, as in ReinMax: the rule above for logits / tau, plus half the difference between the Jacobians of the
+inclusion probabilities at tau and at 1.
 """
 
 from typing import Any

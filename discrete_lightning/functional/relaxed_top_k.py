@@ -50,12 +50,12 @@ def relaxed_top_k(
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
         tau: temperature > 0; a 0-dim tensor may be learnable.
         hard: an exact draw, k ones, forward; the gradient of the relaxation backward.
-        noise: without it the k largest logits, deterministically.
+        noise: whether Gumbel noise is added. If not, the k largest logits are chosen.
         generator: source of randomness.
 
     Returns:
-        Shape and dtype of `logits`: entries >= 0 that sum to k. At a high temperature a soft entry can exceed 1 (1.5 has
-        been seen at tau = 1).
+        Shape and dtype of `logits`: entries >= 0 that sum to k. At a high temperature a soft entry can exceed 1 (1.5 was
+        measured at tau = 1).
 
     Raises:
         ValueError: if k is out of range, tau is not positive, or a row has NaN, +inf or fewer than k categories that are not

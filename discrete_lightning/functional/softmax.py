@@ -8,7 +8,7 @@ from discrete_lightning.functional._precision import float32
 
 
 def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
-    """softmax(logits / tau) in float32, with the gradient to `tau` right where a masked category has a logit of -inf.
+    """softmax(logits / tau) in float32; its gradient to `tau` is correct also with masked categories (logits of -inf).
 
     Raises:
         ValueError: if tau is not positive, or a row of `logits` has no distribution (NaN, +inf, all -inf).

@@ -1,4 +1,4 @@
-"""One value forward, another's gradient: the straight-through estimator (Bengio et al. 2013, arXiv 1308.3432)."""
+"""The straight-through estimator: one value forward, the gradient of another backward (Bengio et al. 2013, arXiv 1308.3432)."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def straight_through(value: Tensor, gradient_path: Tensor) -> Tensor:
     by up to 30 % where values are much smaller than the path.
 
     Args:
-        value: what goes on: codes, one-hot samples.
+        value: what is returned, such as codes or one-hot samples.
         gradient_path: a tensor of the same shape that receives the gradient unchanged.
 
     Raises:

@@ -1,1 +1,1 @@
-"""Modules with state that every family uses; `discrete_lightning.nn`, `losses` and `metrics` hand them to users."""
+"""Modules with state that every family uses; `discrete_lightning.nn`, `losses` and `metrics` export them."""

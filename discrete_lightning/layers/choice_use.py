@@ -1,4 +1,4 @@
-"""How often each category was chosen, or each gate open, and how undecided the choices were: added up pass by pass.
+"""How often each category was chosen, or each gate open, and how undecided the choices were: sums over forward passes.
 
 usage_i            share of category i among all choices, or of the positions at which gate i is open
 choice_entropy     mean over positions of H(p_n), p_n = softmax(logits_n), or sigmoid for a gate; in nats
@@ -20,7 +20,7 @@ _BLOCK = 1 << 22  # probabilities computed at a time: bounds the memory of many 
 
 
 class ChoiceUse:
-    """Counts on the device of the choices, of K entries whatever the number of passes; no value is read on the host.
+    """Counts on the device of the choices. Their memory does not grow with passes, and no value is read on the host.
 
     Where K differs between passes (choices among the positions of sequences), the largest is kept.
 
@@ -38,7 +38,7 @@ class ChoiceUse:
 
     def __init__(self, are_gates: bool, device: torch.device | str) -> None:
         self.are_gates = are_gates
-        each = (0,) if are_gates else ()  # a gate has a number of positions of its own, categories share them
+        each = (0,) if are_gates else ()  # each gate has its own number of positions, categories share one
         self.chosen = torch.zeros(0, dtype=torch.int64, device=device)
         self.positions = torch.zeros(each, dtype=torch.int64, device=device)
         self.measured = torch.zeros(each, dtype=torch.int64, device=device)
@@ -63,8 +63,8 @@ class ChoiceUse:
         """Adds the choices of a pass.
 
         Args:
-            choices: where their mask is False nothing counts.
-            measure: whether the entropies are wanted, which costs a softmax over all logits.
+            choices: positions where their mask is False do not count.
+            measure: whether to compute the entropies, which needs a softmax over all logits.
         """
         size = choices.size
         self.resize(size)
@@ -90,7 +90,7 @@ class ChoiceUse:
             else:
                 p = torch.softmax(part.float(), -1)
                 nats = torch.special.entr(p).sum(-1, keepdim=True)
-            # where, not a product: what stands at a position that does not count may be NaN
+            # where, not a product: the value at a masked position may be NaN
             self.probability[:size] += torch.where(kept.unsqueeze(1), p, 0).sum(0)
             summed = torch.where(kept.unsqueeze(1), nats, 0).sum(0)
             if self.are_gates:
@@ -148,7 +148,7 @@ class ChoiceUse:
 def over_ranks(uses: Sequence[ChoiceUse | None], device: torch.device) -> list[ChoiceUse | None]:
     """The uses of several layers over all ranks; None for a layer that no rank saw. A collective call.
 
-    All ranks give the same layers in the same order. A rank that did not see a layer gives None, and joins all the same.
+    All ranks give the same layers in the same order. A rank that did not see a layer gives None, and still takes part.
     """
     if world_size() == 1 or not uses:
         return list(uses)

@@ -1,4 +1,4 @@
-"""What a layer chose in a forward pass, read in one way from every kind of layer: `choices_made`."""
+"""The choices of a layer in a forward pass, in one form for every kind of layer: `choices_made`."""
 
 from collections.abc import Mapping
 from functools import singledispatch
@@ -15,7 +15,7 @@ class Choices(NamedTuple):
     """The choices of one forward pass: of k among K categories at each position, or of G gates at each position.
 
     Attributes:
-        chosen: int64 (..., k), the categories chosen at each position, k = 1 where one is; or bool (..., G), which gates
+        chosen: int64 (..., k), the categories chosen at each position (k may be 1); or bool (..., G), which gates
             are open.
         size: K, or G.
         logits: (..., K), or log-odds (..., G); None where the layer has none. softmax(logits) is what a choice is drawn from.
@@ -67,7 +67,7 @@ def choices_made(layer: nn.Module, inputs: Mapping[str, Any], output: Any) -> Ch
 
 
 def not_counted(layer: nn.Module, inputs: Mapping[str, Any], output: Any) -> None:
-    """To be registered for a layer that is not counted, and neither are the layers inside it."""
+    """Register this for a kind of layer that is not counted; the layers inside it are not counted, either."""
 
 
 def makes_choices(layer: nn.Module) -> bool:

@@ -2,7 +2,7 @@
 
     L = (G V - sum_g exp(H(mean over tokens of p_g))) / (G V)
 
-The mean is over all tokens of all ranks. Averaged over a smaller group first it is another quantity.
+The mean is over all tokens of all ranks. Averaging over smaller groups first gives another value.
 """
 
 import torch
@@ -14,7 +14,7 @@ from discrete_lightning.layers.temperature import LossWeight
 
 
 def code_diversity(logits: Tensor, separate: int = 0, mask: Tensor | None = None) -> Tensor:
-    """One minus the perplexity of the mean distribution, as a share of the codes: 0 if all are used alike.
+    """One minus the perplexity of the mean distribution, as a share of the codes: 0 if all are used equally often.
 
     Args:
         logits: shape (..., *codebooks, K); every dimension but these is averaged over.

@@ -1,9 +1,9 @@
-"""Entropy bonuses in their two senses, which are often confused and pull in different directions.
+"""The two entropy bonuses, which are often confused and have different effects.
 
     choice:    mean over tokens of H(p_n): every single choice stays undecided (exploration, as in policy gradients)
     marginal:  H(mean over tokens of p_n): all categories get used, while single choices may be certain (codebook use)
 
-The marginal is over all tokens of all ranks: averaged over a smaller group first, it is another quantity. Tokens where `mask`
+The marginal is over all tokens of all ranks: averaging over smaller groups first gives another value. Tokens where `mask`
 is False (padding) do not count, whatever their logits are.
 """
 
@@ -108,7 +108,7 @@ class EntropyBonus(nn.Module):
 
         Args:
             logits: shape (..., *codebooks, K).
-            tau: take the entropies of softmax(logits / tau). With a learned temperature this is what raises it:
+            tau: take the entropies of softmax(logits / tau). With a learned temperature this term raises it:
                 d(-H)/dtau < 0.
             mask: bool, shape (...) or its first dimensions; False where a token does not count.
         """
@@ -125,5 +125,5 @@ class EntropyBonus(nn.Module):
 
 
 def is_zero(weight: Tensor) -> bool:
-    """Whether a term of this weight need not be computed. Never on an accelerator, which a read of the value would stall."""
+    """Whether a term of this weight need not be computed. Never on an accelerator, where a read would wait for the device."""
     return values_can_be_read(weight) and not weight

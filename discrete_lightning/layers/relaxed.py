@@ -22,7 +22,7 @@ class Relaxed(nn.Module):
     draws its samples in another way, such as LargeGumbelQuantizer, is not one of them.
 
     Args:
-        estimator: how the gradient passes the choice.
+        estimator: how the gradient passes through the choice.
         temperature: a Temperature, or a number for a new one.
         evaluation: what `eval()` gives: the most likely choice ("mode") or an exact draw ("draw").
         samples_only: whether the model only calls the layer and never uses its `expectation`: then estimators that need the
@@ -66,7 +66,7 @@ class Relaxed(nn.Module):
             )
         if self.samples_only and not estimator.pathwise:
             raise ValueError(
-                f"{estimator} needs the loss's value, and this layer only hands samples on; take one of the estimators whose "
+                f"{estimator} needs the loss's value, and this layer only returns samples; take one of the estimators whose "
                 "samples carry a gradient, such as ReinMax, or a model that uses `expectation`, such as CategoricalVAE"
             )
         self.estimator = estimator

@@ -1,4 +1,4 @@
-"""An embedding that is looked up by samples: the one place for `sample @ table`.
+"""An embedding that is looked up by samples instead of indices.
 
 while training   rows = samples @ table                          gradient to both
 in eval()        rows = table[argmax(samples)] * max(samples)    equal to the product for one-hot samples, and for rows of zeros
@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 def embed(samples: Tensor, table: Tensor, relaxed: bool = True) -> Tensor:
-    """Rows of a table, mixed as `samples` say.
+    """Rows of a table, weighted by `samples`.
 
     Args:
         samples: shape (..., K), floating: relaxed, or one-hot.
         table: shape (K, D).
-        relaxed: whether samples may be anything. False is for samples with at most one entry that is not 0: one row is looked
-            up for each, which costs K + D operations instead of K D. A NaN gives NaN all the same.
+        relaxed: whether samples may be mixtures. If False, each sample has at most one entry that is not 0: its row is looked
+            up, in K + D operations instead of K D. A NaN still gives NaN.
 
     Returns:
         rows (..., D), of the table's dtype.
@@ -47,8 +47,8 @@ def embed(samples: Tensor, table: Tensor, relaxed: bool = True) -> Tensor:
 class RelaxedEmbedding(nn.Module):
     """`nn.Embedding` for samples: a matrix product with the table while training, an index look-up in eval().
 
-    Where samples need a gradient they get it in eval() too, by the product: a frozen model in eval() can be differentiated
-    with respect to what it reads. `relaxed(model)` has it mix rows, as in training.
+    If samples require a gradient, eval() uses the product, too: a frozen model in eval() can be differentiated with respect
+    to its input. Inside `relaxed(model)` rows are mixed as in training.
 
     Args:
         num_embeddings: K, rows of the table.
@@ -76,7 +76,7 @@ class RelaxedEmbedding(nn.Module):
 
     @classmethod
     def tied_to(cls, weight: nn.Parameter) -> Self:
-        """A layer that shares a parameter (K, D) of another: of an `nn.Embedding`, or of the `nn.Linear` that makes logits.
+        """A layer with the parameter (K, D) of another module: of an `nn.Embedding`, or of the `nn.Linear` that makes logits.
 
         Raises:
             ValueError: if `weight` is not a matrix.

@@ -17,7 +17,7 @@ class RelaxedSubset(Relaxed):
 
     Args:
         k: number of categories chosen, >= 1.
-        estimator: how the gradient passes the choice.
+        estimator: how the gradient passes through the choice.
         temperature: a Temperature, or a number for a new one.
         evaluation: what `eval()` gives: the k largest logits ("mode") or an exact draw ("draw").
         samples_only: whether the model only calls the layer and never uses its `expectation`: then estimators that need the

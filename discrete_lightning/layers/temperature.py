@@ -58,7 +58,7 @@ class LossWeight(Scheduled):
     def _check(self, value: float) -> None:
         super()._check(value)
         if value < 0:
-            raise ValueError(f"a loss weight must not be negative, got {value}: the sign belongs to the loss")
+            raise ValueError(f"a loss weight must not be negative, got {value}: change the sign in the loss")
 
 
 class Temperature(Scheduled):

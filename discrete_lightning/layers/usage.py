@@ -1,4 +1,4 @@
-"""How a codebook is used: perplexity and live codes, over all tokens of all ranks. Experts, gates and actions count alike."""
+"""How a codebook is used: perplexity and live codes, over all tokens of all ranks. Also for experts, gates and actions."""
 
 import torch
 from torch import Tensor
@@ -14,7 +14,7 @@ def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Te
     Args:
         indices: int64, any shape, in [0, count) where they count.
         count: K.
-        mask: bool, of the shape of `indices` or of its first dimensions; False where an index does not count, whatever it is.
+        mask: bool, of the shape of `indices` or of its first dimensions; True where an index counts. Others are ignored.
 
     Returns:
         int64 (K,).
@@ -54,8 +54,8 @@ class _CodeCounts(Metric):
             mask: bool, of the shape of `indices` or of its first dimensions; False where an index does not count.
 
         Raises:
-            ValueError: if the mask is not bool or of another shape, or an index is out of range (looked for on the CPU alone: a
-                GPU would have to wait).
+            ValueError: if the mask is not bool or of another shape, or an index is out of range (checked on the CPU only: a GPU
+                would have to wait).
         """
         if indices.device.type == "cpu":
             self._check_range(indices if mask is None else indices[positions_mask(mask, indices.shape)])
@@ -65,7 +65,9 @@ class _CodeCounts(Metric):
     def _check_range(self, indices: Tensor) -> None:
         wrong = indices[(indices < 0) | (indices >= self.num_codes)]
         if len(wrong):
-            raise ValueError(f"code {int(wrong[0])} in a codebook of {self.num_codes}: is num_codes the codebook's?")
+            raise ValueError(
+                f"code {int(wrong[0])} is out of range for num_codes={self.num_codes}: give that of the codebook"
+            )
 
 
 class CodePerplexity(_CodeCounts):

@@ -89,10 +89,10 @@ class ArchitectureChoice(Float32State):
         self.register_buffer("fixed_cost", torch.zeros(()))
         self.register_buffer("limit", torch.tensor(math.inf))
         self._held: Draw | None = None
-        self._used: dict[
-            int, Draw | int
-        ] = {}  # of recent forward passes: the draw that was fixed, or the number of its own
-        self._decided: tuple[Tensor, list[int]] | None = None  # for which logits, costs and limit, and what
+        # of recent forward passes: the draw that was fixed, or the number of a new one
+        self._used: dict[int, Draw | int] = {}
+        # logits, costs and limit of the last decision, and the decision
+        self._decided: tuple[Tensor, list[int]] | None = None
         self._agreed = False
 
     def __getstate__(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ class ArchitectureChoice(Float32State):
         return self._generator(self._next_number())
 
     def _next_number(self) -> int:
-        if world_size() > 1 and not self._agreed:  # asked at the first draw: modules are built before the group
+        if world_size() > 1 and not self._agreed:  # at the first draw: modules are built before the group
             broadcast_(self.seed)
             broadcast_(self.draws)
             self._agreed = True
@@ -251,7 +251,7 @@ class ArchitectureChoice(Float32State):
 
     @torch.no_grad()
     def _decision(self) -> Draw:
-        """What `decide` says, asked again only when logits, costs or the limit have other values."""
+        """The result of `decide`, computed again only when logits, costs or the limit have changed."""
         parts = (self.logits, self.costs, self.fixed_cost, self.limit)
         state = torch.cat([each.flatten() for each in parts])
         known = None if self._decided is None else self._decided[0]

@@ -68,7 +68,7 @@ class OneOf(nn.Module):
                 f"{len(choice.options)} options ({', '.join(choice.options)})"
             )
         elif estimator is not None:
-            raise ValueError("a shared choice brings its own estimator: give one of choice and estimator")
+            raise ValueError("a shared choice has its own estimator: give one of choice and estimator")
         self.choice, self.row, self.single_path = choice, row, single_path
         self._shapes: dict[Any, tuple[str, torch.Size]] = {}
 

@@ -82,7 +82,7 @@ def pool(kind: type[nn.Module], normalized: bool = True) -> Operation:
 
     def build(inputs: int, outputs: int, stride: int, norm: Norm) -> nn.Module:
         if inputs != outputs:
-            raise ValueError(f"pooling keeps the number of channels; asked for {inputs} to {outputs}")
+            raise ValueError(f"pooling keeps the number of channels, got {inputs} inputs and {outputs} outputs")
         options = {"count_include_pad": False} if kind is nn.AvgPool2d else {}
         layer = kind(3, stride, 1, **options)
         return nn.Sequential(layer, norm(outputs)) if normalized else layer

@@ -99,7 +99,7 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     found = architecture_choices(module)
     estimators = {choice.sampler.estimator for choice in found}
     if len(estimators) > 1:
-        raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: use_estimator")
+        raise ValueError(f"expected_loss needs one estimator in all choices, there are {estimators}: see use_estimator")
     if not any(choice.sampler.training for choice in found):
         return loss()
     temperatures = {choice.sampler.temperature for choice in found}

@@ -73,7 +73,7 @@ class Annealing(Callback, ABC):
         """
 
     def copies(self, trainer: Trainer) -> Sequence[Annealed]:
-        """Copies of these numbers that other callbacks hold, to be set alike."""
+        """Copies of these numbers that other callbacks hold; they get the same values."""
         return ()
 
     def step(self, trainer: Trainer, batch_idx: int = 0) -> float:
@@ -131,10 +131,10 @@ def check_not_annealed(trainer: Trainer, pl_module: LightningModule, number: Ann
     """For modules that move a number themselves.
 
     Args:
-        trainer: whose callbacks are looked at.
-        pl_module: that moves the number.
-        number: moved by the module.
-        by: how, and what to do about it: ends the error.
+        trainer: its callbacks are checked.
+        pl_module: the module that moves the number.
+        number: the number.
+        by: how the module moves it, and what to do; the end of the error.
 
     Raises:
         ValueError: if a callback sets the same number.
@@ -158,7 +158,7 @@ class ScheduledAnnealing(Annealing):
         schedule: counter -> value; None sets nothing.
         count: see `Annealing`.
         only: glob patterns of module names (`encoder.*`); all of the kind if None.
-        log: whether to log the value: by kind if there is one, else kind/name.
+        log: whether to log the value, as `<kind>`, or as `<kind>/<name>` if there are several.
     """
 
     kind: ClassVar[type[Scheduled]] = Scheduled
@@ -202,7 +202,7 @@ class ScheduledAnnealing(Annealing):
         alone = len(found) == 1 and self.only is None
         return {self.logged_as if alone else f"{self.logged_as}/{name}": each for name, each in found.items()}
 
-    # Weight averaging averages buffers, too. Set in both places, since an average of equal values is the value.
+    # Weight averaging averages buffers, too. The copies are set as well: the average of equal values is that value.
     def copies(self, trainer: Trainer) -> Sequence[Annealed]:
         callbacks = trainer.callbacks  # type: ignore[attr-defined]
         averages = [
@@ -217,7 +217,7 @@ class TemperatureAnnealing(ScheduledAnnealing):
     Args:
         schedule: counter -> temperature > 0; None sets nothing.
         count: "optimizer_steps", "batches", "epochs" or "progress" (the share of the run that is over): see `Annealing`.
-        only: glob patterns of names, for several temperatures with schedules of their own.
+        only: glob patterns of names, for several temperatures with different schedules.
         log: whether to log.
 
     Raises:

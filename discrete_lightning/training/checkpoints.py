@@ -19,7 +19,7 @@ _SHOWN = 3
 def checkpoint_of_run(run: Path, which: str) -> Path:
     """The checkpoint `last` or `best` of the run in the folder `run`; it need not be there.
 
-    The best is what the last one remembers, in the run's folder even if that was moved since.
+    The last checkpoint names the best one, which is looked for in this folder, also if the folder was moved.
     """
     last = run / "checkpoints" / "last.ckpt"
     if which == "last" or not last.is_file():

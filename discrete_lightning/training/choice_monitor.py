@@ -22,24 +22,24 @@ class ChoiceMonitor(Callback):
     """For every layer that makes discrete choices: how they were used in each training epoch, in logs, W&B and a PNG.
 
     Layers are found by type: RelaxedCategorical, RelaxedBernoulli, RelaxedSubset, codebooks, and those of your own that
-    `choices_made` knows. Of a layer inside another one only the outer is counted. What is counted is every forward pass in
-    training mode during a training batch, on all ranks, whether with a gradient or under `no_grad`; a pass that activation
-    checkpointing repeats counts once, and positions that the `mask` of a codebook leaves out do not count. Of a relaxed
-    sample the largest entry counts. A layer that is only asked for an `expectation`, or called inside `torch.func.vmap` and
-    its like, cannot be counted.
+    `choices_made` knows. If one of them is inside another, only the outer one is counted. Every forward pass in training
+    mode during a training batch is counted, on all ranks, with a gradient or under `no_grad`; a pass that activation
+    checkpointing repeats counts once, and positions that a codebook's `mask` leaves out do not count. Of a relaxed sample the
+    largest entry counts. Calls of a layer's `expectation`, and calls inside `torch.func.vmap` and similar transforms, cannot be
+    counted.
 
     Logged after each epoch as `choices/<figure>`, or `choices/<layer>/<figure>` where there are several layers:
 
         live_share            share of the categories that were chosen at least once
         perplexity            exp of the entropy of usage, in [1, K]: the effective number of categories
-        dominant_share        share of the positions that take the most frequent category; for experts, K / k times this less
-                              one is the maximal violation of an even load
+        dominant_share        share of the positions that take the most frequent category; for experts, K / k times this,
+                              minus 1, is the maximal violation of load balance
         open_share            of gates: share of the positions at which they are open, the mean over gates
         always_open_share     of gates: share of those open at every position
         always_closed_share   of gates: share of those open at none
         choice_entropy        mean entropy of the single choices, in nats (of gates: the mean over gates)
-        marginal_entropy      entropy of the mean distribution, in nats; less choice_entropy it is how much, on average, the
-                              input tells about the choice
+        marginal_entropy      entropy of the mean distribution, in nats; minus choice_entropy it is the mutual information of
+                              input and choice
         usage                 histogram in W&B: share of each category among all choices, or share open of each gate
 
     Entropies are of softmax(logits), taken in every `log_every_n_steps`-th batch of the epoch, the first included.
@@ -195,7 +195,7 @@ class ChoiceMonitor(Callback):
         return None
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._stop()  # Lightning calls teardown only of fits that end well
+        self._stop()  # Lightning calls teardown only after success
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._stop()
@@ -207,6 +207,6 @@ class ChoiceMonitor(Callback):
 
 
 _UNSEEN = (
-    "made no choice that can be counted in epoch {epoch}: forward passes in training mode are, but for positions of padding. A "
-    "layer that is asked only for an `expectation` makes none; leave it out by `only`."
+    "made no choice that can be counted in epoch {epoch}: only forward passes in training mode are counted; calls of "
+    "`expectation` and padded positions are not. Leave the layer out by `only`."
 )

@@ -30,8 +30,8 @@ def exact_gradient(module: LightningModule, batch: object, max_states: int) -> T
 
     Args:
         module: one with `enumerate_loss(batch) -> (layer, logits, function)`, see GradientProbe.
-        batch: what it is given.
-        max_states: of an example, at most.
+        batch: its argument.
+        max_states: the largest number of states of an example.
 
     Returns:
         None if the module has no such method, or more states.

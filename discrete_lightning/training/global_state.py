@@ -1,4 +1,4 @@
-"""What a run changes for the whole process, put back: a notebook or a test may run many."""
+"""Restores what a run changes in its process, since a notebook or a test may start many runs."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 @contextmanager
 def keep_global_state() -> Iterator[None]:
-    """Puts back, when it is left: environment, arguments, import path, random state, torch's flags, handling of Ctrl-C."""
+    """Restores at the end of the block: environment, arguments, import path, random state, torch flags, handling of Ctrl-C."""
     environment, arguments, path = dict(os.environ), sys.argv, list(sys.path)
     interrupt = signal.getsignal(signal.SIGINT)  # Lightning ignores SIGINT from the first Ctrl-C on, and leaves it so
     deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
@@ -22,7 +22,7 @@ def keep_global_state() -> Iterator[None]:
     try:
         yield
     finally:
-        random_state.__exit__(None, None, None)  # by itself it puts nothing back after an error
+        random_state.__exit__(None, None, None)  # its context manager restores nothing after an error
         os.environ.clear()
         os.environ.update(environment)
         sys.argv, sys.path[:] = arguments, path

@@ -39,12 +39,12 @@ class GradientProbe(Callback):
         cosine    of the mean and the reference
 
     The reference is exact where the module has a method `enumerate_loss(batch)` (see below) and at most `max_states`
-    states; else leave-one-out REINFORCE with `reference_samples` draws, unbiased for every loss, whose own relative error
+    states; else leave-one-out REINFORCE with `reference_samples` draws, unbiased for every loss, whose relative error
     is logged as `reference_error`.
 
-    Everything happens in a deep copy of the module, with a random state of its own and without the module's hooks, which are
-    of other callbacks: weights, generators, batch statistics, EMA codebooks, metrics and what other callbacks count stay as
-    they are, so a run with the probe equals one without to the last bit. Where a hook changes outputs, the probe measures
+    Everything happens in a deep copy of the module, with a separate random state and without the module's hooks, which belong
+    to other callbacks. Weights, generators, batch statistics, EMA codebooks, metrics and the counts of other callbacks do
+    not change, so a run with the probe equals one without to the last bit. Where a hook changes outputs, the probe measures
     the module without it.
 
     Logged as `gradient/<estimator>/<figure>`.
@@ -240,7 +240,7 @@ def _anything(self: Relaxed, estimator: Estimator) -> None:
 
 
 def _without_hooks(module: LightningModule) -> LightningModule:
-    """A deep copy shares the functions that were hooked into the original: what they count belongs to the run."""
+    """A deep copy without hooks: it would share the hooks of the original, which count what belongs to the run."""
     for child in module.modules():
         for hooks in (
             child._forward_hooks, child._forward_hooks_with_kwargs, child._forward_hooks_always_called,

@@ -34,8 +34,8 @@ class LearningRate:
 class LearningRateAnnealing(Annealing):
     """Anneals the learning rate of an optimiser, of all its parameter groups alike; logs `learning_rate`.
 
-    In place of a scheduler of torch's in `configure_optimizers`. Over the share of the run that is over, it needs no number of
-    steps, and nothing has to be saved for a resumed run.
+    Use it instead of a torch scheduler in `configure_optimizers`. With count="progress" it needs no number of steps, and
+    nothing has to be saved for a resumed run.
 
     Args:
         schedule: counter -> learning rate >= 0; None sets nothing.
@@ -44,7 +44,7 @@ class LearningRateAnnealing(Annealing):
         log: whether to log `learning_rate`, or `learning_rate/<number>` of several optimisers.
 
     Raises:
-        ValueError: before training, if there is no such optimiser, or a scheduler of torch's or another callback moves its
+        ValueError: before training, if there is no such optimiser, or a torch scheduler or another callback moves its
             learning rate, too; later, if the schedule gives a negative one.
 
     Example:

@@ -1,4 +1,4 @@
-"""Predictions that no other callback writes, in a file of torch's."""
+"""Predictions that no other callback writes, saved by `torch.save`."""
 
 from collections.abc import Sequence
 from typing import Any

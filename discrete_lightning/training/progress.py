@@ -18,7 +18,7 @@ def progress(trainer: Trainer, window: int = 1) -> float:
     steps = trainer.global_step / trainer.max_steps if trainer.max_steps > 0 else 0.0
     if trainer.max_epochs is None or trainer.max_epochs < 1:
         if trainer.max_steps < 0:
-            raise ValueError("a run without end has no share that is over: set trainer.max_epochs or trainer.max_steps")
+            raise ValueError("the length of the run is unknown: set trainer.max_epochs or trainer.max_steps")
         return min(1.0, steps)
     within = max(0, batches_begun(trainer) - 1)
     batches = max(1, trainer.num_training_batches)

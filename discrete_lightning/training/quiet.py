@@ -15,8 +15,8 @@ _NOTES = (
 _WARNINGS = (
     r".*does not have many workers",
     r"No seed found, seed set to",  # config.yaml says which
-    r"Experiment logs directory .* exists and is not empty",  # a run's folder is new: what is in it is this run's own
-    r"The dirpath has changed from",  # a resumed run has a folder of its own
+    r"Experiment logs directory .* exists and is not empty",  # the folder is new, so its files are of this run
+    r"The dirpath has changed from",  # a resumed run has a new folder
     r"`isinstance\(treespec, LeafSpec\)` is deprecated",
 )
 

@@ -65,7 +65,7 @@ class Reconstructions(Callback):
         try:
             # outside of a step Lightning does not apply the run's precision
             with module.trainer.precision_plugin.forward_context():
-                assert isinstance(module, ReconstructsImages)  # looked at in setup
+                assert isinstance(module, ReconstructsImages)  # checked in setup
                 restored = module.reconstruct(module.trainer.precision_plugin.convert_input(images))
         finally:
             module.train(training)

@@ -1,4 +1,4 @@
-"""A run of a trainer: its folder, its config, loggers, a checkpoint, progress in lines, and what is undone at its end."""
+"""A run of a trainer: its folder, its config, loggers, a checkpoint, progress lines, and the clean-up at its end."""
 
 import sys
 from dataclasses import replace
@@ -21,7 +21,7 @@ class Run:
     """What a run adds to its trainer's arguments.
 
     Args:
-        name: what runs of this kind are called: the run's folder is `root/name/<time stamp><suffix>`.
+        name: of runs of this kind: the run's folder is `root/name/<time stamp><suffix>`.
         config: text of the config, YAML, written to the folder as config.yaml and logged as hyper-parameters.
         root: the folder of all runs.
         suffix: added to the time stamp.

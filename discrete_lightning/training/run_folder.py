@@ -1,4 +1,4 @@
-"""A folder for each run: made by one process, known to all, never one that holds something."""
+"""A folder for each run: made by one process, known to all processes, empty at the start."""
 
 import os
 import shutil

@@ -18,7 +18,7 @@ class WandbOptions:
     """Weights & Biases, used where the config sets no `trainer.logger`.
 
     Args:
-        project: the W&B project; the default gives way to the environment variable WANDB_PROJECT.
+        project: the W&B project; the environment variable WANDB_PROJECT replaces the default.
         enabled: whether to log to W&B at all, offline where there is no key.
     """
 
@@ -50,7 +50,7 @@ def _start(name: str, folder: Path, project: str, mode: str) -> Any:
         return wandb.run
     os.environ["WANDB_SILENT"] = "true"
     settings = wandb.Settings(silent=True, console="off", init_timeout=_PATIENCE)
-    # W&B's service process has a working directory of its own.
+    # W&B's service process has another working directory.
     options: dict[str, Any] = {"name": name, "dir": folder.resolve(), "project": project, "settings": settings}
     if mode == "online":
         try:
@@ -64,7 +64,7 @@ def _start(name: str, folder: Path, project: str, mode: str) -> Any:
 
 
 def _wandb_mode() -> str:
-    """What the user set ("online", "offline" or "disabled"), or else by whether there is a key."""
+    """The mode that the user set ("online", "offline" or "disabled"), or "online" if there is a key, else "offline"."""
     mode = os.environ.get("WANDB_MODE", "").lower()
     if not mode and os.environ.get("WANDB_DISABLED", "").lower() in ("true", "1"):
         mode = "disabled"

@@ -1,4 +1,4 @@
-"""The callback that ties a run to its folder: its config, its hyper-parameters, and its weights when it is interrupted."""
+"""The callback that writes a run's config and hyper-parameters and, when the run is interrupted, its weights."""
 
 from collections.abc import Mapping
 from pathlib import Path

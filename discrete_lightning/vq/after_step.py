@@ -1,7 +1,7 @@
-"""Calls modules back after an optimiser's step, in plain PyTorch as in Lightning, with no callback to forget.
+"""Calls `update()` of modules after an optimiser's step, in plain PyTorch and in Lightning, without a callback.
 
-A codebook collects statistics in its forward passes and applies them once per optimiser step; torch tells of every step
-through a global hook. All ranks collect in the order of their program, so they call back in one order.
+A codebook collects statistics in its forward passes and applies them once per optimiser step; torch reports every
+step through a global hook. All ranks run the same program, so they call the modules in the same order.
 """
 
 import weakref
@@ -24,7 +24,7 @@ def call_after_step(module: _Updatable) -> None:
     if _hook is None:
         _hook = register_optimizer_step_post_hook(_run)
     known = _waiting.get(id(module))
-    if known is None or known() is not module:  # an address may have had another owner
+    if known is None or known() is not module:  # the id may be that of a deleted module
         _waiting[id(module)] = weakref.ref(module)
 
 

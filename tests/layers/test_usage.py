@@ -94,7 +94,7 @@ def test_a_state_that_inference_mode_made(kind: type[Metric]) -> None:
 def test_indices_out_of_range_change_nothing(kind: type[Metric], index: int) -> None:
     metric = kind(K)
     metric.update(torch.tensor([0, 1]))
-    with pytest.raises((ValueError, RuntimeError), match=f"code {index} in a codebook of {K}|negative"):
+    with pytest.raises(ValueError, match=f"code {index} is out of range for num_codes={K}"):
         metric.update(torch.tensor([2, index]))
     assert metric.counts.tolist() == [1, 1, 0, 0, 0, 0]
 

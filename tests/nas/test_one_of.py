@@ -170,7 +170,7 @@ def test_errors() -> None:
         OneOf([])
     with pytest.raises(ValueError, match="2 modules and row 0; its choice has 1 rows of 3"):
         OneOf([nn.Identity(), nn.Tanh()], ArchitectureChoice(["a", "b", "c"]))
-    with pytest.raises(ValueError, match="brings its own estimator"):
+    with pytest.raises(ValueError, match="has its own estimator"):
         OneOf([nn.Identity()], ArchitectureChoice(["a"]), estimator=ReinMax())
     with pytest.raises(TypeError, match="one tensor"):
         OneOf([nn.LSTM(2, 2)])(torch.zeros(1, 1, 2))

@@ -83,7 +83,7 @@ def cached_on_device(
     """make(length, alphabet) on a device. It is computed once, since a search calls penalties thousands of times.
 
     Args:
-        make: a bound method of a constraint; other constraints, equal ones included, have entries of their own.
+        make: a bound method of a constraint; other constraints, equal ones included, have separate entries.
         length: first argument of `make`.
         alphabet: second argument of `make`.
         device: where the result is needed.

@@ -17,7 +17,7 @@ from torch import Tensor
 _GRID = [(rho, share) for rho in (0.3, 0.5, 0.7, 0.85, 0.95) for share in (1.0, 0.6, 0.3)]
 _NOISE = (1e-3, 1e-2, 1e-1)
 _WORDS = (2, 3, 4, 5)
-_BUCKETS = 4096  # the number of hashed counts; nearly all DNA words of up to 5 letters have a count of their own
+_BUCKETS = 4096  # the number of hashed counts; nearly all DNA words of up to 5 letters have a separate count
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class GradientSearch(Search):
         chains: the number of independent sequences.
         steps: the number of samples of each chain. Each sample is an oracle evaluation; an estimator with relaxed samples needs
             two, and LeaveOneOut(m), which serves oracles without gradient, needs m.
-        estimator: how the gradient passes the choice of letters; StraightThrough() by default.
+        estimator: how the gradient passes through the choice of letters; StraightThrough() by default.
         temperature: of the estimator.
         learning_rate: of Adam, in logits a step.
         template_logit: the initial logit (in nats) of the letters of the template, or of the sequence that a chain starts from;

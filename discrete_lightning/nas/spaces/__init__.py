@@ -1,1 +1,1 @@
-"""Search spaces: which networks can be found; `discrete_lightning.nas` hands them on."""
+"""Search spaces: which networks can be found; `discrete_lightning.nas` exports them."""

@@ -17,7 +17,7 @@ from discrete_lightning.nas.operations import Norm, batch_norm, search_norm
 from discrete_lightning.nas.shared_draw import hold_architecture
 
 _DRAWS = 10_000
-_RENAMED = {"LayerChain": "InvertedResidualSpace"}  # in files that were written before
+_RENAMED = {"LayerChain": "InvertedResidualSpace"}  # in files of earlier versions
 
 
 class Edge(NamedTuple):

@@ -28,17 +28,17 @@ class SearchedNetwork(LightningModule):
 
     Validation is of the decided network with the weights of the search (`val/accuracy`, `val/loss`), and of the network as it
     is searched (`val/accuracy_as_searched`); the difference of their errors is `val/relaxation_gap`. Test and prediction are
-    of the decided network. Validation leaves the noise of training as it was.
+    of the decided network. Validation does not change the noise of training.
 
     Args:
         space: of the network and of the architecture.
-        estimator: how the gradient passes the choice.
-        target: what the architecture may cost; nothing is asked for if None.
+        estimator: how the gradient passes through the choice.
+        target: the limit of the architecture's cost; None: no limit.
         image_shape: (channels, height, width).
         classes: of the task.
 
     Raises:
-        ValueError: at the first batch, if images or labels are others.
+        ValueError: at the first batch, if images or labels do not fit `image_shape` and `classes`.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class SearchedNetwork(LightningModule):
 
     @property
     def measure(self) -> Measure:
-        """What costs are measured in: as the target says, parameters where there is none."""
+        """What is measured as cost: that of the target, or parameters if there is no target."""
         return "parameters" if self.target is None else self.target.measure
 
     def cost(self) -> float:

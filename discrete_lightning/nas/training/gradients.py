@@ -13,7 +13,7 @@ from discrete_lightning.nas.unrolled_gradient import unrolled_gradient
 
 @contextmanager
 def frozen(parameters: Sequence[nn.Parameter]) -> Iterator[None]:
-    """Inside, these parameters ask for no gradient, so that what only their gradients need is not kept."""
+    """Inside the block these parameters require no gradient, so that nothing is stored for their gradients."""
     trained = [each for each in parameters if each.requires_grad]
     try:
         for each in trained:
@@ -43,7 +43,7 @@ def average_gradients(parameters: Sequence[Tensor], batches: int) -> None:
 
     Args:
         parameters: those that have a gradient, the same on all ranks.
-        batches: that were summed.
+        batches: the number of batches in the sum.
     """
     for dtype in dict.fromkeys(each.dtype for each in parameters):
         group = [each for each in parameters if each.dtype == dtype]

@@ -1,4 +1,4 @@
-"""How an architecture is searched: which samples the network sees, and who learns on which batch."""
+"""How an architecture is searched: which samples the network sees, and on which batch weights and architecture learn."""
 
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -11,7 +11,7 @@ class SearchMethod:
     """A method of architecture search: GDAS, DARTS, SecondOrderDARTS, SNAS, or Sampled by any estimator. Frozen dataclasses.
 
     Attributes:
-        estimator: how the gradient passes the choice.
+        estimator: how the gradient passes through the choice.
         temperature: of the samples, a schedule over the share of the search that is over, in [0, 1] (`steps=1` is the whole
             search); None leaves it to a TemperatureAnnealing.
         one_level: weights and architecture learn from the same examples, in one backward pass.
@@ -75,10 +75,10 @@ class GDAS(SearchMethod):
 
 @dataclass(frozen=True)
 class Sampled(SearchMethod):
-    """Two levels as in GDAS, by any estimator; one of one-hot samples runs only the drawn operation.
+    """Two levels as in GDAS, by any estimator; with one-hot samples only the drawn operation runs.
 
     Args:
-        estimator: how the gradient passes the choice.
+        estimator: how the gradient passes through the choice.
         temperature: of the samples, over the share of the search.
     """
 

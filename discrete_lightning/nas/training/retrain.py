@@ -25,7 +25,7 @@ class ArchitectureTraining(LightningModule):
 
     Random search at the cost of a search trains as many random architectures as have the floating-point operations of the
     search, and takes the one that is best in validation: `test/accuracy_of_random_search`, beside `test/accuracy`. All networks
-    are plain modules with parameters of their own, trained by SGD with Nesterov momentum and a cosine. `network` is the found
+    are plain modules with separate parameters, trained by SGD with Nesterov momentum and a cosine. `network` is the found
     one.
 
     Args:
@@ -91,7 +91,7 @@ class ArchitectureTraining(LightningModule):
         images, labels = batch
         loss = nn.functional.cross_entropy(self.network(images).float(), labels)
         self.log("train/loss", loss, prog_bar=True)
-        for network in self.random_networks:  # parameters of their own: the gradient of the sum is each one's own
+        for network in self.random_networks:  # separate parameters: each gets the gradient of its own loss
             loss = loss + nn.functional.cross_entropy(network(images).float(), labels)
         return loss
 

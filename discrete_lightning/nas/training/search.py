@@ -43,7 +43,7 @@ class ArchitectureSearch(SearchedNetwork):
     """Searches a network for classifying images.
 
     In each step the choices learn on one batch and the weights on another. Each of the two gradients is taken at the start of
-    the step and uses a draw of its own, which all cells share. One-level methods (SNAS) learn both on both batches. All ranks
+    the step and uses a separate draw, which all cells share. One-level methods (SNAS) learn both on both batches. All ranks
     draw the same and run the same operations; their gradients are averaged by one all-reduce a step.
 
     Training batches are {"weights": batch, "architecture": batch} as `data.SearchSplit` serves them; a one-level method takes
@@ -54,7 +54,7 @@ class ArchitectureSearch(SearchedNetwork):
         space: what is searched.
         cost: a limit of what the found network costs; none by default.
         optimizers: their settings.
-        accumulate: batches for each step (the trainer's own accumulation does not know of two levels).
+        accumulate: batches for each step (the trainer's own accumulation does not support two levels).
         image_shape: (channels, height, width).
         classes: number of classes.
         retrain_epochs: epochs of the next step, the training of what was found.
@@ -89,8 +89,8 @@ class ArchitectureSearch(SearchedNetwork):
         method = Sampled(method) if isinstance(method, Estimator) else method
         if accumulate > 1 and method.second_order:
             raise ValueError(
-                f"SecondOrderDARTS unrolls the whole step, which accumulate={accumulate} takes apart: "
-                "use accumulate=1 and the batch size that fits"
+                f"SecondOrderDARTS needs the batch of a step at once, and accumulate={accumulate} splits it: "
+                "use accumulate=1 and a batch size that fits"
             )
         super().__init__(space, method.estimator, cost, image_shape, classes)
         self.automatic_optimization = False
@@ -218,7 +218,7 @@ class ArchitectureSearch(SearchedNetwork):
             yield
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
-        # the unrolled step of second-order DARTS is of plain momentum
+        # the unrolled step of second-order DARTS has plain momentum
         return self.settings.build(self.network, nesterov=not self.method.second_order)
 
     def setup(self, stage: str) -> None:
@@ -264,7 +264,7 @@ class ArchitectureSearch(SearchedNetwork):
         if batch_idx == 0:
             self._micro_batches, self._window = 0, None
 
-    # What is told of it: beside what SearchedNetwork tells.
+    # For ArchitectureWriter, in addition to SearchedNetwork.
 
     def on_train_epoch_end(self) -> None:
         super().on_train_epoch_end()
@@ -294,8 +294,8 @@ class ArchitectureSearch(SearchedNetwork):
         return retraining_config(self.space, found, random, self.image_shape, self.classes, self.retrain_epochs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """In the middle of a step or of a validation, the checkpoint is of where that began: what draws and batches it has
-        seen is undone, and weights do not change in between."""
+        """A checkpoint made in the middle of a step or of a validation is one of its start: the counters of draws and batches
+        are set back. Weights do not change in between."""
         checkpoint["search_flops"] = self.flops.counted
         checkpoint["cost_measure"] = self.measure
         draws = self._draws_before_validation

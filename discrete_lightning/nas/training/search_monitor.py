@@ -64,7 +64,7 @@ class SearchMonitor(Callback):
         if skips > self.skip_share:
             self._warn(
                 "skip_share",
-                f"{skips:.0%} of the decided operations are skip connections (epoch {done}). Unless a low cost target asks for "
+                f"{skips:.0%} of the decided operations are skip connections (epoch {done}). Unless a low cost target requires "
                 "this, the search has collapsed: stop it earlier, lower the architecture's learning rate, train the weights "
                 "alone first (architecture_delay), or use a single-path method (GDAS)",
             )

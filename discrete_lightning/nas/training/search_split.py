@@ -114,7 +114,7 @@ class _ResumedSampler(DistributedSampler[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         trainer = self.owner.trainer
-        # evaluated when the first batch is asked for: by then the loop has been restored
+        # read when the first batch is loaded: by then the loop has been restored
         done = 0
         if trainer is not None and trainer.training:
             done = batches_begun(trainer)

@@ -36,7 +36,7 @@ class CostTarget:
 
 @dataclass(frozen=True)
 class SearchOptimizers:
-    """SGD with Nesterov momentum and a cosine for the weights, Adam(0.5, 0.999) for the choices: GDAS's.
+    """SGD with Nesterov momentum and a cosine for the weights, Adam(0.5, 0.999) for the choices, as in GDAS.
 
     Args:
         learning_rate: of the weights at the start.

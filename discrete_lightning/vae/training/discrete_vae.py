@@ -33,7 +33,7 @@ class DiscreteVAE(LightningModule, ABC):
         loss = E_q[-log p(x | z)] + kl_weight * KL(q(z | x) || uniform)
 
     The expectation is `Estimator.expectation`, so every estimator trains it, those that need the loss's value included.
-    Validation and test use exact discrete draws with a fixed seed, and log the relaxation gap: their reconstruction loss less
+    Validation and test use exact discrete draws with a fixed seed, and log the relaxation gap: their reconstruction loss minus
     that of samples as in training. It is 0 for an estimator that needs the loss's value, whose samples are discrete.
 
     A subclass defines `kl`, `log_ratio`, `draw` and `codes`.

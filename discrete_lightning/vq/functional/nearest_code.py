@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.functional._precision import float32, without_autocast
 
 _BLOCK = 1 << 22  # distances held at a time (16 MiB of float32): N x K is never built whole
@@ -45,14 +46,7 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
     blocks = [torch.addmm(bias, block, transposed, alpha=-2.0).min(-1) for block in flat.split(rows)]
     index = torch.cat([block.indices for block in blocks])
     if flat.device.type == "cpu" and not all(block.values.isfinite().all() for block in blocks):
-        bad = int((~flat.isfinite()).any(-1).sum())
-        if not bad:
-            broken = int((~table.isfinite()).any(-1).sum())
-            raise ValueError(
-                f"{broken} of {len(table)} codes are not finite, or too large for distances in {table.dtype}"
-            )
-        raise ValueError(
-            f"{bad} of {len(flat)} vectors to quantise are not finite (input of shape {tuple(vectors.shape)}); "
-            "look for a diverged encoder: lower the learning rate, clip gradients"
-        )
+        check_finite(vectors, "nearest_code")
+        broken = int((~table.isfinite()).any(-1).sum())
+        raise ValueError(f"{broken} of {len(table)} codes are not finite, or too large for distances in {table.dtype}")
     return index.view(vectors.shape[:-1])

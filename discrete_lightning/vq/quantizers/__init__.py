@@ -1,1 +1,1 @@
-"""The quantisers, one method a file; `discrete_lightning.vq` and `discrete_lightning.nn` hand them on."""
+"""The quantisers, one method a file; `discrete_lightning.vq` and `discrete_lightning.nn` export them."""

@@ -14,8 +14,8 @@ class CompositeQuantizer(Quantizer):
     """Base of ProductQuantizer and ResidualQuantizer.
 
     Args:
-        quantizer: the first part, and the pattern of the others: copies with parameters of their own (a Temperature or a
-            LossWeight is copied, too; annealing callbacks set them all).
+        quantizer: the first part; the others are copies with separate parameters (a Temperature or a LossWeight is copied,
+            too; annealing callbacks set them all).
         count: number of parts, >= 1.
         dim: of the vectors.
     """

@@ -79,7 +79,7 @@ class NearestCodeQuantizer(Float32State, Codebook):
       model.
     - Start, codes and revival are computed from the vectors of all ranks, with a generator that all ranks share, so codes
       are equal on all ranks. `update()` communicates: in each step a pass must count on all ranks or on none. A rank whose
-      batch is empty, or masked as a whole, takes part as long as its loss uses the output.
+      batch is empty, or completely masked, takes part as long as its loss uses the output.
     """
 
     codes: Tensor
@@ -197,8 +197,8 @@ class NearestCodeQuantizer(Float32State, Codebook):
     def _warn_if_forgotten(self) -> None:
         if self._pending.count == _FORGOTTEN:
             warnings.warn(
-                f"{type(self).__name__} collected {_FORGOTTEN} batches and saw no step of a torch optimiser: its codes stand "
-                "still; call quantizer.update() after each step of your optimiser",
+                f"{type(self).__name__} collected {_FORGOTTEN} batches and saw no step of a torch optimiser: its codes do "
+                "not move; call quantizer.update() after each step of your optimiser",
                 stacklevel=2,
             )
 

@@ -12,14 +12,14 @@ from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 
 
 class ProductQuantizer(CompositeQuantizer):
-    """Cuts vectors into groups of channels and quantises each by a quantiser of its own.
+    """Cuts vectors into groups of channels and quantises each by a separate quantiser.
 
     Args:
-        quantizer: any Quantizer; the first group's, and the pattern of the others.
+        quantizer: any Quantizer: that of the first group, copied for the others.
         groups: G >= 1; `dim` is G times the quantiser's.
 
     Raises:
-        ValueError: if groups < 1; in forward, whatever the quantiser refuses.
+        ValueError: if groups < 1; in forward, if the quantiser raises it.
 
     Example:
         >>> from discrete_lightning.nn import VectorQuantizer

@@ -18,15 +18,17 @@ from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
     """A stack of quantisers, each for the residual of those before it.
 
-    Of quantisers that commit (nearest codes), the sum passes its gradient to the vectors as one of them would, and each
-    stage's loss pulls the vectors to the sum so far. Of those that sample, the gradient is that of the whole computation.
+    With stages that have a commitment loss (nearest codes), the sum passes its gradient to the vectors as one such quantiser
+    does, and each stage's loss pulls the vectors to the sum so far. With stages that sample, the gradient is that of the
+    whole computation.
 
     Args:
-        quantizer: any Quantizer; the first stage, and the pattern of the others.
+        quantizer: any Quantizer: the first stage, copied for the others.
         depth: number of stages, >= 1.
 
     Raises:
-        ValueError: if depth < 1, or the quantiser is or holds a ResidualQuantizer; in forward, whatever it refuses.
+        ValueError: if depth < 1, or the quantiser is or holds a ResidualQuantizer; in forward, if the quantiser
+            raises it.
 
     Example:
         >>> from discrete_lightning.nn import VectorQuantizer
@@ -42,7 +44,9 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
         if depth < 1:
             raise ValueError(f"ResidualQuantizer needs depth >= 1, got {depth}")
         if any(isinstance(each, ResidualQuantizer) for each in quantizer.modules()):
-            raise ValueError("a ResidualQuantizer in another is one of a greater depth: give `depth` once")
+            raise ValueError(
+                "a ResidualQuantizer inside another equals a single one of greater depth: use one with that depth"
+            )
         super().__init__(quantizer, depth, quantizer.dim)
         with real_device():
             scale = torch.tensor(quantizer.residual_scale(), dtype=torch.float32)

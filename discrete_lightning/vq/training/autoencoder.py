@@ -101,7 +101,7 @@ class VQAutoencoder(LightningModule):
         return self.decoder(vectors.to(next(self.decoder.parameters()).dtype))
 
     def decode_indices(self, indices: Tensor) -> Tensor:
-        """Codes to images, as `decode`: what `CodebookMonitor` and the command `decode` ask for."""
+        """Codes to images, as `decode`; used by `CodebookMonitor` and the command `decode`."""
         return self.decode(indices)
 
     def _check_codes(self, indices: Tensor) -> None:

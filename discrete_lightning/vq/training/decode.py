@@ -63,7 +63,7 @@ class ImageWriter(BasePredictionWriter):
         vars(pl_module).pop("predict_step", None)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.teardown(trainer, pl_module, "predict")  # Lightning calls teardown only of runs that end well
+        self.teardown(trainer, pl_module, "predict")  # Lightning calls teardown only after success
 
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]

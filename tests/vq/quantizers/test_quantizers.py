@@ -277,7 +277,7 @@ def test_cells_of_a_residual_grid_keep_their_size_in_a_cast(dtype: torch.dtype) 
 
 
 def test_residual_of_residual_is_refused() -> None:
-    with pytest.raises(ValueError, match="give `depth` once"):
+    with pytest.raises(ValueError, match="equals a single one of greater depth"):
         ResidualQuantizer(ProductQuantizer(ResidualQuantizer(VectorQuantizer(8, 4), 2), 2), 2)
 
 
