@@ -30,8 +30,13 @@ class Verb:
 
     @property
     def usage(self) -> str:
-        """Its options as a usage shows them."""
         return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
+
+    @property
+    def text(self) -> str:
+        """What `--help` says of it: its usage, a colon, and what it does."""
+        explained = "".join(f" ({option['metavar']}: {option['help']})" for option in self.options.values())
+        return f"-c RUN {self.usage}: {self.help}{explained}"
 
     def expand(self, asked: Namespace) -> list[str]:
         """The arguments of its command."""
