@@ -52,7 +52,7 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
         "--data.batch_size=8",
         "--wandb.enabled=false",
     ]
-    if "bound_samples" in parsed["model"]["init_args"]:
+    if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
     if parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
         options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]
