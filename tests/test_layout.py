@@ -103,6 +103,13 @@ def test_a_forbidden_import_breaks_its_contract_and_no_other(
     assert broken(contracts, changed) == FORBIDDEN[pair]
 
 
+def test_independence_names_all_families(contracts: dict[str, Any]) -> None:
+    named = contracts[INDEPENDENT].contract_options["modules"]
+    assert set(named) == {f"discrete_lightning.{family}" for family in FAMILIES}, (
+        "the second contract of pyproject.toml lists all families"
+    )
+
+
 def test_a_folder_that_no_layer_names_is_refused(contracts: dict[str, Any], graph: grimp.ImportGraph) -> None:
     changed = copy.deepcopy(graph)
     changed.add_module("discrete_lightning.new_folder")

@@ -58,7 +58,7 @@ class App(LightningCLI):
                 "parser_mode": "omegaconf+",
                 "exit_on_error": False,
                 "allow_abbrev": False,
-                self.method: {"dump_header": header, "usage": f"discrete-lightning {self.method} -c CONFIG [options]"},
+                self.method: {"dump_header": header, "usage": request.usage, "description": request.description},
             },
         )
 
@@ -82,6 +82,9 @@ class App(LightningCLI):
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
             raise parsing_error(str(error), self.method, options, self.request.sources) from error
+        for group in ("trainer", "temperature", "wandb"):
+            if self.config[self.method][group] is None:
+                raise CliError(f"{group} is a group of options, not null: leave it out or set one", MISUSE)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint win over configs and options."""
@@ -159,7 +162,6 @@ def _checkpoint(request: Namespace) -> str | None:
         raise CliError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
     path = checkpoint_of_run(run, given) if given in ("last", "best") else Path(given)
     if not path.exists():
-        there = sorted(found.name for found in path.parent.glob("*.ckpt"))
-        hint = f"that folder holds {', '.join(there)}" if there else "that folder holds no checkpoint"
-        raise CliError(f"there is no checkpoint {path}: {hint}; give one with --ckpt_path")
+        there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
+        raise CliError(f"there is no checkpoint {path}: that folder holds {there}; give one with --ckpt_path")
     return str(path.resolve())

@@ -69,7 +69,8 @@ def _run(app: App) -> int:
         if recorder.exit_code is None:
             raise
         code = recorder.exit_code
-        _report_interruption(app)
+        if app.trainer.is_global_zero:
+            _report_interruption(app)
         return code
     except Exception as error:
         explanation = running_error(error, recorder.started, app.ckpt_path)
@@ -103,8 +104,6 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
 
 def _report_interruption(app: App) -> None:
     last = app.run.recorder.checkpoint
-    if not app.trainer.is_global_zero:
-        return
     if last is None or not last.exists():
         print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
         return

@@ -39,17 +39,13 @@ def own_options() -> _Parser:
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
     group = parser.add_argument_group("options of discrete-lightning itself (on the command line only, not in configs)")
-    config: dict[str, Any] = {"dest": "sources", "action": "append", "default": [], "metavar": "CONFIG"}
+    many: dict[str, Any] = {"action": "append", "default": []}
     config_help = "a config's name (see `discrete-lightning ls`), a file, or a run's folder; the later one wins"
-    group.add_argument("-c", "--config", **config, help=config_help)
+    group.add_argument("-c", "--config", dest="sources", **many, metavar="CONFIG", help=config_help)
     group.add_argument("--ckpt_path", metavar="PATH", help="a checkpoint, or `last` or `best` of the run given by -c")
-    group.add_argument(
-        "--run_root", type=Path, default=Path("runs"), metavar="DIR", help="where run folders are made: runs"
-    )
+    group.add_argument("--run_root", type=Path, default=Path("runs"), metavar="DIR", help="folder of all runs: runs")
     group.add_argument("--run_dir", type=Path, metavar="DIR", help="the exact folder of this run; empty or not there")
-    group.add_argument(
-        "--trust", action="append", default=[], metavar="PREFIX", help="let configs name classes of this module"
-    )
+    group.add_argument("--trust", **many, metavar="PREFIX", help="let configs name classes of this module")
     group.add_argument("--traceback", action="store_true", help="show the traceback of every error")
     return parser
 
@@ -63,24 +59,23 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
     """Reads `[command, *options]`; raises CliError where it cannot be understood.
 
     Returns own options, with `sources` found; `name`, and `command`, which differs for a verb; `args`, what is left for the
-    parser of configs; `run`, the last run folder given with -c, or None.
+    parser of configs; `run`, the last run folder given with -c, or None; `usage` and `description`, for its help.
     """
     verbs = family_verbs()
     known = ("ls", "cp", *_RUN, *verbs)
     if argv and argv[0] not in known and not argv[0].startswith("-"):
         hint = did_you_mean(argv[0], known)
         raise CliError(f"there is no command {argv[0]!r}{hint} (`discrete-lightning --help` lists all)", MISUSE)
-    parser = _Parser(
-        prog="discrete-lightning", allow_abbrev=False, epilog=own_help() + _EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    style, epilog = argparse.RawDescriptionHelpFormatter, own_help() + _EPILOG
+    parser = _Parser(prog="discrete-lightning", allow_abbrev=False, epilog=epilog, formatter_class=style)
     parser.add_argument("--version", "-V", action="version", version=f"discrete-lightning {__version__}")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
     commands.add_parser("ls", help="list the configs that come with the package")
     copy = commands.add_parser("cp", help="NAME TARGET.yaml: copy one, to change it")
     copy.add_argument("config", metavar="NAME")
     copy.add_argument("target", metavar="TARGET.yaml")
-    for name, text in {**_RUN, **{name: f"-c RUN {verb.usage}: {verb.help}" for name, verb in verbs.items()}}.items():
+    texts = _RUN | {name: verb.text for name, verb in verbs.items()}
+    for name, text in texts.items():
         command = commands.add_parser(name, help=text, parents=[own_options()], add_help=False, allow_abbrev=False)
         for option, entry in verbs[name].options.items() if name in verbs else ():
             command.add_argument(f"--{option}", metavar=entry["metavar"], help=entry["help"])
@@ -90,6 +85,8 @@ def read_command(argv: Sequence[str]) -> argparse.Namespace:
             raise CliError(f"{request.name} does not take {' '.join(args)}", MISUSE)
         return request
     request.command = request.name
+    usage, _, request.description = texts[request.name].partition(": ")
+    request.usage = f"discrete-lightning {request.name} {usage} [options]"
     if verb := verbs.get(request.name):
         request.command = verb.command
         args += verb.expand(request) if not {"-h", "--help"} & set(args) else []

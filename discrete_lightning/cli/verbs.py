@@ -30,18 +30,21 @@ class Verb:
 
     @property
     def usage(self) -> str:
-        """Its options as a usage shows them."""
         return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
+
+    @property
+    def text(self) -> str:
+        """What `--help` says of it: its usage, a colon, and what it does."""
+        explained = "".join(f" ({option['metavar']}: {option['help']})" for option in self.options.values())
+        return f"-c RUN {self.usage}: {self.help}{explained}"
 
     def expand(self, request: Namespace) -> list[str]:
         """The arguments of its command."""
         for name, option in self.options.items():
             if getattr(request, name) is None:
                 raise CliError(f"{request.name} needs {self.usage}: {option['help']}", MISUSE)
-        return [
-            *self.arguments,
-            *(f"{each['argument']}={getattr(request, name)}" for name, each in self.options.items()),
-        ]
+        given = [f"{each['argument']}={getattr(request, name)}" for name, each in self.options.items()]
+        return [*self.arguments, *given]
 
 
 def family_verbs() -> dict[str, Verb]:

@@ -14,6 +14,11 @@ _SIZE = re.compile(
     r"the shape in current model is torch\.Size\(\[(.*?)\]\)"
 )
 _SHOWN = 3
+_RESTORING = (
+    "load_state_dict",
+    "set_extra_state",
+    "on_load_checkpoint",
+)  # where modules and callbacks read their state
 
 
 def checkpoint_of_run(run: Path, which: str) -> Path:
@@ -40,6 +45,12 @@ def checkpoint_fault(error: Exception, path: str) -> str | None:
             f"the checkpoint {path} cannot be read: {' '.join(str(error).split()).partition('. ')[0]}. Checkpoints are read "
             "without running code (weights_only): give one that discrete-lightning or Lightning wrote, with plain values as "
             "hyper-parameters"
+        )
+    restoring = any(frame.name in _RESTORING for frame in traceback.extract_tb(error.__traceback__))
+    if missing is not None and restoring:
+        return (
+            f"the checkpoint {path} does not hold {missing!r}: another version of the code wrote it. Go on with that version, "
+            "or start anew"
         )
     return _mismatch(error, path)
 

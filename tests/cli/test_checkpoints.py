@@ -113,3 +113,13 @@ def test_files_that_are_no_checkpoints(toy: Cli, content: str) -> None:
     assert len(outcome.error) < 500
     assert not Path("executed").exists()
     assert not list(Path().glob("runs/*"))
+
+
+def test_state_of_another_version(cli: Cli, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def on_load_checkpoint(self: Toy, checkpoint: dict[str, object]) -> None:
+        checkpoint["beams"]
+
+    monkeypatch.setattr(Toy, "on_load_checkpoint", on_load_checkpoint)
+    outcome = cli("test", "--trust", "tests", "-c", run)
+    assert outcome.code == 1
+    assert "last.ckpt does not hold 'beams': another version of the code wrote it" in outcome.error

@@ -137,3 +137,11 @@ def test_traceback_on_demand(toy: Cli) -> None:
     outcome = toy("fit", "--traceback", "--model.width=0")
     assert "Traceback" in outcome.err
     assert outcome.err.endswith("error: Toy: width must be at least 1, got 0\n")
+
+
+@pytest.mark.parametrize("group", ["trainer", "temperature", "wandb"])
+def test_a_group_of_options_cannot_be_null(toy: Cli, group: str) -> None:
+    Path("null.yaml").write_text(f"{group}: null\n")
+    outcome = toy("check", "-c", "null.yaml")
+    assert outcome.code == 2
+    assert outcome.error.startswith(f"{group} is a group of options, not null: ")

@@ -35,7 +35,12 @@ def test_a_verb_of_a_family_is_a_command(toy: Cli, cli: Cli) -> None:
 def test_help_lists_it_and_a_typo_finds_it(cli: Cli) -> None:
     assert "-c RUN --rate NUMBER: predict with a rate of its own" in " ".join(cli("--help").out.split())
     assert "did you mean shout?" in cli("shuot").error
-    assert "--trainer.limit_predict_batches" in cli("shout", "--help").out
+    shown = " ".join(cli("shout", "--help").out.split())
+    assert shown.startswith(
+        "usage: discrete-lightning shout -c RUN --rate NUMBER [options] predict with a rate of its own"
+    )
+    assert "(NUMBER: the rate)" in shown
+    assert "--trainer.limit_predict_batches" in shown
 
 
 def test_a_missing_option_is_named(toy: Cli) -> None:

@@ -1,7 +1,8 @@
 """One table of makers for each kind of thing that users import: what is exported is tested.
 
 A new public name is in the table of its kind by itself if it can be built without an argument. Else
-`test_exports.py` fails and says to add it to ARGUMENTS here, or to ELSEWHERE with the file that tests it.
+`test_exports.py` fails and says to add it to ARGUMENTS here, or to ELSEWHERE with the file that tests it. Quantisers have a
+table of their own, tests/vq/quantizers/makers.py.
 """
 
 import inspect
@@ -19,7 +20,7 @@ from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
 from tests.tiny_images import FAST, SPACE
-from tests.vq.quantizers.test_quantizers import ALL, SINGLE
+from tests.vq.quantizers.makers import ALL, SINGLE
 
 FACES: dict[str, Any] = {
     "nn": layers,
@@ -82,26 +83,18 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "CodePerplexity": lambda: metrics.CodePerplexity(4),
     "CodeUsage": lambda: metrics.CodeUsage(4),
     "EntropyBonus": lambda: losses.EntropyBonus(0.3, 0.7),
-    "FiniteScalarQuantizer": lambda: layers.FiniteScalarQuantizer([3, 2, 5, 4]),
     "GradientProbe": lambda: callbacks.GradientProbe(every=2, samples=2, reference_samples=2, batch_size=2),
-    "GumbelQuantizer": lambda: layers.GumbelQuantizer(8, 4),
-    "LargeGumbelQuantizer": lambda: layers.LargeGumbelQuantizer(8, 4, choice_entropy=0.1, marginal_entropy=0.2),
     "LearningRateAnnealing": lambda: callbacks.LearningRateAnnealing(Linear(0.1, 0.05, steps=1)),
-    "LearnedVectorQuantizer": lambda: layers.LearnedVectorQuantizer(8, 4),
     "LiveCodes": lambda: metrics.LiveCodes(4),
-    "LookupFreeQuantizer": lambda: layers.LookupFreeQuantizer(4),
     "LossWeight": lambda: layers.LossWeight(0.5),
     "OneOf": lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]),
-    "ProductQuantizer": lambda: layers.ProductQuantizer(layers.VectorQuantizer(8, 2), 2),
     "RelaxedSubset": lambda: layers.RelaxedSubset(2),
     "RelaxedEmbedding": lambda: layers.RelaxedEmbedding(4, 3),
-    "ResidualQuantizer": lambda: layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 2),
     "Scheduled": lambda: layers.Scheduled(0.5),
     "SequenceDesigner": lambda: _designer(),
     "SequenceLogits": lambda: layers.SequenceLogits(2, 5, 4),
     "TemperatureAnnealing": lambda: callbacks.TemperatureAnnealing(Linear(1.0, 0.5, steps=10)),
     "VQAutoencoder": lambda: models.VQAutoencoder(layers.VectorQuantizer(8, 4), hidden=4),
-    "VectorQuantizer": lambda: layers.VectorQuantizer(8, 4),
     "commitment_loss": lambda: Function(_commitment),
     "WeightAnnealing": lambda: callbacks.WeightAnnealing(Linear(0.0, 1.0, steps=10), only="*choice"),
 }
@@ -115,6 +108,10 @@ def _designer() -> Any:
     return models.SequenceDesigner(TFBind8(), FromNothing(8), search=GradientSearch(chains=2, steps=4), designs=2)
 
 
+def is_quantizer(thing: Any) -> bool:
+    return inspect.isclass(thing) and issubclass(thing, layers.Quantizer)
+
+
 def needed_arguments(thing: Any) -> int:
     """The number of arguments without which a class or function cannot be called."""
     parameters = inspect.signature(thing).parameters.values()
@@ -123,13 +120,15 @@ def needed_arguments(thing: Any) -> int:
 
 
 def table(face: str) -> dict[str, Callable[[], Any]]:
-    """Makers of what a face exports, by name; those without are left to `test_exports.py`."""
+    """Makers of what a face exports, by name; those without are left to `test_exports.py`. Not quantisers."""
     found = {}
     for name in FACES[face].__all__:
+        thing = getattr(FACES[face], name)
+        if is_quantizer(thing):
+            continue
         if name in ARGUMENTS:
             found[name] = ARGUMENTS[name]
             continue
-        thing = getattr(FACES[face], name)
         if face == "losses" and inspect.isfunction(thing) and needed_arguments(thing) == 1:
             found[name] = partial(Function, thing)
         elif name not in ELSEWHERE and inspect.isclass(thing) and not needed_arguments(thing):
@@ -205,9 +204,7 @@ _INPUTS: dict[str, Callable[[Any], tuple[Tensor, ...]]] = {
 
 
 def _layer(name: str, make: Callable[[], Any]) -> Layer:
-    cls = getattr(layers, name)
-    default = vectors if issubclass(cls, layers.Quantizer) else logits
-    return Layer(make, _INPUTS.get(name, default), _INPUTS.get(name) is nothing)
+    return Layer(make, _INPUTS.get(name, logits), _INPUTS.get(name) is nothing)
 
 
 def _samples(cls: Any, make: Callable[[], Estimator]) -> Callable[[], nn.Module] | None:
@@ -228,11 +225,7 @@ _SEVERAL = ("residual_ema", "residual_gumbel", "residual_finite_scalar", "produc
 QUANTIZERS: dict[str, Layer] = {name: Layer(ALL[name], vectors) for name in (*SINGLE, *_SEVERAL)}
 QUANTIZERS["revived"] = Layer(lambda: layers.VectorQuantizer(32, 4, revive_below=0.9), vectors)
 LOSSES: dict[str, Layer] = {name: Layer(make, logits, True) for name, make in table("losses").items()}
-OTHERS: dict[str, Layer] = {
-    name: _layer(name, make)
-    for name, make in table("nn").items()
-    if not issubclass(getattr(layers, name), layers.Quantizer)
-}
+OTHERS: dict[str, Layer] = {name: _layer(name, make) for name, make in table("nn").items()}
 OTHERS |= {
     "Temperature_learned": Layer(lambda: layers.Temperature(0.7, learnable=True), nothing, True),
     "OneOf_mixed": Layer(lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh()], estimator=estimators.GumbelSoftmax())),
