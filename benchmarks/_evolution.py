@@ -1,4 +1,4 @@
-"""The black-box rivals: ageing evolution without repeats, and a genetic algorithm. Neither evaluates a sequence twice."""
+"""The black-box baselines: ageing evolution without repeats, and a genetic algorithm. Neither evaluates a sequence twice."""
 
 from collections import deque
 from collections.abc import Callable

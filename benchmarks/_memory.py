@@ -1,4 +1,4 @@
-"""Peak memory of a piece of work, above what was held at its start. Measure in a process of its own."""
+"""Peak memory of a piece of work, above what was held at its start. Measure in a separate process."""
 
 import resource
 from collections.abc import Callable

@@ -38,7 +38,7 @@ ROWS, CATEGORIES = 8192, 512
 
 
 def peak_memory(samples: int) -> float:
-    """Peak resident MiB above the start of one forward + backward of GumbelRao(samples), in a process of its own."""
+    """Peak resident MiB above the start of one forward + backward of GumbelRao(samples), in a separate process."""
     code = f"from benchmarks.estimators import _measure_peak; _measure_peak({samples})"
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 

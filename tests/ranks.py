@@ -1,7 +1,7 @@
-"""Runs functions on several gloo ranks: what is right alone is often wrong in company.
+"""Runs functions on several gloo ranks, to find what is wrong only there.
 
-The processes are started once and then serve every test of a session: importing torch and Lightning takes seconds, a group of
-processes that are there is made in milliseconds. Each call has a process group, random state and environment of its own. After
+The processes are started once for all tests of a session: importing torch and Lightning takes seconds, making a group of
+running processes takes milliseconds. Each call has its own process group, random state and environment. After
 an error, or no answer in time, the processes are ended, and the next call starts new ones.
 """
 
@@ -135,7 +135,7 @@ def _serve(rank: int, ranks: int, pipe: Connection) -> None:
 def _answer(
     rank: int, ranks: int, folder: str, function: Callable[..., Any], args: tuple[Any, ...]
 ) -> tuple[str, bytes | None]:
-    """(traceback, saved result) of one call, in a process group of its own."""
+    """(traceback, saved result) of one call, in its own process group."""
     error, result = "", io.BytesIO()
     try:
         group = {"init_method": f"file://{folder}/group", "rank": rank, "world_size": ranks}

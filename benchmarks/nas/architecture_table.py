@@ -1,4 +1,4 @@
-"""The truth about a small space: all 125 cells of three edges and five operations, each trained alone on Fashion-MNIST.
+"""Ground truth of a small space: all 125 cells of three edges and five operations, each trained alone on Fashion-MNIST.
 
 python -m benchmarks.nas.architecture_table --data FOLDER    about 20 minutes on one thread; writes (or resumes)
                                                           benchmarks/nas/results/architecture_table.csv

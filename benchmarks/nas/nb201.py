@@ -2,7 +2,7 @@
 
 python -m benchmarks.nas.nb201 FILE [--seeds 20]   FILE: .npz with `ops` (15,625, 6) in 0..4 and `accuracy` (15,625,) in percent
 
-A cell is a sequence of six letters over five operations, so the black-box search of `design` serves, unchanged. Rivals in the
+A cell is a sequence of six letters over five operations, so the black-box search of `design` is used as it is. Baselines in the
 same run: random search without repeats, and ageing evolution (Real et al. 2019, https://arxiv.org/abs/1802.01548) without
 repeats, of populations of 50 and 10.
 """

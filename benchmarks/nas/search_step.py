@@ -3,7 +3,7 @@ GDAS, which runs the drawn operation of each edge alone, against DARTS, which ru
 
 python -m benchmarks.nas.search_step --threads 1
 
-Each contestant trains by ArchitectureSearch in processes of its own, in turns; time is the median step, memory the peak of
+Each contestant trains by ArchitectureSearch in separate processes, in turns; time is the median step, memory the peak of
 the process (of the device with --device cuda) above what it held before the model was built.
 """
 

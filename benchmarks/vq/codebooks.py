@@ -150,7 +150,7 @@ def _stack(dataset: Any) -> Tensor:
 
 
 def peak_memory(name: str, codes: int) -> float:
-    """Peak resident MiB above the start of three steps of a quantiser, in a process of its own."""
+    """Peak resident MiB above the start of three steps of a quantiser, in a separate process."""
     code = f"from benchmarks.vq.codebooks import _measure_peak; _measure_peak({name!r}, {codes})"
     return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout)
 

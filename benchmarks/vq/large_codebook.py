@@ -4,7 +4,7 @@ python -m benchmarks.vq.large_codebook [--device cuda] [--huge]
 
 N = K = 8,192, D = 64: vectors to logits, a straight-through sample, codes; forward + backward to vectors, weights and
 codes. Bars: extra peak memory at most a quarter, at no more than 1.1 times the time. `--huge`: N = K = 65,536, within 2 GB
-(a minute or two on a CPU). Each peak is measured in a process of its own.
+(a minute or two on a CPU). Each peak is measured in a separate process.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from jsonargparse._common import parsing_settings
 
 @contextmanager
 def parsing_rules(**settings: Any) -> Iterator[None]:
-    """Sets jsonargparse's settings (see `set_parsing_settings`) and puts them back, which its public setter cannot."""
+    """Sets jsonargparse's settings (see `set_parsing_settings`) and restores them, which its public setter cannot."""
     before = dict(parsing_settings)
     set_parsing_settings(**settings)
     try:

@@ -63,7 +63,7 @@ class App(LightningCLI):
         )
 
     def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
-        """Only the one that was asked for: each takes a tenth of a second to set up."""
+        """Only the requested one: each takes a tenth of a second to set up."""
         given = {"verbose", "return_predictions", "weights_only"}  # by `commands`
         return {self.method: LightningCLI.subcommands()[self.method] | given}
 
@@ -74,7 +74,7 @@ class App(LightningCLI):
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the trained weights after fit.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parses `args`; what is wrong with them becomes one line."""
+        """Parses `args`; an error becomes one line."""
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except OmegaConfBaseException as error:
@@ -87,10 +87,10 @@ class App(LightningCLI):
                 raise CliError(f"{group} is a group of options, not null: leave it out or set one", MISUSE)
 
     def _parse_ckpt_path(self) -> None:
-        """Does nothing: LightningCLI would let hyper-parameters in the checkpoint win over configs and options."""
+        """Does nothing: LightningCLI would let hyper-parameters in the checkpoint override configs and options."""
 
     def _add_instantiators(self) -> None:
-        """Lightning's own, which record hyper-parameters, and one for all other classes: each notes who refused."""
+        """Lightning's own, which record hyper-parameters, and one for all other classes: each records the class that failed."""
         for key, base in (("model", LightningModule), ("data", LightningDataModule)):
             self.parser.add_instantiator(self._noting(LightningInstantiator(cli=self, key=key)), base)
         self.parser.add_instantiator(self._noting(_construct), object)
@@ -107,7 +107,7 @@ class App(LightningCLI):
         return instantiator
 
     def instantiate_classes(self) -> None:
-        """Builds everything; a class that refuses its arguments becomes one line."""
+        """Builds everything; an error of a constructor becomes one line."""
         try:
             super().instantiate_classes()
         except CliError:

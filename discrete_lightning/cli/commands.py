@@ -27,7 +27,7 @@ def run(request: Namespace, argv: Sequence[str]) -> int:
         argv: the command line as it was given.
 
     Raises:
-        CliError: what a user can mend.
+        CliError: an error that the user can correct.
     """
     with _session(argv, request.trust):
         try:
@@ -44,11 +44,11 @@ def run(request: Namespace, argv: Sequence[str]) -> int:
 
 @contextmanager
 def _session(argv: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
-    """Sets up the process for one run and puts it back. Lightning starts further processes (`ddp`) from `sys.argv`."""
+    """Sets up the process for one run and restores it. Lightning starts further processes (`ddp`) from `sys.argv`."""
     rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
     paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
     with keep_global_state(), quiet(), parsing_rules(**paths, **rules):
-        # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed: nothing that a user could mend.
+        # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
         sys.argv = [*sys.argv[:1], *argv]
         if trusted and os.getcwd() not in sys.path:
@@ -65,7 +65,7 @@ def _run(app: App) -> int:
         results = _call(app)
         code = 0
     except SystemExit:
-        # So Lightning ends after Ctrl-C, when everything is torn down.
+        # Lightning ends in this way after Ctrl-C, after its teardown.
         if recorder.exit_code is None:
             raise
         code = recorder.exit_code

@@ -14,7 +14,7 @@ _STAMPED = re.compile(r"\d{8}-\d{6}(-.*)?")
 
 @dataclass(frozen=True)
 class Source:
-    """One config: its file, what runs of it are called, and the folder of the run that wrote it, if one did."""
+    """One config: its file, the name of its runs, and the folder of the run that wrote it, if one did."""
 
     path: Path
     name: str

@@ -1,4 +1,4 @@
-"""The entry point: what needs no torch is answered here, the rest is imported when it is asked for."""
+"""The entry point. Commands that need no torch run here; what the others need is imported when they run."""
 
 import argparse
 import os
@@ -15,13 +15,13 @@ from discrete_lightning.cli.verbs import family_verbs
 
 _RUN = {
     "check": "-c CONFIG: build everything the config names; train nothing, write nothing",
-    "fit": "-c CONFIG: train; every run has a folder of its own",
+    "fit": "-c CONFIG: train; every run has a new folder",
     "validate": "-c RUN: evaluate a run's last checkpoint on the validation set",
     "test": "-c RUN: evaluate it on the test set",
     "predict": "-c RUN: run it on the prediction set (an autoencoder writes the codes of every image)",
 }
 _EPILOG = """
-Options after the config win over it: fit -c vq/quickstart --model.estimator ReinMax
+Options after the config override it: fit -c vq/quickstart --model.estimator ReinMax
 `discrete-lightning fit --help` lists them all.
 """
 
@@ -34,7 +34,7 @@ class _Parser(argparse.ArgumentParser):
 def own_options() -> _Parser:
     """The options that say how to run, not what.
 
-    They are read from the command line only: `--trust` in a config would be no guard, and a run's folder in a config would
+    They are read from the command line only: `--trust` in a config would protect nothing, and a run's folder in a config would
     keep it from being run twice.
     """
     parser = _Parser(add_help=False, allow_abbrev=False)
@@ -100,7 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command, by default that of `sys.argv`, and returns the process's exit code; a bug is raised.
 
     0 is success; 1 is a failure that the message on stderr explains; 2 is a command line or config that cannot be
-    understood; 130 is Ctrl-C. May be called many times in one process: global state is put back.
+    understood; 130 is Ctrl-C. May be called many times in one process: global state is restored.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
@@ -125,8 +125,8 @@ def _run(argv: list[str]) -> int:
         print(list_configs() if request.name == "ls" else copy_config(request.config, request.target))
         return 0
     if "torch" not in sys.modules and "OMP_WAIT_POLICY" not in os.environ:
-        # Threads that wait by spinning for long starve when another process wants a core: a training step on 2 cores
-        # with a busy neighbour took over 1,000 ms by default and 115 ms with this, on idle cores 32 ms either way.
+        # Threads that spin while they wait are slow when another process uses a core: a training step on 2 cores then
+        # took over 1,000 ms by default and 115 ms with this setting; on idle cores it took 32 ms either way.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
     from discrete_lightning.cli.commands import run

@@ -11,7 +11,7 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
 class CliError(Exception):
     """Printed as `error: message`, without a traceback; the process exits with `code`.
 
-    The message says what was asked, what was there, and what to do.
+    The message says what was requested, what was found, and what to do.
     """
 
     def __init__(self, message: str, code: int = FAILURE) -> None:

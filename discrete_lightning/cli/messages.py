@@ -1,4 +1,4 @@
-"""What users are told, in one line, of errors that are theirs to mend. Everything else is a bug and keeps its traceback."""
+"""One-line messages for errors that users can correct. Every other error is a bug and keeps its traceback."""
 
 import inspect
 import re
@@ -72,8 +72,8 @@ def building_error(built: type, error: Exception) -> CliError | None:
 def running_error(error: Exception, started: bool, checkpoint: str | None) -> CliError | None:
     """The error for `error` raised while the trainer ran, or None for a bug.
 
-    Before data went through the model (`started`), values, types and files are the config's; after it they are the code's,
-    unless this package itself raised the error or the system refused something. `checkpoint` was to be loaded.
+    Before data went through the model (`started`), errors of values, types and files are due to the config. After that they
+    are due to the code, unless this package or the system raised them. `checkpoint` is the one to load, or None.
     """
     if isinstance(error, CliError):
         return error

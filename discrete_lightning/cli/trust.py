@@ -1,11 +1,11 @@
-"""Configs are code: which classes they may name. jsonargparse holds these rules, and imports nothing that they refuse."""
+"""The classes that configs may name, since naming one runs code. jsonargparse imports nothing that these rules refuse."""
 
 from collections.abc import Iterable, Sequence
 
 from discrete_lightning.cli.errors import MISUSE, CliError
 
 BUILT_IN = ("discrete_lightning", "lightning", "pytorch_lightning", "torch", "torchmetrics")
-# Inside the trusted modules, but made to run or fetch arbitrary code. The first is known by four paths.
+# Inside the trusted modules, but made to run or fetch arbitrary code. The first has four import paths.
 _LAMBDA = (
     "lightning.pytorch.callbacks.LambdaCallback",
     "lightning.pytorch.callbacks.lambda_function",

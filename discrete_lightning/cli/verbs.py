@@ -1,4 +1,4 @@
-"""Verbs that families add: another name for a command, with arguments and options of its own.
+"""Verbs that families add: another name for a command, with added arguments and options.
 
 A family describes its verbs in `<family>/verbs.toml`, which is read without importing the family:
 
@@ -6,7 +6,7 @@ A family describes its verbs in `<family>/verbs.toml`, which is read without imp
     help = "turn codes back into images"
     command = "predict"                      # the command that it stands for
     arguments = ["--data=module.Class"]      # added to the command line
-    options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # required; handed on as `argument`
+    options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # required; passed as `argument`
 """
 
 import tomllib

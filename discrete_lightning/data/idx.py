@@ -21,7 +21,7 @@ UINT8 = 0x08  # IDX's type byte; the others are wider integers and floats, which
 
 
 def read_idx(path: str | PathLike[str], md5: str | None = None) -> Tensor:
-    """Read an IDX file of unsigned bytes, gzipped or not (told by its content, since browsers unzip without renaming).
+    """Read an IDX file of unsigned bytes, gzipped or not (seen from its content, since browsers unzip without renaming).
 
     Args:
         path: the file.

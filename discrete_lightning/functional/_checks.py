@@ -42,7 +42,7 @@ def check_categories(logits: Tensor, dim: int) -> None:
 def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     """Raises ValueError if a row of a softmax came out NaN, naming what was wrong with its logits.
 
-    One NaN (or +inf, or nothing but -inf) makes its whole row NaN, so it is enough to check one entry a row.
+    One NaN (or +inf, or only -inf) makes its whole row NaN, so it is enough to check one entry a row.
     """
     if not probabilities.numel() or not values_can_be_read(probabilities):
         return

@@ -102,7 +102,7 @@ def gumbel_max(logits: Tensor, *, dim: int = -1, generator: torch.Generator | No
         int64 indices, of the shape of `logits` without `dim`.
 
     Raises:
-        ValueError: if a row holds NaN or +inf, or nothing but -inf.
+        ValueError: if a row holds NaN or +inf, or only -inf.
 
     Example:
         >>> gumbel_max(torch.tensor([[0.0, -torch.inf], [-torch.inf, 0.0]]))
@@ -119,7 +119,7 @@ def categorical_one_hot(logits: Tensor, *, dim: int = -1, generator: torch.Gener
     """Exact one-hot draws from Categorical(softmax(logits)): gumbel_max as vectors, of the shape and dtype of `logits`.
 
     Raises:
-        ValueError: if a row holds NaN or +inf, or nothing but -inf.
+        ValueError: if a row holds NaN or +inf, or only -inf.
 
     Example:
         >>> categorical_one_hot(torch.tensor([0.0, -torch.inf]))
@@ -137,7 +137,7 @@ def argmax_one_hot(scores: Tensor, logits: Tensor, dim: int = -1) -> Tensor:
         dim: dimension of the categories.
 
     Raises:
-        ValueError: if a row holds NaN or +inf, or nothing but -inf (on an accelerator its result is NaN).
+        ValueError: if a row holds NaN or +inf, or only -inf (on an accelerator its result is NaN).
 
     Example:
         >>> logits = torch.tensor([0.0, 2.0, 1.0])

@@ -29,7 +29,7 @@ class Relaxed(nn.Module):
             loss's value are refused.
 
     Raises:
-        ValueError: if the estimator cannot serve this layer.
+        ValueError: if the estimator cannot be used in this layer.
     """
 
     binary: bool = False
@@ -57,7 +57,7 @@ class Relaxed(nn.Module):
         """Changes the estimator.
 
         Raises:
-            ValueError: if it cannot serve this layer.
+            ValueError: if it cannot be used in this layer.
         """
         if not (self.binary or estimator.categorical):
             raise ValueError(

@@ -94,7 +94,7 @@ class RelaxedEmbedding(nn.Module):
         return layer
 
     def reset_parameters(self) -> None:
-        """Draws the table anew."""
+        """Draws the table again."""
         nn.init.normal_(self.weight)
 
     def extra_repr(self) -> str:

@@ -24,7 +24,7 @@ class RelaxedSubset(Relaxed):
             loss's value are refused.
 
     Raises:
-        ValueError: if k is less than 1, or the estimator cannot serve this layer.
+        ValueError: if k is less than 1, or the estimator cannot be used in this layer.
 
     Example:
         >>> RelaxedSubset(k=2).eval()(torch.tensor([0.1, 2.0, -1.0, 1.0]))

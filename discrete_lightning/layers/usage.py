@@ -66,7 +66,7 @@ class _CodeCounts(Metric):
         wrong = indices[(indices < 0) | (indices >= self.num_codes)]
         if len(wrong):
             raise ValueError(
-                f"code {int(wrong[0])} is out of range for num_codes={self.num_codes}: give that of the codebook"
+                f"code {int(wrong[0])} is out of range for num_codes={self.num_codes}: it must be that of the codebook"
             )
 
 

@@ -1,7 +1,7 @@
 """Annealing: a schedule sets every Temperature (or loss weight) of a module, as a pure function of a counter.
 
-The callbacks work on any LightningModule that holds our layers, and a resumed run goes on exactly, since nothing but
-Lightning's own counters is used. The same base moves learning rates: see learning_rate_annealing.py.
+The callbacks work on any LightningModule that holds our layers, and a resumed run continues exactly, since only
+Lightning's own counters are used. The same base moves learning rates: see learning_rate_annealing.py.
 """
 
 from abc import ABC, abstractmethod

@@ -97,7 +97,7 @@ class GradientProbe(Callback):
         for estimator in self.alternatives:
             for layer in layers:
                 current = layer.estimator
-                layer.set_estimator(estimator)  # raises where the estimator cannot serve the layer
+                layer.set_estimator(estimator)  # raises where the estimator cannot be used in the layer
                 layer.set_estimator(current)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -70,7 +70,7 @@ class Quantizer(nn.Module):
         raise NotImplementedError
 
     def reset_parameters(self) -> None:
-        """Draws the parameters and codes anew, as the constructor does."""
+        """Draws the parameters and codes again, as the constructor does."""
         raise NotImplementedError
 
     def residual(self, vectors: Tensor, quantized: Tensor) -> Tensor:

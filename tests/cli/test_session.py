@@ -7,7 +7,7 @@ import jsonargparse
 import pytest
 import torch
 
-import discrete_lightning.cli.commands  # noqa: F401 - whatever imports change is not to be put back
+import discrete_lightning.cli.commands  # noqa: F401 - changes made by imports are not restored
 from tests.cli.outcome import Cli
 
 

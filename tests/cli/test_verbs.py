@@ -9,7 +9,7 @@ from tests.cli.outcome import Cli, only_run
 
 VERB = """\
 [shout]
-help = "predict with a rate of its own"
+help = "predict with another rate"
 command = "predict"
 arguments = ["--trainer.limit_predict_batches=1"]
 options = {rate = {argument = "--model.learning_rate", metavar = "NUMBER", help = "the rate"}}
@@ -33,11 +33,11 @@ def test_a_verb_of_a_family_is_a_command(toy: Cli, cli: Cli) -> None:
 
 
 def test_help_lists_it_and_a_typo_finds_it(cli: Cli) -> None:
-    assert "-c RUN --rate NUMBER: predict with a rate of its own" in " ".join(cli("--help").out.split())
+    assert "-c RUN --rate NUMBER: predict with another rate" in " ".join(cli("--help").out.split())
     assert "did you mean shout?" in cli("shuot").error
     shown = " ".join(cli("shout", "--help").out.split())
     assert shown.startswith(
-        "usage: discrete-lightning shout -c RUN --rate NUMBER [options] predict with a rate of its own"
+        "usage: discrete-lightning shout -c RUN --rate NUMBER [options] predict with another rate"
     )
     assert "(NUMBER: the rate)" in shown
     assert "--trainer.limit_predict_batches" in shown

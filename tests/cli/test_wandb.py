@@ -16,7 +16,7 @@ def _offline_files() -> list[Path]:
 
 
 def test_offline_without_a_key_and_without_a_prompt(tmp_path: Path) -> None:
-    """In a process of its own, since W&B reads its settings once a process."""
+    """In a separate process, since W&B reads its settings once a process."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
     environment = {**keep, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "PYTHONPATH": os.getcwd()}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
@@ -37,7 +37,7 @@ def test_offline_without_a_key_and_without_a_prompt(tmp_path: Path) -> None:
 
 @pytest.fixture
 def online(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A server that answers nobody, and a key for it. The modes in which runs were started."""
+    """A server that does not answer, and a key for it. The modes in which runs were started."""
     modes: list[str] = []
     start = wandb.init
 

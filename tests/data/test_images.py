@@ -15,7 +15,7 @@ from discrete_lightning.data.images import Split
 
 
 class Stripes(ImageDataModule):
-    """50 / 20 / 10 images whose pixels all equal their position in the split plus 60, so that images can be told."""
+    """50 / 20 / 10 images whose pixels all equal their position in the split plus 60, so that images can be recognised."""
 
     loads = 0
 

@@ -1,4 +1,4 @@
-"""Runs of designers for tests: a trainer that writes nothing of its own, a quick search, and the rows of a CSV file."""
+"""Runs of designers for tests: a trainer that itself writes nothing, a quick search, and the rows of a CSV file."""
 
 import csv
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A user's oracle comes back as it went in, and methods that it has by coincidence are not called."""
+"""A user's oracle is unchanged after a search, and its methods with similar names are not called."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""One clear error for what cannot be."""
+"""One clear error for each wrong input."""
 
 import math
 

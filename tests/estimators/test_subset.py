@@ -22,7 +22,7 @@ compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's o
 
 @dataclass(frozen=True)
 class Plain(Estimator):
-    """An estimator of somebody else, which knows nothing of subsets."""
+    """An estimator of a user, without a rule for subsets."""
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gumbel_softmax(logits, tau, hard=True, generator=generator)

@@ -50,7 +50,7 @@ def check_traced(estimator: Estimator, sample: Tensor, logits: Tensor, tau: floa
 @compiles
 @each_pathwise
 def test_compiled(estimator: Estimator) -> None:
-    """Several sizes of batch (the second asks for any size), a learnable temperature, one graph."""
+    """Several sizes of batch (the second makes it dynamic), a learnable temperature, one graph."""
     torch.compiler.reset()
     torch.manual_seed(48)
     compiled = torch.compile(lambda x, t: estimator(x, t), fullgraph=True, backend="aot_eager")

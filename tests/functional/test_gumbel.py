@@ -254,7 +254,7 @@ def test_categorical_one_hot_is_gumbel_max_as_vectors(dim: int, dtype: torch.dty
 def test_a_row_without_a_distribution_never_gives_a_one_hot_vector(
     row: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on an accelerator, where nobody looks at the values."""
+    """As on an accelerator, where values are not checked."""
     monkeypatch.setattr(_checks, "values_can_be_read", lambda x: False)
     sample = categorical_one_hot(torch.tensor([[0.0, -math.inf], row]))
     assert sample[0].tolist() == [1, 0]
@@ -264,7 +264,7 @@ def test_a_row_without_a_distribution_never_gives_a_one_hot_vector(
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
 @pytest.mark.parametrize("draw", [gumbel_max, gumbel_softmax, gumbel_sigmoid])
 def test_compiled_draws_for_batches_of_several_sizes(draw: Callable[[Tensor], Tensor]) -> None:
-    """The second size makes torch.compile ask for any size: the last batch of an epoch is often a smaller one."""
+    """The second size makes torch.compile use a dynamic size: the last batch of an epoch is often a smaller one."""
     torch.compiler.reset()
     compiled = torch.compile(draw, fullgraph=True, backend="aot_eager")
     for size in (6, 4, 3):

@@ -135,7 +135,7 @@ def test_conditional_noise_given_the_index(index: int) -> None:
             # P(Z <= x | Z <= best) = exp(-p e^-x + p e^-best)
             p = float(P[other])
             assert uniform_p(torch.exp(-p * (torch.exp(-z[sample, :, other]) - torch.exp(-best[sample])))) > 1e-4
-    assert abs(torch.corrcoef(best)[0, 1]) < 5 / math.sqrt(rows)  # each sample has noise of its own
+    assert abs(torch.corrcoef(best)[0, 1]) < 5 / math.sqrt(rows)  # samples have independent noise
 
 
 def test_conditional_noise_of_a_category_that_cannot_be() -> None:

@@ -23,7 +23,7 @@ def test_the_value_is_kept_to_the_bit(dtype: torch.dtype) -> None:
     assert result.dtype == dtype
     assert torch.equal(result, value)
     naive = path + (value - path).detach()
-    assert not torch.equal(naive, value)  # else the data would not tell the two apart
+    assert not torch.equal(naive, value)  # otherwise the data would not distinguish the two
 
 
 @pytest.mark.parametrize("path_dtype", DTYPES, ids=str)

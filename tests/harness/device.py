@@ -1,4 +1,4 @@
-"""An accelerator without one: tensors are on the CPU, and Python code is told that they are not.
+"""A pretended accelerator: tensors are on the CPU, and Python code is told that they are on the accelerator.
 
 Inside `PretendDevice("mps")` every tensor that existed before, and every tensor made with its device, says that its device is
 "mps". A tensor that is made with no device, or moved by `.cpu()`, is on the host, and so is what is computed from it. So

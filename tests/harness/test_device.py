@@ -1,4 +1,4 @@
-"""Every layer on an accelerator that is not there: no float64, no mix of devices, no more host reads than today."""
+"""Every layer on a pretended accelerator: no float64, no mix of devices, no more host reads than today."""
 
 from collections import Counter
 from fnmatch import fnmatchcase

@@ -39,7 +39,7 @@ def test_the_two_senses(logits: list[list[float]], choice: float, marginal: floa
 
 
 def test_the_marginal_is_over_all_tokens_and_not_only_over_the_batch() -> None:
-    """Each position always takes a code of its own: a mean over the batch alone would see no diversity."""
+    """Each position always takes another code: a mean over the batch alone would see no diversity."""
     logits = (SURE * torch.eye(4)).expand(3, 4, 4)
     assert marginal_entropy(logits).item() == pytest.approx(math.log(4), abs=1e-6)
     assert marginal_entropy(logits[:1]).item() == pytest.approx(math.log(4), abs=1e-6)

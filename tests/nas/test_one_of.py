@@ -258,7 +258,7 @@ def test_skips_and_nothing_connected() -> None:
 
 
 class Heads(nn.Linear):
-    """Has methods of its own that only sound like what derive asks for."""
+    """Has methods whose names resemble that of the method that derive calls."""
 
     def prune(self) -> None:
         self.weight.data.zero_()

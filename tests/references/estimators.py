@@ -131,7 +131,7 @@ def assert_mean(draws: Tensor, mean: Tensor | float) -> None:
 
 
 def given_the_sample(estimator: Estimator, logits: Tensor, sample: Tensor, tau: float, g: Tensor) -> Tensor:
-    """The gradient of the estimators that need nothing but the sample, in float64."""
+    """The gradient of the estimators that need only the sample, in float64."""
     if isinstance(estimator, StraightThrough):
         return straight_through(logits, tau if estimator.backward_tau is None else estimator.backward_tau, g)
     if isinstance(estimator, GappedStraightThrough):

@@ -14,7 +14,7 @@ PATHWISE = [each for each in EXPORTED if each.pathwise] + [DECOUPLED]
 SCORE = [each for each in EXPORTED if not each.pathwise] + [LeaveOneOut(samples=5)]
 CATEGORICAL = [each for each in EXPORTED if each.categorical] + [DECOUPLED, LeaveOneOut(samples=5)]
 
-# what the exported names do not tell: whose samples are mixtures, and who draws nothing
+# what names do not show: which estimators give mixtures, and which draw nothing
 SOFT = [estimators.GumbelSoftmax(), estimators.Softmax()]
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]

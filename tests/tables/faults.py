@@ -1,4 +1,4 @@
-"""Faults that are known and not mended yet: the one list of crossings that fail.
+"""Known faults that are not fixed yet: the one list of crossings that fail.
 
 Each entry is a strict xfail: mending the fault makes its test fail until the entry is removed.
 """

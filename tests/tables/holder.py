@@ -1,4 +1,4 @@
-"""A LightningModule of nobody's making that holds one of each of our layers, and a Trainer that remembers what is logged."""
+"""A plain LightningModule that holds one of each layer of the package, and a Trainer that records what is logged."""
 
 from pathlib import Path
 from typing import Any

@@ -263,7 +263,7 @@ class Network(nn.Module):
 def train(
     network: Network, layer: Layer, steps: int = 3, run: Callable[..., Any] | None = None, seed: int = 0
 ) -> list[list[Tensor]]:
-    """Results and gradients of a few steps of SGD, each with a seed of its own."""
+    """Results and gradients of a few steps of SGD, each with another seed."""
     call = network if run is None else run
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05, foreach=False)
     found = []

@@ -1,4 +1,4 @@
-"""What holds for every callback on a LightningModule of anybody: automatic and manual optimisation, accumulation, a second
+"""What holds for every callback on any LightningModule: automatic and manual optimisation, accumulation, a second
 fit, an exception in the middle, and no effect on one another.
 """
 

@@ -33,7 +33,7 @@ def data(name: str) -> LightningDataModule | None:
 
 
 def run(stage: str, name: str, model: LightningModule, **arguments: Any) -> Trainer:
-    """One short stage with a Trainer of its own and one seed."""
+    """One short stage with a new Trainer and one seed."""
     limits = {"limit_train_batches": 2, "limit_val_batches": 1, "limit_test_batches": 1, "limit_predict_batches": 1}
     trainer = quiet_trainer(**(limits | arguments))
     seed_everything(1, verbose=False)

@@ -1,4 +1,4 @@
-"""ChoiceMonitor on modules of a user's own: what counts and what does not, names, warnings, no trace after a fit."""
+"""ChoiceMonitor on modules of a user's own: what counts and what does not, names, warnings, nothing left after a fit."""
 
 import copy
 from collections.abc import Mapping

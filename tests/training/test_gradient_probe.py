@@ -1,4 +1,4 @@
-"""GradientProbe: right figures where the exact gradient is known, and no trace in the training."""
+"""GradientProbe: right figures where the exact gradient is known, and no effect on the training."""
 
 import copy
 from pathlib import Path

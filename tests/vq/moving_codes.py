@@ -1,4 +1,4 @@
-"""The naive truth of VectorQuantizer's updates: the references of one vector at a time, averaged in float64."""
+"""A naive reference of VectorQuantizer's updates: the references of one vector at a time, averaged in float64."""
 
 from torch import Tensor
 

@@ -7,8 +7,8 @@ from lightning.pytorch import LightningModule, Trainer
 from discrete_lightning.design.search.base import Progress
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import RecordsSearch
+from discrete_lightning.training.pictures import save_figure
 from discrete_lightning.training.run_files import fresh_path, output_folder
-from discrete_lightning.training.wandb_media import log_image
 
 
 class DesignTrajectory(DesignCallback):
@@ -33,7 +33,6 @@ class DesignTrajectory(DesignCallback):
             return
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
-        from PIL import Image
 
         folder = output_folder(trainer)
         with fresh_path(folder, f"{self.name}.csv").open("x", newline="", encoding="utf-8") as file:
@@ -53,7 +52,4 @@ class DesignTrajectory(DesignCallback):
         axes.set_xlabel("oracle calls")
         axes.set_ylabel("score")
         axes.legend()
-        path = fresh_path(folder, f"{self.name}.png")
-        figure.savefig(path, dpi=120)
-        with Image.open(path) as image:
-            log_image(trainer, "designs/trajectory", image)
+        save_figure(trainer, figure, f"{self.name}.png", "designs/trajectory")

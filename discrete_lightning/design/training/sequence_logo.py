@@ -11,8 +11,7 @@ from discrete_lightning.design import Design
 from discrete_lightning.design.alphabet import DNA, PROTEIN, RNA
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import DescribesDesigns, ReportsDesigns
-from discrete_lightning.training.run_files import fresh_path, output_folder
-from discrete_lightning.training.wandb_media import log_image
+from discrete_lightning.training.pictures import save_figure
 
 _MOST = 120  # the number of positions that can be read in one picture
 
@@ -44,18 +43,13 @@ class SequenceLogo(DesignCallback):
         designs: list[Design] = pl_module.designs()
         if not designs:
             return
-        from PIL import Image
-
         sequences = [design.sequence for design in designs]
         letters, template = None, None
         if isinstance(pl_module, DescribesDesigns):
             letters, template = pl_module.design_letters, pl_module.design_template
         columns = zip(*sequences, *([template] if template else []), strict=True)
         start = next((i for i, column in enumerate(columns) if len(set(column)) > 1), 0)
-        path = fresh_path(output_folder(trainer), self.filename)
-        draw_logo(sequences, start, letters).savefig(path, dpi=120)
-        with Image.open(path) as image:
-            log_image(trainer, "designs/logo", image)
+        save_figure(trainer, draw_logo(sequences, start, letters), self.filename, "designs/logo")
 
 
 def information(sequences: Sequence[str], letters: str) -> Any:

@@ -169,10 +169,12 @@ class SearchSpace(ABC):
         cells = {key: pair for key, pair in different.items() if key not in self._sizes()}
         if cells:
             cells = {"class": cells["class"]} if "class" in cells else cells  # other classes have other fields
-            told = ", ".join(
+            differences = ", ".join(
                 f"{key} is {there!r} in the file and {here!r} in this space" for key, (there, here) in cells.items()
             )
-            raise ValueError(f"the architecture is of another space: {told}; give the space that it was found in")
+            raise ValueError(
+                f"the architecture is of another space: {differences}; give the space that it was found in"
+            )
         self.check(architecture)
         return architecture
 

@@ -45,7 +45,7 @@ class CodebookMonitor(ChoiceMonitor):
 
     @torch.no_grad()
     def pictures(self, module: LightningModule, most: int = 128) -> Tensor | None:
-        """The patch in the middle of an image that holds nothing but one code, for the `most` most used codes."""
+        """The patch in the middle of an image that holds only one code, for the `most` most used codes."""
         if len(self._last) != 1 or not isinstance(module, DecodesIndices):
             return None
         usage = next(iter(self._last.values())).usage()

@@ -1,4 +1,4 @@
-"""The measured tables, and the oracles that combine others."""
+"""The measured tables, and oracles made of several."""
 
 import os
 from pathlib import Path

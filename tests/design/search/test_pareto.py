@@ -1,4 +1,4 @@
-"""The Pareto front points where goal and weights point, against enumeration; its columns and its refusals."""
+"""The Pareto front in the directions of goal and weights, against enumeration; its columns and its errors."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Designs carry the columns of their own evaluation, whatever the oracle was called with since."""
+"""Designs have the columns of their own evaluation, also if the oracle was called again later."""
 
 import torch
 

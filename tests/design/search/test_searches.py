@@ -1,4 +1,4 @@
-"""What holds for every search: no design breaks a rule, a seed repeats it, it starts where it is told, bad arguments."""
+"""What holds for every search: no design breaks a rule, a seed repeats it, it starts from given sequences, bad arguments."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""Designs that differ in as many letters as asked for, on both strands."""
+"""Designs that differ in as many letters as requested, on both strands."""
 
 import pytest
 import torch

@@ -31,7 +31,7 @@ def test_low_precision_finds_the_optimum(precision: str, tmp_path: Path) -> None
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "bf16-true"])
 def test_scores_of_a_rounded_search_are_exact_in_the_end(precision: str, tmp_path: Path) -> None:
-    """Under bf16-mixed the oracle's convolution rounds; every design that is reported, on the front too, was scored anew."""
+    """Under bf16-mixed the oracle's convolution rounds; every design that is reported, on the front too, was scored again."""
     torch.manual_seed(1)
     models = [nn.Sequential(nn.Conv1d(4, 8, 5), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 16, 1)) for _ in range(3)]
     judge = models.pop()

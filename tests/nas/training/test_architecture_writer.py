@@ -62,7 +62,7 @@ class Own(LightningModule):
         super().__init__()
         self.body = nn.Sequential(nn.Flatten(), nn.Linear(784, 8), OneOf([nn.Tanh(), nn.ReLU()]), nn.Linear(8, 10))
 
-    # Names that the callbacks do not ask for.
+    # Names that the callbacks do not use.
     skip_share = 0.25
 
     def next_config(self, key: str) -> str:

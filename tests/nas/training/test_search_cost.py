@@ -20,13 +20,13 @@ from tests.tiny_images import FAST, SPACE, quiet_trainer, tiny_search, tiny_spli
 @pytest.mark.parametrize("measure", ["parameters", "flops", "latency"])
 def test_the_target_is_met(measure: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     table, fixed = SPACE.costs(torch.zeros(1, 1, 28, 28), 10, measure)
-    # the search gets this measurement, too: on a busy machine a second one may find every cell dearer than the target
+    # the search gets this measurement, too: a second one, under load, may find every cell above the target
     monkeypatch.setattr(type(SPACE), "costs", lambda *_: (table, fixed))
     target = fixed + 0.4 * float(table.amax(1).sum()) + 0.6 * float(table.amin(1).sum())
     search = tiny_search(GDAS(), cost=CostTarget(measure, target))
     trainer = quiet_trainer(max_epochs=1)
     with torch.no_grad():
-        search.choice.logits[:, 3] = 3.0  # conv3x3 everywhere: far too dear
+        search.choice.logits[:, 3] = 3.0  # conv3x3 everywhere: far above the target
     trainer.fit(search, tiny_split())
     choice = search.choice
     assert choice.cost(choice.decide()) <= target
@@ -75,7 +75,7 @@ def test_random_search_gets_the_operations_of_the_search(epochs: int, retrain: i
         search.choice.logits[:, 1] = 100.0  # every draw is the found architecture
     quiet_trainer(limit_val_batches=0, max_epochs=epochs).fit(search, tiny_split())  # 6 batches of 2 * 8 an epoch
     spent = search.flops.total(6 * epochs)
-    # choices ask for no gradient of weights, so a step costs less than a training step on both halves
+    # the step of the choices computes no gradient of weights, so a step costs less than a training step on both halves
     assert 0.5 < spent / (6 * epochs * training_flops(["conv3x3"] * 3, 16)) < 1
     drawn = search.random_architectures()
     costs = [6 * retrain * training_flops(each, 16) for each in drawn]

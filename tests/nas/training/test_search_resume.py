@@ -1,4 +1,4 @@
-"""A resumed search goes on exactly, from wherever its checkpoint was made."""
+"""A resumed search continues exactly, at whatever step its checkpoint was made."""
 
 import math
 from collections.abc import Mapping

@@ -65,7 +65,7 @@ def test_distances_are_float32_under_autocast() -> None:
         rounded = (codes.square().sum(-1) - 2 * vectors @ codes.t()).argmin(-1)
         assert torch.is_autocast_enabled("cpu")
     assert torch.equal(under_autocast, nearest_code(vectors, codes))
-    assert not torch.equal(rounded, under_autocast)  # else the data would not tell the two apart
+    assert not torch.equal(rounded, under_autocast)  # otherwise the data would not distinguish the two
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)

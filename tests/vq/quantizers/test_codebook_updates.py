@@ -247,7 +247,7 @@ def test_no_statistics_without_a_pass() -> None:
         assert torch.equal(value, before[name])
 
 
-def test_a_dropped_quantizer_harms_nobody() -> None:
+def test_a_deleted_quantizer_has_no_effect() -> None:
     # Python may give the next quantizer the address of one that was dropped between its backward pass and a step
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(()))], lr=0.1)
     for _ in range(20):
@@ -424,7 +424,7 @@ def test_codes_in_use_are_not_revived() -> None:
 
 
 def test_vectors_that_are_not_finite_never_become_codes(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On an accelerator nobody looks at the values, so such a batch gets as far as the update
+    # On an accelerator values are not checked, so such a batch reaches the update
     monkeypatch.setattr(nearest_code, "nearest_code", lambda vectors, codes: torch.zeros(len(vectors)).long())
     layer = quantizer(revive_below=0.9, kmeans_iterations=0)
     batch = some_vectors(40, 3)

@@ -176,7 +176,7 @@ RANK_LENGTHS = [  # of each rank, each pass
 def losses_of_halves() -> dict[str, tuple[Tensor, Tensor]]:
     """Masked losses of this rank's half of a batch, and their gradients as data parallelism averages them."""
     found = {}
-    mask = mask_of([15, 9, 0, 0]).chunk(world_size())[rank()]  # the second half is nothing but padding
+    mask = mask_of([15, 9, 0, 0]).chunk(world_size())[rank()]  # the second half is only padding
     losses: dict[str, Callable[[Tensor], Tensor]] = {
         "choice": lambda x: choice_entropy(x, mask),
         "marginal": lambda x: marginal_entropy(x, 1, mask),

@@ -1,4 +1,4 @@
-"""What holds for every quantiser, and what is particular to those without a test file of their own."""
+"""What holds for every quantiser, and what is particular to those without a separate test file."""
 
 import copy
 import io

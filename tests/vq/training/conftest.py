@@ -1,3 +1,3 @@
-"""The command line's fixtures: `cli`, `toy`, and a working directory of their own."""
+"""The command line's fixtures: `cli`, `toy`, and a separate working directory."""
 
 from tests.cli.conftest import cli, toy, workplace  # noqa: F401

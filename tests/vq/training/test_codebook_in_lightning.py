@@ -1,4 +1,4 @@
-"""A VectorQuantizer inside a LightningModule, with nothing done for it: no callback, no call."""
+"""A VectorQuantizer inside a LightningModule, which needs no callback and no call."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""`decode`: what predict wrote, back to images, and what is no such thing."""
+"""`decode`: codes that predict wrote, back to images, and files that are refused."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A learned temperature: more entropy bonus drives it up."""
+"""A learned temperature: a larger entropy bonus raises it."""
 
 import pytest
 import torch
