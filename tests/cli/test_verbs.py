@@ -36,9 +36,7 @@ def test_help_lists_it_and_a_typo_finds_it(cli: Cli) -> None:
     assert "-c RUN --rate NUMBER: predict with another rate" in " ".join(cli("--help").out.split())
     assert "did you mean shout?" in cli("shuot").error
     shown = " ".join(cli("shout", "--help").out.split())
-    assert shown.startswith(
-        "usage: discrete-lightning shout -c RUN --rate NUMBER [options] predict with another rate"
-    )
+    assert shown.startswith("usage: discrete-lightning shout -c RUN --rate NUMBER [options] predict with another rate")
     assert "(NUMBER: the rate)" in shown
     assert "--trainer.limit_predict_batches" in shown
 
