@@ -11,7 +11,12 @@ def under_functorch() -> bool:
 
 def in_backward() -> bool:
     """Whether autograd is computing gradients right now, as when activation checkpointing runs a forward pass again."""
-    return torch._C._current_graph_task_id() != -1
+    return backward_number() != -1
+
+
+def backward_number() -> int:
+    """The number of the backward pass that is running, different for each; -1 outside of one."""
+    return torch._C._current_graph_task_id()
 
 
 def softmax_backward(gradient: Tensor, output: Tensor) -> Tensor:
