@@ -14,7 +14,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, is_traced
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._random import uniform
+from discrete_lightning.functional._random import TracedGenerator, uniform
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest uniform below 1, where E would be inf
@@ -34,13 +34,31 @@ def _noise(
     shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`."""
-    if not is_traced():
-        noise = torch.empty(shape, device=device, dtype=torch.float32)
-    # torch.compile has its own generator, vmap draws different noise for each example, other devices lack 64-bit draws
-    if is_traced() or noise.device.type not in ("cpu", "cuda"):
-        u = uniform(shape, dtype=torch.float32, device=device, generator=generator)
-        exponential = -torch.log1p(-u.clamp(2.0**-32, 1.0 - 2.0**-23))
+    if is_traced():  # torch.compile has its own generator, vmap draws different noise for each example
+        exponential = traced_exponential(shape, device, generator)
         return -exponential.log() if log else exponential
+    return drawn_noise(shape, device, generator, log)
+
+
+def traced_exponential(
+    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None
+) -> Tensor:
+    """Exp(1) noise by operations that can be traced, and that every device has."""
+    if isinstance(generator, TracedGenerator):
+        u = (generator.bits(shape, 31).float() + 0.5) * _BITS_TO_UNIT
+    else:
+        u = uniform(shape, dtype=torch.float32, device=device, generator=generator).clamp(2.0**-32, 1.0 - 2.0**-23)
+    return -torch.log1p(-u)
+
+
+def drawn_noise(
+    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
+) -> Tensor:
+    """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
+    noise = torch.empty(shape, device=device, dtype=torch.float32)
+    if noise.device.type not in ("cpu", "cuda"):  # other devices lack 64-bit draws
+        exponential = traced_exponential(shape, device, generator)
+        return exponential.log_().neg_() if log else exponential
     flat = noise.view(-1)
     for block in flat.split(_BLOCK) if flat.device.type == "cpu" else (flat,):
         fill_exponential_(block, generator)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_tau, is_traced
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional.gumbel import exponential_noise
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
@@ -111,14 +112,13 @@ def gumbel_rao(
     check_tau(tau)
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
-    if is_traced():  # no generator inside a trace: the same estimator, all noise at once
+    if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once
         with torch.no_grad():
             flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)
-            z = conditional_gumbel(flat, chosen, samples=samples).view(samples, *p.shape)
+            z = conditional_gumbel(flat, chosen, samples=samples, generator=generator).view(samples, *p.shape)
             shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
         soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
-    seed_device = "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
+    seed = int(draw_seed(generator))
     temperature = torch.as_tensor(tau, dtype=p.dtype, device=p.device)
     return _GumbelRao.apply(logits, temperature, p, index, samples, seed)

@@ -18,6 +18,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau, is_traced
 from discrete_lightning.functional._plackett_luce import left
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional.gumbel import exponential_noise, perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 from discrete_lightning.functional.relaxed_top_k import successive_softmax
@@ -116,14 +117,14 @@ def gumbel_rao_subset(
     with torch.no_grad():
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
-    if is_traced():  # no generator inside a trace: the same estimator, with all noise held at once
+    if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, with all noise held at once
         log_p = torch.log_softmax(float32(logits), -1).clamp_min(-1e30)
         with torch.no_grad():
             many = log_p.expand(samples, *log_p.shape)
-            shift = conditional_gumbel_top_k(many, order.expand(samples, *order.shape)) - many
+            orders = order.expand(samples, *order.shape)
+            shift = conditional_gumbel_top_k(many, orders, generator=generator) - many
         soft = successive_softmax(log_p + shift, k, tau).mean(0)
         return straight_through(subset, soft.to(logits.dtype))
-    seed_device = "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
+    seed = int(draw_seed(generator))
     temperature = torch.as_tensor(tau, dtype=float32(logits).dtype, device=logits.device)
     return _GumbelRaoSubset.apply(logits, temperature, subset, order, samples, seed)

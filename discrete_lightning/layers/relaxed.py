@@ -81,7 +81,7 @@ class Relaxed(nn.Module):
         Noise comes from `generator`; by default from the default generator, mixed with the rank where there are several.
         """
         if generator is None and (self.training or self.evaluation == "draw"):
-            generator = rank_generator(logits.device)
+            generator = self._generator(logits.device)
         if not self.training:
             return self.discrete(logits, generator)
         if self.k is not None:
@@ -101,9 +101,14 @@ class Relaxed(nn.Module):
         """
         if not self.training:
             return function(self(logits))
-        generator = rank_generator(logits.device)
+        generator = self._generator(logits.device)
         tau = self.temperature()
         return self.estimator.expectation(function, logits, tau, generator, binary=self.binary, k=self.k)
+
+    def _generator(self, device: torch.device) -> torch.Generator | None:
+        """An estimator of the user's own may give its generator to a function of torch."""
+        ours = type(self.estimator).__module__.startswith("discrete_lightning.")
+        return rank_generator(device, traced=ours)
 
 
 class RelaxedCategorical(Relaxed):

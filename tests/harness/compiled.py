@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 from torch._dynamo.utils import counters
 
-from tests.tables.makers import Layer, Network, train
+from discrete_lightning import distributed
+from tests.tables.makers import LAYERS, Layer, Network, train
 
 
 @contextmanager
@@ -20,6 +21,7 @@ def as_if_traced() -> Iterator[None]:
         for name, module in list(sys.modules.items()):
             if name.startswith("discrete_lightning.functional.") and hasattr(module, "is_traced"):
                 patch.setattr(module, "is_traced", lambda: True)
+        patch.setattr(distributed, "is_compiling", lambda: True)
         yield
 
 
@@ -38,3 +40,12 @@ def eager_and_compiled(layer: Layer, backend: str = "aot_eager", steps: int = 3)
     network = Network(layer.build())
     found = train(network, layer, steps, run=torch.compile(network, backend=backend)), state(network)
     return expected, found, sum(counters["graph_break"].values())
+
+
+def on_ranks(names: list[str]) -> dict[str, dict[str, Any]]:
+    """Of each layer on one rank: results of a step, graph breaks, and what the default generator gives afterwards."""
+    found = {}
+    for name in names:
+        expected, compiled, breaks = eager_and_compiled(LAYERS[name], "eager", steps=1)
+        found[name] = {"eager": expected[0], "compiled": compiled[0], "breaks": breaks, "default": torch.rand(3)}
+    return found

@@ -17,7 +17,6 @@ from tests.tables.metrics import arguments
 CEILINGS: dict[str, tuple[int, int]] = {
     "ema*": (2, 0),
     "learned*": (2, 0),
-    "large_gumbel": (1, 0),
     "residual_ema": (6, 0),
     "product_learned": (4, 0),
     "revived": (4, 0),

@@ -13,10 +13,6 @@ _B23 = "B23: computed in float64, which MPS does not have"
 
 # (test, glob of entries of the table): number of the fault, and what is wrong
 KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    (
-        "compile",
-        "large_gumbel",
-    ): "new: under torch.compile the backward pass draws other noise than the forward pass did",
     ("model meta", "SequenceDesigner"): "B8: reads a tensor while it is built",
     ("float64", "revived"): _B23,
     ("float64", "ArchitectureChoice"): _B23,
