@@ -1,0 +1,71 @@
+"""Division of logits by a temperature, at every temperature that float32 holds.
+
+    z = x / tau,   or (x - max x) / tau where that would overflow;   both have the same softmax
+
+Entries that are masked or far below have probability 0. A learned tau gets
+
+    d/dtau = -sum_i g_i z_i / tau
+
+with z bounded: where z is huge g_i = 0, and 0 * inf would be NaN.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.functional._checks import values_can_be_read
+
+LARGEST = 1e38  # of |z| where a tau is learned; softmax and sigmoid are constant beyond it
+
+
+class _OverTau(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, tau: Tensor) -> Tensor:
+        return (x / tau).clamp_(-LARGEST, LARGEST)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(inputs[1], output)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
+        tau, z = ctx.saved_tensors
+        g = grad_outputs[0]
+        return g / tau, (-(g * z).sum() / tau).to(tau.dtype)
+
+
+def over_tau(scores: Tensor, tau: float | Tensor, dim: int = -1) -> Tensor:
+    """`scores` divided by `tau`, less a constant along `dim` where needed: its softmax is that of scores / tau.
+
+    At a score of -inf the result is -inf, or -1e38 if tau is learned. A row that has no softmax (NaN, +inf, -inf throughout)
+    becomes NaN.
+    """
+    if not isinstance(tau, Tensor) and tau == 1:
+        return scores
+    best = scores.detach().amax(dim, keepdim=True)
+    if not values_can_be_read(scores) or _overflow(best, tau):
+        scores = scores - best
+    return _quotient(scores, tau)
+
+
+def over_tau_(scores: Tensor, best: Tensor, tau: float) -> Tensor:
+    """`over_tau` in place on the CPU, without a gradient, given the largest score of each row (..., 1)."""
+    if tau == 1:
+        return scores
+    return (scores.sub_(best) if _overflow(best, tau) else scores).div_(tau)
+
+
+def sigmoid_over_tau(log_odds: Tensor, tau: float | Tensor) -> Tensor:
+    """sigmoid(log_odds / tau): 0 or 1 at infinite log-odds, whatever tau, with a gradient of 0."""
+    return torch.sigmoid(_quotient(log_odds, tau))
+
+
+def _overflow(best: Tensor, tau: float | Tensor) -> bool:
+    return bool(((best / tau).abs() > LARGEST).any())
+
+
+def _quotient(x: Tensor, tau: float | Tensor) -> Tensor:
+    return _OverTau.apply(x, tau) if isinstance(tau, Tensor) and tau.requires_grad else x / tau
