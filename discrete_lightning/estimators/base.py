@@ -58,10 +58,10 @@ class Estimator:
         By default a sample of two categories with the logits `logits` and 0.
         """
         check_elements(logits)
-        odds = float32(logits).clamp(
-            -1e30, 1e30
-        )  # infinite log-odds are a sure 0 or 1; infinite logits would be an error
-        return self(torch.stack([odds, torch.zeros_like(odds)], -1), tau, generator)[..., 0].to(logits.dtype)
+        odds, zero = float32(logits), torch.zeros((), dtype=float32(logits).dtype, device=logits.device)
+        # the larger of the two is 0, the other below it: infinite log-odds mask a category
+        pair = torch.stack([torch.where(odds < 0, odds, zero), torch.where(odds < 0, zero, -odds)], -1)
+        return self(pair, tau, generator)[..., 0].to(logits.dtype)
 
     def subset(
         self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None

@@ -48,10 +48,15 @@ def check_tau(tau: float | Tensor, name: str = "tau") -> None:
         )
 
 
-def check_floating(x: Tensor, name: str = "logits") -> None:
-    """Raises ValueError unless the tensor is floating; `name` is what the caller calls it."""
+def check_real(x: Tensor, name: str) -> None:
+    """Raises ValueError if the tensor is complex."""
     if x.is_complex():
         raise ValueError(f"{name} must be real, got {x.dtype}")
+
+
+def check_floating(x: Tensor, name: str = "logits") -> None:
+    """Raises ValueError unless the tensor is floating; `name` is what the caller calls it."""
+    check_real(x, name)
     if not x.is_floating_point():
         raise ValueError(f"{name} must be floating, got {x.dtype}: convert them with {name}.float()")
 
@@ -81,6 +86,20 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int, name: str = "log
         f"{empty} are -inf throughout (every category masked); shape {tuple(logits.shape)}, dim {dim}. "
         "Look for a diverged loss (lower the learning rate, clip gradients) or for a mask that leaves no category."
     )
+
+
+def check_weights(weights: Tensor, name: str, *, empty: bool = True) -> None:
+    """Raises ValueError unless all weights are finite and >= 0; with `empty=False` each row also needs a positive sum."""
+    if not weights.numel() or not values_can_be_read(weights):
+        return
+    values = weights.detach()
+    largest = values.amax(-1)
+    if not (values.min() >= 0 and largest.max() < torch.inf):
+        bad = int((~((values >= 0) & (values < torch.inf))).sum())
+        raise ValueError(f"{name} must be >= 0 and finite, got {bad} of {values.numel()} that are not")
+    if not empty and not largest.all():
+        nothing = int((largest == 0).sum())
+        raise ValueError(f"{nothing} of {largest.numel()} rows of {name} are 0 throughout: nothing can be drawn")
 
 
 def check_one_kind(binary: bool, k: int | None) -> None:

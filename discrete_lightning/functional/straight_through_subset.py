@@ -17,6 +17,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._plackett_luce import inclusion_gradient
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import LARGEST, over_tau
 from discrete_lightning.functional.gumbel import perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 
@@ -69,13 +70,13 @@ def straight_through_subset(
         tensor([3., 3.])
     """
     check_tau(tau)
-    check_tau(forward_tau)
+    check_tau(forward_tau, "forward_tau")
     check_k(logits, k)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        drawn, valid = largest(perturb(float32(logits) / forward_tau, generator), logits, k)
+        drawn, valid = largest(perturb(over_tau(float32(logits), forward_tau), generator), logits, k)
         subset = k_hot_or_nan(logits, drawn, valid)
-    scores = float32(logits).clamp_min(-1e30) / tau  # -inf / tau would make the gradient to tau NaN
+    scores = over_tau(float32(logits), tau).clamp_min(-LARGEST)  # finite, also where nothing is left after k draws
     order = perturb(scores.detach(), generator).topk(k, -1).indices
     return _StraightThroughSubset.apply(scores, subset, order).to(logits.dtype)
