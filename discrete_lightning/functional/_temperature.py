@@ -37,18 +37,19 @@ class _OverTau(torch.autograd.Function):
         return g / tau, (-(g * z).sum() / tau).to(tau.dtype)
 
 
-def over_tau(scores: Tensor, tau: float | Tensor, dim: int = -1) -> Tensor:
+def over_tau(scores: Tensor, tau: float | Tensor, dim: int = -1, best: Tensor | None = None) -> Tensor:
     """`scores` divided by `tau`, less a constant along `dim` where needed: its softmax is that of scores / tau.
 
     At a score of -inf the result is -inf, or -1e38 if tau is learned. A row that has no softmax (NaN, +inf, -inf throughout)
-    becomes NaN.
+    becomes NaN. If `best`, the largest score of each row, is known, values are not looked at.
     """
     if not isinstance(tau, Tensor) and tau == 1:
         return scores
-    best = scores.detach().amax(dim, keepdim=True)
-    if not values_can_be_read(scores) or _overflow(best, tau):
-        scores = scores - best
-    return _quotient(scores, tau)
+    if best is None:
+        best = scores.detach().amax(dim, keepdim=True)
+        if values_can_be_read(scores) and not _overflow(best, tau):
+            return _quotient(scores, tau)
+    return _quotient(scores - best, tau)
 
 
 def over_tau_(scores: Tensor, best: Tensor, tau: float) -> Tensor:

@@ -48,11 +48,11 @@ def gapped_subset(
     check_k(logits, k)
     if k == logits.shape[-1]:
         return all_chosen(logits)
-    scores = float32(logits).clamp_min(-1e30)
+    scores = float32(logits)
     with torch.no_grad():
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         threshold = scores.topk(k, -1).values[..., -1:]
         led = torch.where(subset != 0, scores.maximum(threshold), scores.minimum(threshold - gap))
-        shift = led - scores
+        shift = torch.where(scores.isneginf(), 0.0, led - scores)
     return straight_through(subset, successive_softmax(scores + shift, k, tau).to(logits.dtype))

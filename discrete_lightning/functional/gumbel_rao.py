@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_tau, is_traced
+from discrete_lightning.functional._checks import check_floating, check_tau, is_traced
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import LARGEST, over_tau
 from discrete_lightning.functional.gumbel import exponential_noise
@@ -41,6 +41,7 @@ def conditional_gumbel(
         >>> z.argmax(-1)
         tensor([[2, 2, 2, 2, 2]])
     """
+    check_floating(p, "p")
     noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
     chosen = index.view(1, -1, 1).expand(samples, -1, 1)
     first = noise.gather(-1, chosen)
@@ -73,7 +74,7 @@ class _GumbelRao(torch.autograd.Function):
         for start in range(0, len(g), rows):
             part = slice(start, start + rows)
             z = conditional_gumbel(probabilities[part], indices[part], samples=samples, generator=generator)
-            scaled = over_tau(z, tau.detach())
+            scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
             y = torch.softmax(scaled, -1)
             mean = torch.einsum("snk,nk->sn", y, g[part])
             total = torch.einsum("snk,sn->nk", y, mean)
