@@ -57,6 +57,7 @@ def gapped_straight_through(
         with torch.no_grad():
             scores = float32(logits)
             best = scores.amax(-1, keepdim=True)
+            check_rows(best - best, logits, -1)  # inf - inf and nan - nan are nan
             relative = scores - best
             index = draw_index(relative.exp(), generator)
             # theta' - max logits: the chosen at 0, the others where they were, but at most at -gap

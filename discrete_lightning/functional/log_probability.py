@@ -67,10 +67,10 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
             f"sample must have the shape of logits after any number of leading dimensions, got {tuple(sample.shape)} for "
             f"logits of shape {tuple(logits.shape)}"
         )
-    scores = float32(logits)
     if binary:
         check_elements(logits)
         _check_sample(sample, None)
+        scores = float32(logits)
         signed = torch.where(sample > 0.5, scores, -scores)
         return torch.where(
             signed.isneginf(), -torch.inf, torch.nn.functional.logsigmoid(signed.masked_fill(signed.isneginf(), 0.0))
@@ -80,6 +80,7 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
         check_k(logits, k)
     _check_sample(sample, k or 1)
     _check_rows(logits, k)
+    scores = float32(logits)
     masked = ((sample > 0.5) & scores.isneginf()).any(-1)
     scores = scores.clamp_min(-1e30)  # 0 * -inf would be NaN
     if k is None or k == 1:

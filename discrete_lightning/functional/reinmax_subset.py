@@ -19,7 +19,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._plackett_luce import inclusion_gradient, trapezoid_gradient
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._temperature import LARGEST, over_tau
+from discrete_lightning.functional._temperature import log_weights
 from discrete_lightning.functional.gumbel import perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 
@@ -46,7 +46,7 @@ class _ReinMaxSubset(torch.autograd.Function):
         gradient = trapezoid_gradient(log_p, order, g)
         if not ctx.at_one:
             first_order = inclusion_gradient(log_p, at_tau, g)
-            plain = inclusion_gradient(torch.log_softmax(float32(logits).clamp_min(-LARGEST), -1), at_one, g)
+            plain = inclusion_gradient(torch.log_softmax(log_weights(float32(logits), 1.0), -1), at_one, g)
             gradient = gradient + 0.5 * (first_order - plain)
         return gradient.to(grad_outputs[0].dtype), None, None, None, None, None
 
@@ -79,13 +79,13 @@ def reinmax_subset(
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        scaled = float32(logits).clamp_min(-LARGEST)  # finite, also where nothing is left after k draws
+        scaled = log_weights(float32(logits), 1.0)
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         at_tau = at_one = order
         if isinstance(tau, Tensor) or tau != 1:
             noise = perturb(torch.zeros_like(scaled), generator)  # the same for both, so that most of it cancels
             at_one = (scaled + noise).topk(k, -1).indices
-            scaled = over_tau(float32(logits), tau).clamp_min(-LARGEST)
+            scaled = log_weights(float32(logits), tau)
             at_tau = (scaled + noise).topk(k, -1).indices
     return _ReinMaxSubset.apply(logits, subset, order, scaled, at_tau, at_one)

@@ -17,8 +17,8 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._plackett_luce import inclusion_gradient
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._temperature import LARGEST, over_tau
-from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional._temperature import log_weights
+from discrete_lightning.functional.gumbel import gumbel_noise, perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 
 
@@ -75,8 +75,16 @@ def straight_through_subset(
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        drawn, valid = largest(perturb(over_tau(float32(logits), forward_tau), generator), logits, k)
+        drawn, valid = largest(_perturb_at(logits, forward_tau, generator), logits, k)
         subset = k_hot_or_nan(logits, drawn, valid)
-    scores = over_tau(float32(logits), tau).clamp_min(-LARGEST)  # finite, also where nothing is left after k draws
+    scores = log_weights(float32(logits), tau)
     order = perturb(scores.detach(), generator).topk(k, -1).indices
     return _StraightThroughSubset.apply(scores, subset, order).to(logits.dtype)
+
+
+def _perturb_at(logits: Tensor, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+    """Scores in the order of logits / tau + Gumbel noise; neither a low nor a high tau overflows."""
+    noise = gumbel_noise(logits.shape, device=logits.device, generator=generator)
+    if isinstance(tau, Tensor):
+        return float32(logits) / tau.clamp_min(1.0) + noise * tau.clamp_max(1.0)
+    return float32(logits) / max(tau, 1.0) + noise * min(tau, 1.0)
