@@ -73,5 +73,5 @@ def running_sum(weights: Tensor) -> Tensor:
         return weights.cumsum(-1)
     steps = 2.0**52 if weights.dtype == torch.float64 else 2.0**23
     total = weights.sum(-1, keepdim=True)
-    whole = (weights * (steps / total)).to(torch.int64)
+    whole = (weights / total * steps).to(torch.int64)
     return whole.cumsum(-1).to(weights.dtype)

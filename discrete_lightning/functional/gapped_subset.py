@@ -26,7 +26,8 @@ def gapped_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable.
+        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable. Drawn categories can tie in theta',
+            where the gradient grows as tau^-k: a tau near the lower end of float32 makes it infinite.
         gap: least distance of the other logits from the chosen ones, >= 0.
         generator: source of randomness.
 

@@ -36,12 +36,10 @@ ROWS: dict[str, dict[str, str]] = {  # bad entries, and the message of each kind
     },
 }
 BAD_ROWS = {"NaN": [0.0, math.nan, 1.0], "+inf": [0.0, INF, 1.0], "masked": [-INF, -INF, -INF]}
-BAD_TAUS = {
-    "0": 0.0, "-1": -1.0, "NaN": math.nan, "inf": INF, "text": "1", "nothing": None,
-    "1e-300": 1e-300, "1e-46": 1e-46, "1e39": 1e39,
-    "tensor 0": torch.tensor(0.0), "learned -1": leaf(-1.0), "vector": torch.ones(1), "matrix": torch.ones(1, 1),
-    "complex": torch.tensor(1.0 + 1.0j), "float64 1e-300": torch.tensor(1e-300, dtype=torch.float64),
-}  # fmt: skip
+BAD_TAUS: list[Any] = [
+    0.0, -1.0, math.nan, INF, "1", None, 1e-300, 1e-46, 1e39, torch.tensor(0.0), leaf(-1.0), torch.ones(1), torch.ones(1, 1),
+    torch.tensor(1.0 + 1.0j), torch.tensor(True), torch.tensor(1e-300, dtype=torch.float64),
+]  # fmt: skip
 
 
 def test_the_table_holds_what_is_exported() -> None:
@@ -86,11 +84,10 @@ def test_no_categories_and_an_empty_batch(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WITH_TAU)
-@pytest.mark.parametrize("tau", BAD_TAUS)
-def test_temperatures(name: str, tau: str) -> None:
-    logits = torch.zeros(2, 3)
-    with pytest.raises(ValueError, match=r"tau must be|forward_tau must be"):
-        CALLS[name].run(logits, BAD_TAUS[tau])
+def test_temperatures(name: str) -> None:
+    for tau in BAD_TAUS:
+        with pytest.raises(ValueError, match="tau must be"):
+            CALLS[name].run(torch.zeros(2, 3), tau)
 
 
 def test_a_temperature_that_float32_cannot_hold_is_not_blamed_on_the_logits() -> None:
