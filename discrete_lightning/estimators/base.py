@@ -55,12 +55,12 @@ class Estimator:
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1.
 
-        By default a sample of two categories with the logits `logits` and 0.
+        By default a sample of two categories whose logits differ by `logits`.
         """
         check_elements(logits)
-        odds, zero = float32(logits), torch.zeros((), dtype=float32(logits).dtype, device=logits.device)
-        # the larger of the two is 0, the other below it: infinite log-odds mask a category
-        pair = torch.stack([torch.where(odds < 0, odds, zero), torch.where(odds < 0, zero, -odds)], -1)
+        odds = float32(logits)
+        # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
+        pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
         return self(pair, tau, generator)[..., 0].to(logits.dtype)
 
     def subset(
