@@ -66,7 +66,14 @@ def log_weights(scores: Tensor, tau: float | Tensor) -> Tensor:
     For draws without replacement, where what is far below the largest matters once that is drawn. A tau so low that a row would
     not fit is raised for that row: its categories are then drawn in the order of their scores, as they would be anyway.
     """
-    masked, detached = scores.isneginf(), scores.detach()
+    detached = scores.detach()
+    if (
+        detached.numel()
+        and values_can_be_read(scores)
+        and max(map(abs, map(float, detached.aminmax()))) / tau <= _WIDEST
+    ):
+        return _quotient(scores, tau)  # nothing is masked, and every row fits
+    masked = scores.isneginf()
     best = detached.amax(-1, keepdim=True)
     lowest = detached.masked_fill(masked, torch.inf).amin(-1, keepdim=True)
     least = best / _WIDEST - lowest / _WIDEST

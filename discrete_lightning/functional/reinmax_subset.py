@@ -29,26 +29,26 @@ class _ReinMaxSubset(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        logits: Tensor, subset: Tensor, order: Tensor, scaled: Tensor, at_tau: Tensor, at_one: Tensor
+        logits: Tensor, subset: Tensor, order: Tensor, plain: Tensor, scaled: Tensor, at_tau: Tensor, at_one: Tensor
     ) -> Tensor:
         return subset.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        logits, _, order, scaled, at_tau, at_one = inputs
-        ctx.save_for_backward(logits, order, scaled, at_tau, at_one)
+        _, _, order, plain, scaled, at_tau, at_one = inputs
+        ctx.save_for_backward(order, plain, scaled, at_tau, at_one)
         ctx.at_one = at_one is at_tau
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        logits, order, scaled, at_tau, at_one = ctx.saved_tensors
+        order, plain, scaled, at_tau, at_one = ctx.saved_tensors
         g, log_p = grad_outputs[0].to(scaled.dtype), torch.log_softmax(scaled, -1)
         gradient = trapezoid_gradient(log_p, order, g)
         if not ctx.at_one:
             first_order = inclusion_gradient(log_p, at_tau, g)
-            plain = inclusion_gradient(torch.log_softmax(log_weights(float32(logits), 1.0), -1), at_one, g)
-            gradient = gradient + 0.5 * (first_order - plain)
-        return gradient.to(grad_outputs[0].dtype), None, None, None, None, None
+            second = inclusion_gradient(torch.log_softmax(plain, -1), at_one, g)
+            gradient = gradient + 0.5 * (first_order - second)
+        return gradient.to(grad_outputs[0].dtype), None, None, None, None, None, None
 
 
 def reinmax_subset(
@@ -79,7 +79,7 @@ def reinmax_subset(
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        scaled = log_weights(float32(logits), 1.0)
+        plain = scaled = log_weights(float32(logits), 1.0)
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         at_tau = at_one = order
@@ -88,4 +88,4 @@ def reinmax_subset(
             at_one = (scaled + noise).topk(k, -1).indices
             scaled = log_weights(float32(logits), tau)
             at_tau = (scaled + noise).topk(k, -1).indices
-    return _ReinMaxSubset.apply(logits, subset, order, scaled, at_tau, at_one)
+    return _ReinMaxSubset.apply(logits, subset, order, plain, scaled, at_tau, at_one)
