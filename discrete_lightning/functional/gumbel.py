@@ -143,6 +143,7 @@ def categorical_one_hot(logits: Tensor, *, dim: int = -1, generator: torch.Gener
         >>> categorical_one_hot(torch.tensor([0.0, -torch.inf]))
         tensor([1., 0.])
     """
+    check_categories(logits, dim)
     return argmax_one_hot(perturb(logits.detach(), generator), logits.detach(), dim)
 
 
@@ -162,6 +163,7 @@ def argmax_one_hot(scores: Tensor, logits: Tensor, dim: int = -1) -> Tensor:
         >>> argmax_one_hot(logits, logits)
         tensor([0., 1., 0.])
     """
+    check_categories(logits, dim)
     best, index = scores.detach().max(dim)
     valid = float32(best - best)  # inf - inf and nan - nan are nan
     check_rows(valid.unsqueeze(dim), logits, dim)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
+from discrete_lightning.functional._temperature import over_tau_
 from discrete_lightning.functional.gumbel import fill_exponential_, perturb
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
@@ -20,8 +21,8 @@ def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | N
     noise = torch.empty(rows.shape, dtype=torch.float32)
     fill_exponential_(noise.view(-1), generator)
     torch.sub(rows, noise.log_(), out=noise)
-    index = noise.max(-1).indices
-    torch.softmax(noise if tau == 1 else noise.div_(tau), -1, out=soft)
+    best, index = noise.max(-1)
+    torch.softmax(over_tau_(noise, best.unsqueeze(-1), tau), -1, out=soft)
     return index
 
 
@@ -58,9 +59,9 @@ def gumbel_softmax(
         >>> sample.sum(-1)
         tensor([1., 1., 1., 1.])
     """
+    check_tau(tau)
     check_categories(logits, dim)
     if runs_in_blocks(logits, tau, dim):
-        check_tau(tau)
         soft, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
         check_rows(soft, logits, dim)
         return straight_through_one_hot(index, soft, soft[..., 0]) if hard else soft

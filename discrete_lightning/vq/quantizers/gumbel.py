@@ -49,7 +49,7 @@ class GumbelQuantizer(SampledCodebook):
 
     def quantize(self, vectors: Tensor) -> Quantized:
         check_finite(vectors, "GumbelQuantizer")
-        logits = self.to_logits(vectors)
+        logits = self.to_logits(vectors.to(self.to_logits.weight.dtype))
         loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
         if not (self.training or self.sample.training):
             indices = logits.argmax(-1)
