@@ -40,15 +40,24 @@ def categorical(probabilities: Tensor, *, generator: torch.Generator | None = No
 
 def draw_index(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
     """`categorical` of probabilities in float32 or float64 that need no check."""
+    return index_at(probabilities, two_uniforms(probabilities[..., 0].numel(), probabilities.device, generator))
+
+
+def two_uniforms(count: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """What `index_at` needs for `count` rows, (2, count)."""
+    # torch.compile can draw float32 only, and MPS has no float64
+    dtype = torch.float32 if is_traced() or device.type == "mps" else torch.float64
+    return uniform((2, count), dtype=dtype, device=device, generator=generator)
+
+
+def index_at(probabilities: Tensor, u: Tensor) -> Tensor:
+    """`categorical` of probabilities (..., K) in float32 or float64, by uniforms (2, number of rows)."""
     *leading, count = probabilities.shape
     rows = probabilities.reshape(math.prod(leading), count)
     if count > _BLOCK and count % _BLOCK:
         rows = torch.nn.functional.pad(rows, (0, -count % _BLOCK))
     width = min(_BLOCK, rows.shape[1])
     blocks = rows.view(len(rows), rows.shape[1] // width, width)
-    # torch.compile can draw float32 only, and MPS has no float64
-    dtype = torch.float32 if is_traced() or rows.device.type == "mps" else torch.float64
-    u = uniform((2, len(rows)), dtype=dtype, device=rows.device, generator=generator)
     block = _invert(blocks.sum(-1), u[0])
     inside = blocks.gather(1, block.view(-1, 1, 1).expand(-1, 1, width)).squeeze(1)
     return (block * width + _invert(inside, u[1])).view(leading)

@@ -8,6 +8,7 @@ The shift makes D the largest logit, and keeps a gap between it and the others, 
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -17,7 +18,7 @@ from discrete_lightning.functional._checks import check_categories, check_rows, 
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import over_tau
-from discrete_lightning.functional.categorical import draw_index
+from discrete_lightning.functional.categorical import draw_index, index_at, two_uniforms
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
@@ -67,10 +68,19 @@ def gapped_straight_through(
     return straight_through_one_hot(index, soft, soft.detach()[..., 0])
 
 
-def _fill(rows: Tensor, soft: Tensor, tau: float, gap: float, generator: torch.Generator | None) -> Tensor:
+def _fill(
+    _: slice,
+    rows: Tensor,
+    soft: Tensor,
+    drawn: Callable[[], None],
+    tau: float,
+    gap: float,
+    generator: torch.Generator | None,
+) -> Tensor:
     """exp(theta' / tau) from exp(logits / tau): the chosen becomes the largest, the others at most exp(-gap / tau) of it."""
-    p = torch.softmax(rows, -1, out=soft)
-    index = draw_index(p, generator)
+    u = two_uniforms(len(rows), rows.device, generator)
+    drawn()
+    index = index_at(torch.softmax(rows, -1, out=soft), u)
     if tau != 1:
         torch.softmax(over_tau(rows, tau), -1, out=soft)
     best = soft.amax(-1, keepdim=True)

@@ -1,5 +1,6 @@
 """Probabilities and one exact draw from them, which every estimator without Gumbel noise starts from."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._temperature import over_tau
-from discrete_lightning.functional.categorical import draw_index
+from discrete_lightning.functional.categorical import draw_index, index_at, two_uniforms
 from discrete_lightning.functional.softmax import softmax
 
 
@@ -42,6 +43,10 @@ def softmax_draw(
     return p, index
 
 
-def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
+def _fill(
+    _: slice, rows: Tensor, soft: Tensor, drawn: Callable[[], None], tau: float, generator: torch.Generator | None
+) -> Tensor:
+    u = two_uniforms(len(rows), rows.device, generator)
+    drawn()
     scaled = rows if tau == 1 else over_tau(rows, tau)
-    return draw_index(torch.softmax(scaled, -1, out=soft), generator)
+    return index_at(torch.softmax(scaled, -1, out=soft), u)
