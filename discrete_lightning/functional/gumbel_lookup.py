@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_finite, check_tau
-from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
 from discrete_lightning.functional._torch_private import softmax_backward
 from discrete_lightning.functional.gumbel import exponential_noise
 
@@ -111,6 +111,7 @@ def _parts(x: Tensor, weight: Tensor) -> list[slice]:
 
 
 @without_autocast
+@float32_matmul
 def gumbel_lookup(
     vectors: Tensor,
     weight: Tensor,
@@ -164,6 +165,7 @@ def gumbel_lookup(
 
 
 @without_autocast
+@float32_matmul
 @torch.no_grad()
 def largest_logit(vectors: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """argmax_k of `vectors @ weight.T + bias`, int64 (...), in float32 and block by block.
@@ -175,6 +177,6 @@ def largest_logit(vectors: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     x = float32(vectors).reshape(-1, vectors.shape[-1])
     weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
-        return torch.addmm(bias, x, weight.t()).argmax(-1).view(vectors.shape[:-1])
-    blocks = [torch.addmm(bias, x[part], weight.t()).argmax(-1) for part in _parts(x, weight)]
+        return addmm_float32(bias, x, weight.t()).argmax(-1).view(vectors.shape[:-1])
+    blocks = [addmm_float32(bias, x[part], weight.t()).argmax(-1) for part in _parts(x, weight)]
     return (torch.cat(blocks) if blocks else x.new_zeros(0, dtype=torch.int64)).view(vectors.shape[:-1])

@@ -104,7 +104,7 @@ class Temperature(Scheduled):
     def forward(self) -> Tensor:
         """The temperature, a 0-dim float32 tensor >= minimum."""
         if self.learnable:
-            return self.minimum + nn.functional.softplus(self.raw)[0]
+            return self.minimum + nn.functional.softplus(self.raw.float())[0]  # FSDP casts parameters for the pass
         return self.value.clamp_min(self.minimum)
 
     def set(self, value: float) -> None:
