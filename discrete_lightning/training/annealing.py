@@ -5,16 +5,16 @@ Lightning's own counters are used. The same base moves learning rates: see learn
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from discrete_lightning.layers.temperature import LossWeight, Scheduled, Temperature
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.training.progress import progress
 
 Count = Literal["optimizer_steps", "batches", "epochs", "progress"]
@@ -72,10 +72,6 @@ class Annealing(Callback, ABC):
             ValueError: if there is nothing to set.
         """
 
-    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
-        """Copies of these numbers that other callbacks hold; they get the same values."""
-        return ()
-
     def step(self, trainer: Trainer, batch_idx: int = 0) -> float:
         """The counter, from Lightning's own progress."""
         if self.count == "progress":
@@ -92,7 +88,7 @@ class Annealing(Callback, ABC):
             return
         step = self.step(trainer, batch_idx)
         value = self.schedule(step)
-        for number in self._set_alike:
+        for number in self._found.values():
             try:
                 number.set(value)
             except ValueError as error:
@@ -114,7 +110,6 @@ class Annealing(Callback, ABC):
         self._found = {} if self.schedule is None else self.find(trainer, pl_module)
         if self.schedule is not None:
             self._check_alone(trainer, pl_module)
-        self._set_alike = [*self._found.values(), *(self.copies(trainer) if self._found else ())]
 
     # Not in on_fit_start, which comes before a checkpoint's counters are restored.
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -202,13 +197,10 @@ class ScheduledAnnealing(Annealing):
         alone = len(found) == 1 and self.only is None
         return {self.logged_as if alone else f"{self.logged_as}/{name}": each for name, each in found.items()}
 
-    # Weight averaging averages buffers, too. The copies are set as well: the average of equal values is that value.
-    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        averages = [
-            held for callback in callbacks for held in vars(callback).values() if isinstance(held, AveragedModel)
-        ]
-        return [scalar for average in averages for scalar in self.scalars(average.module).values()]
+    def _set(self, trainer: Trainer, batch_idx: int = 0) -> None:
+        super()._set(trainer, batch_idx)
+        if self.schedule is not None:
+            sync_averaged_copies(trainer, trainer.lightning_module)
 
 
 class TemperatureAnnealing(ScheduledAnnealing):

@@ -16,6 +16,7 @@ from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.distributed import broadcast_
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
+from discrete_lightning.training.averaging import check_not_averaged
 
 _STEPS_PER_EPOCH = 10
 
@@ -167,6 +168,7 @@ class SequenceDesigner(LightningModule):
 
     def on_fit_start(self) -> None:
         """Makes the state of the search equal on all ranks, whatever their seeds are."""
+        check_not_averaged(self.trainer, "SequenceDesigner")
         self.train()  # Lightning warns of modules in eval() mode; the evaluator puts the oracle into eval() for each call
         for tensor in (*self.search.parameters(recurse=True), *self.search.buffers(recurse=True)):
             broadcast_(tensor.data)
