@@ -19,9 +19,6 @@ KNOWN_FAULTS: dict[tuple[str, str], str] = {
     ): "new: under torch.compile the backward pass draws other noise than the forward pass did",
     ("model meta", "SequenceDesigner"): "B8: reads a tensor while it is built",
     ("float64", "revived"): _B23,
-    ("float64", "ArchitectureChoice"): _B23,
-    ("float64", "OneOf*"): _B23,
-    ("float64", "supernet"): _B23,
 }
 
 
