@@ -84,7 +84,7 @@ class ArchitectureChoice(Float32State):
         # of recent forward passes: the draw that was fixed, or the number of a new one
         self._used: dict[int, Draw | int] = {}
         # what the last decision was made of (logits and costs on the CPU; numbers), and the decision
-        self._decided: tuple[Tensor, tuple[float, float], list[int]] | None = None
+        self._decided: tuple[Tensor, tuple[float, float], Draw] | None = None
         self._is_compared = False
         self._agreed = False
 
@@ -156,7 +156,8 @@ class ArchitectureChoice(Float32State):
 
     def forward(self) -> Tensor:
         """The current sample, (count, K), float32."""
-        return self.current().sample
+        draw = self.current()
+        return draw.sample.clone() if draw.decision else draw.sample
 
     def draw(self, gradient: bool = True) -> Draw:
         """A new sample.
@@ -285,20 +286,21 @@ class ArchitectureChoice(Float32State):
 
         Values are compared, not version counters: a change through `.data`, as weight averaging makes it, has none.
         """
-        if self._decided is None or not self._is_compared:
-            state, numbers = (
-                torch.cat([self.logits.flatten(), self.costs.flatten()]).cpu(),
-                (self.fixed_cost, self.limit),
-            )
-            known = self._decided
-            if known is None or known[1] != numbers or not torch.equal(known[0], state):
-                self._decided = state, numbers, self.decide()
-        assert self._decided is not None
-        return self._as_draw(self._decided[2])
+        known, device = self._decided, self.logits.device
+        if known is not None and self._is_compared:
+            return known[2]
+        state, numbers = torch.cat([self.logits.flatten(), self.costs.flatten()]).cpu(), (self.fixed_cost, self.limit)
+        if known is None or known[1] != numbers or not torch.equal(known[0], state):
+            known = state, numbers, self._as_draw(self.decide())
+        elif known[2].sample.device != device:
+            known = state, numbers, self._as_draw(known[2].indices)
+        self._decided = known
+        return known[2]
 
     def _as_draw(self, indices: Sequence[int]) -> Draw:
-        sample = nn.functional.one_hot(torch.tensor(list(indices), device="cpu"), len(self.options))
-        return Draw(sample.to(self.logits.dtype).to(self.logits.device), list(indices), decision=True)
+        with torch.inference_mode(False):  # it is kept, and may be used in training later
+            sample = nn.functional.one_hot(torch.tensor(list(indices), device="cpu"), len(self.options))
+            return Draw(sample.to(self.logits.dtype).to(self.logits.device), list(indices), decision=True)
 
 
 def option_indices(options: Sequence[str], count: int, names: Sequence[str]) -> list[int]:

@@ -30,7 +30,7 @@ class Draw:
         if self._indices is None:
             read_indices([self])
         assert self._indices is not None
-        return self._indices
+        return list(self._indices)
 
     def detach(self) -> "Draw":
         """The same draw without a graph."""
