@@ -65,6 +65,10 @@ class Evaluator(FixedDtype):
         self.goal = Maximize() if goal is None else goal
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
 
+    def reset_parameters(self) -> None:
+        """No evaluations, as at the start; after `to_empty` of an evaluator that was built on the meta device."""
+        self.evaluations.zero_()
+
     @property
     def count(self) -> int:
         """The number of evaluations so far."""

@@ -75,9 +75,9 @@ class ArchitectureChoice(Float32State):
         if len(set(options)) < len(options):
             raise ValueError(f"a choice needs options of different names, got {', '.join(options)}")
         self.options, self.count = tuple(options), count
-        self.logits = nn.Parameter(torch.zeros(count, len(options)))
+        self.logits = nn.Parameter(torch.zeros(count, len(options), dtype=torch.float32))
         self.sampler = RelaxedCategorical(estimator, temperature)
-        self.register_buffer("costs", torch.zeros(count, len(options)))
+        self.register_buffer("costs", torch.zeros(count, len(options), dtype=torch.float32))
         self.fixed_cost, self.limit = 0.0, math.inf
         self.seed, self.draws = int(torch.randint(_SEEDS, (), device="cpu")), 0
         self._held: Draw | None = None
