@@ -134,6 +134,7 @@ class ArchitectureChoice(Float32State):
         """Whether samples are mixtures rather than one-hot."""
         return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
 
+    @torch.compiler.disable  # which option runs is decided by Python, and a compiler would draw other noise
     def current(self) -> Draw:
         """What a OneOf runs now: the draw that `one_draw`, `hold_architecture` or `expected_loss` fixed; otherwise a new draw
         in training, and the decision in eval().
@@ -273,7 +274,7 @@ class ArchitectureChoice(Float32State):
     def compared_once(self) -> Iterator[None]:
         """Inside, the decision of eval() is compared with logits, costs and limit at the beginning alone, not by each OneOf."""
         if not self.sampler.training:
-            self._decision()
+            self.current()
             self._is_compared = True
         try:
             yield
