@@ -78,7 +78,7 @@ def running_sum(weights: Tensor) -> Tensor:
     `torch.use_deterministic_algorithms`. There weights are rounded to whole numbers, whose sums are exact: to 2^-52 of the
     total in float64, to 2^-23 in float32.
     """
-    if weights.device.type != "cuda":
+    if weights.device.type != "cuda" and not torch.are_deterministic_algorithms_enabled():
         return weights.cumsum(-1)
     steps = 2.0**52 if weights.dtype == torch.float64 else 2.0**23
     total = weights.sum(-1, keepdim=True)

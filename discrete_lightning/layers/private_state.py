@@ -27,10 +27,11 @@ class PrivateState(nn.Module):
         ({'steps': tensor(1)}, [])
     """
 
-    def register_number(self, name: str, value: int) -> None:
-        """Adds an attribute that is an int or a bool; it is saved as a 0-dim tensor."""
+    def register_number(self, name: str, value: float) -> None:
+        """Adds an attribute that is an int, a bool or a float; it is saved as a 0-dim tensor (a float as its bits in int64:
+        MPS has no float64)."""
         setattr(self, name, value)
-        self._private = {**self.__dict__.get("_private", {}), name: True}
+        self._private = {**self.__dict__.get("_private", {}), name: type(value)}
 
     def register_private(self, name: str, value: Tensor | None, persistent: bool = True) -> None:
         """Adds an attribute that is a tensor; saved if `persistent`. Make it under `real_device()`."""
@@ -54,7 +55,7 @@ class PrivateState(nn.Module):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         for name in self._saved():
             value = getattr(self, name)
-            destination[prefix + name] = value if isinstance(value, Tensor) else torch.tensor(value, device="cpu")
+            destination[prefix + name] = value if isinstance(value, Tensor) else _as_tensor(value, self._private[name])
 
     def _load_from_state_dict(
         self,
@@ -79,7 +80,9 @@ class PrivateState(nn.Module):
                 continue
             given, here = state_dict[key], getattr(self, name)
             if not isinstance(here, Tensor):
-                setattr(self, name, type(here)(given.item()))
+                kind = self._private[name]
+                is_bits = kind is float and given.dtype == torch.int64
+                setattr(self, name, kind((given.cpu().view(torch.float64) if is_bits else given).item()))
             elif here.shape == given.shape:
                 here.copy_(given.detach())
             else:
@@ -87,6 +90,12 @@ class PrivateState(nn.Module):
 
     def _saved(self) -> list[str]:
         return [name for name, persistent in self.__dict__.get("_private", {}).items() if persistent]
+
+
+def _as_tensor(value: float, kind: type) -> Tensor:
+    if kind is float:
+        return torch.tensor(value, dtype=torch.float64, device="cpu").view(torch.int64)
+    return torch.tensor(value, device="cpu")
 
 
 @torch.no_grad()

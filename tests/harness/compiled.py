@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -30,10 +30,19 @@ def state(network: torch.nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in [*network.named_parameters(), *network.named_buffers()]}
 
 
-def eager_and_compiled(layer: Layer, backend: str = "aot_eager", steps: int = 3) -> tuple[Any, Any, int]:
-    """(results of each step, state) of an eager run and of a compiled one, and the number of graph breaks."""
+def eager_and_compiled(
+    layer: Layer, backend: str = "aot_eager", steps: int = 3, noise_in_graph: bool = True
+) -> tuple[Any, Any, int]:
+    """(results of each step, state) of an eager run and of a compiled one, and the number of graph breaks.
+
+    Args:
+        layer: of the table.
+        backend: of torch.compile.
+        steps: of training.
+        noise_in_graph: whether the layer's noise is drawn by compiled code.
+    """
     eager = Network(layer.build())
-    with as_if_traced():
+    with as_if_traced() if noise_in_graph else nullcontext():
         expected = train(eager, layer, steps), state(eager)
     torch._dynamo.reset()
     counters.clear()

@@ -31,14 +31,15 @@ BREAKS = {
     "revived": 5,
     "residual_ema": 6,
     "product_learned": 7,
-    "ArchitectureChoice": 25,
-    "OneOf": 25,
+    "ArchitectureChoice": 2,
+    "OneOf*": 3,
+    "supernet": 3,
 }
-NOT_COMPILED = ("OneOf_mixed", "supernet")  # seconds each, for what OneOf shows
+DRAWN_OUTSIDE = ("ArchitectureChoice", "OneOf", "OneOf_mixed", "supernet")  # of the graph: the draws of an eager run
 
 
-def assert_equal_to_eager(layer: Layer, backend: str = "aot_eager", most: int = 0) -> None:
-    (expected, before), (found, after), breaks = eager_and_compiled(layer, backend)
+def assert_equal_to_eager(layer: Layer, backend: str = "aot_eager", most: int = 0, noise_in_graph: bool = True) -> None:
+    (expected, before), (found, after), breaks = eager_and_compiled(layer, backend, noise_in_graph=noise_in_graph)
     for step, (a, b) in enumerate(zip(expected, found, strict=True)):
         torch.testing.assert_close(b, a, rtol=1e-4, atol=1e-5, msg=lambda text, step=step: f"step {step}: {text}")
     for key, value in before.items():
@@ -46,11 +47,11 @@ def assert_equal_to_eager(layer: Layer, backend: str = "aot_eager", most: int = 
     assert breaks <= most, f"{breaks} graph breaks"
 
 
-@pytest.mark.parametrize("name", cases("compile", [name for name in LAYERS if name not in NOT_COMPILED]))
+@pytest.mark.parametrize("name", cases("compile", LAYERS))
 def test_compiled_is_as_eager(name: str) -> None:
     """Values, gradients, and codebooks, counts and `updates` after three steps."""
     most = next((number for pattern, number in BREAKS.items() if fnmatchcase(name, pattern)), 0)
-    assert_equal_to_eager(LAYERS[name], most=most)
+    assert_equal_to_eager(LAYERS[name], most=most, noise_in_graph=name not in DRAWN_OUTSIDE)
 
 
 @pytest.mark.parametrize("name", ["finite_scalar"])

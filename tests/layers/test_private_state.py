@@ -121,3 +121,19 @@ def test_averaging_changes_nothing_of_it(name: str, use_buffers: bool) -> None:
     for mine, theirs in zip(module.buffers(), average.module.buffers(), strict=True):
         mine.data.copy_(theirs.data)  # as Lightning does at the end
     assert module[2]().item() == torch.tensor(0.6).item()
+
+
+def test_a_float_keeps_all_its_bits_and_its_kind() -> None:
+    module, twin = PrivateState(), PrivateState()
+    for each in (module, twin):
+        each.register_number("limit", 0.1)
+    module.limit = 150
+    twin.load_state_dict(module.state_dict())
+    assert twin.limit == 150.0
+    module.limit = 1 / 3
+    saved = module.state_dict()
+    assert saved["limit"].dtype == torch.int64  # MPS has no float64
+    twin.load_state_dict(saved)
+    assert twin.limit == 1 / 3
+    twin.load_state_dict({"limit": torch.tensor(0.5)})  # as a buffer was saved
+    assert twin.limit == 0.5

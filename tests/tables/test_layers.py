@@ -30,8 +30,11 @@ def built(name: str) -> Network:
 
 
 def state(network: torch.nn.Module) -> dict[str, Tensor]:
-    """Copies of all parameters and buffers, those that are not saved included."""
-    return {key: value.detach().clone() for key, value in [*network.named_parameters(), *network.named_buffers()]}
+    """Copies of all parameters and buffers, those that are not saved included, and of extra states."""
+    extra = [(key, value) for key, value in network.state_dict().items() if key.endswith("_extra_state")]
+    return {
+        key: value.detach().clone() for key, value in [*network.named_parameters(), *network.named_buffers(), *extra]
+    }
 
 
 def assert_same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

@@ -76,7 +76,7 @@ class ArchitectureTraining(LightningModule):
             space.build(each, image_shape[0], classes) for each in self.random_architectures
         )
         # accuracies of the last validation: which random network the search would have taken
-        self.register_buffer("validation", torch.zeros(len(random_architectures)))
+        self.register_buffer("validation", torch.zeros(len(random_architectures), dtype=torch.float32))
         self._right, self._seen = torch.zeros(0), 0
 
     def forward(self, images: Tensor) -> Tensor:
