@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.recorded import Recorded
 
 
-class Scheduled(Float32State):
+class Scheduled(Recorded, Float32State):
     """A number as a persistent 0-dim float32 buffer: checkpoints save it, and torch.compile compiles once for all values.
 
     The annealing callbacks set every Scheduled of their kind that they find in a module and that is not `learnable`.

@@ -3,7 +3,6 @@
 from typing import NamedTuple, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
@@ -15,6 +14,7 @@ from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
 from discrete_lightning.layers.use_estimator import use_estimator
+from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
@@ -30,7 +30,7 @@ class Reconstruction(NamedTuple):
     quantized: Quantized
 
 
-class VQAutoencoder(LightningModule):
+class VQAutoencoder(RestorableModule):
     """Convolutional autoencoder through a codebook: images to a grid of codes, and back.
 
     loss = mean squared error + the quantiser's own loss - choice_entropy * H(choice) - marginal_entropy * H(marginal)
