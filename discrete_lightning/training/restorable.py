@@ -11,7 +11,7 @@ from torch import nn
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.recorded import NotRecordedError, Recorded, made, parameters, recorded
 from discrete_lightning.layers.relaxed import Relaxed
-from discrete_lightning.training._lightning_private import class_only_method, read_values
+from discrete_lightning.training._lightning_private import class_of_config, class_only_method, read_values
 
 _ESTIMATORS = "estimators"  # in a checkpoint
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -30,7 +30,7 @@ class RestorableModule(Recorded, LightningModule):
 
     def __init__(self) -> None:
         super().__init__()
-        self.hparams.update(self._recorded["init_args"] or {})
+        self.hparams.update(class_of_config() | (self._recorded["init_args"] or {}))
 
     def record(self, **arguments: Any) -> None:
         """Replaces recorded arguments, where what was given may mean something else later, such as the name of a file."""
@@ -100,7 +100,7 @@ def _arguments(cls: type[LightningModule], saved: Mapping[str, Any], given: Mapp
         )
     found, objects = dict(given), dict[int, Any]()
     for name in saved:
-        if name in given or (name not in names and not open_ended):
+        if name in given or name.startswith("_") or (name not in names and not open_ended):
             continue
         try:
             found[name] = made(saved[name], objects)
