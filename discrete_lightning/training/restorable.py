@@ -63,7 +63,8 @@ class RestorableModule(Recorded, LightningModule):
             strict: whether the names of the weights have to be the same.
             weights_only: whether to read the file without running code; None means True.
             **kwargs: arguments of the constructor that replace those in the checkpoint. An argument that plain data cannot
-                describe, such as a module of your own, has to be given.
+                describe, such as a module of your own, has to be given. What is part of the weights, such as a temperature or
+                the weight of a loss term, is that of the checkpoint: `set` it afterwards.
 
         Raises:
             ValueError: an argument is unknown, or neither in the checkpoint nor given.
