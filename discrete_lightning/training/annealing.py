@@ -6,7 +6,6 @@ Lightning's own counters are used. The same base moves learning rates: see learn
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,6 +14,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from discrete_lightning.layers.temperature import LossWeight, Scheduled, Temperature
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training.named_once import named_once
 from discrete_lightning.training.progress import progress
 
 Count = Literal["optimizer_steps", "batches", "epochs", "progress"]
@@ -102,8 +102,9 @@ class Annealing(Callback, ABC):
         for other in trainer.callbacks:  # type: ignore[attr-defined]
             if other is self or not isinstance(other, Annealing) or other.schedule is None:
                 continue
-            theirs = set(other.find(trainer, pl_module).values())
-            both = [name for name, number in self._found.items() if number in theirs]
+            theirs = {number: name for name, number in other.find(trainer, pl_module).items()}
+            shared = [(name, theirs[number]) for name, number in self._found.items() if number in theirs]
+            both = [name if name == their_name else f"{name} (or {their_name})" for name, their_name in shared]
             if both:
                 raise ValueError(
                     f"two callbacks anneal {', '.join(both)}: {type(self).__name__} by {self.schedule} and "
@@ -183,8 +184,8 @@ class ScheduledAnnealing(Annealing):
         free = {name: child for name, child in found.items() if not child.learnable}
         matched = {
             name: child
-            for name, child in free.items()
-            if self.only is None or any(fnmatchcase(name, pattern) for pattern in self.only)
+            for name, child in named_once(module, self.only)
+            if isinstance(child, self.kind) and not child.learnable
         }
         if not matched:
             kind = self.kind.__name__

@@ -179,6 +179,14 @@ def test_exact_in_every_precision(precision: Any, tmp_path: Path) -> None:
     assert state["sample.temperature.value"].item() == float32(TAU(13))
 
 
+def test_a_temperature_of_two_names_is_found_by_either() -> None:
+    for only in ("shared", "encoder.a"):
+        model = Several()
+        trainer = fit(model, TemperatureAnnealing(Constant(0.25), only=only), max_epochs=1)
+        assert model.shared().item() == 0.25
+        assert list(trainer.logged_metrics) == [f"temperature/{only}"]
+
+
 def test_several_with_schedules_of_their_own() -> None:
     model = Several()
     callbacks = [
