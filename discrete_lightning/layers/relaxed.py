@@ -16,11 +16,15 @@ from discrete_lightning.layers.temperature import Temperature
 Evaluation = Literal["mode", "draw"]
 
 
-class Relaxed(Recorded, nn.Module):
+class Sampling(nn.Module):
+    """A layer that samples in training mode and is discrete in eval(); the context manager `relaxed` acts on all of them."""
+
+
+class Relaxed(Recorded, Sampling):
     """Base class of RelaxedCategorical, RelaxedBernoulli and RelaxedSubset.
 
-    `use_estimator` and the context manager `relaxed` act on all layers of this type in a module. A layer that
-    draws its samples in another way, such as LargeGumbelQuantizer, is not one of them.
+    `use_estimator` acts on all layers of this type in a module. A layer that draws its samples in another way, such as
+    LargeGumbelQuantizer, is not one of them.
 
     Args:
         estimator: how the gradient passes through the choice.

@@ -7,12 +7,13 @@ from discrete_lightning.distributed import global_mean, rank_generator
 from discrete_lightning.functional import gumbel_lookup, largest_logit
 from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.functional.entropy import entropy_of_probabilities
+from discrete_lightning.layers.relaxed import Sampling
 from discrete_lightning.layers.temperature import LossWeight, Temperature
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 
-class LargeGumbelQuantizer(SampledCodebook):
+class LargeGumbelQuantizer(SampledCodebook, Sampling):
     """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are computed in blocks.
 
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
