@@ -47,10 +47,11 @@ class _Lookup(torch.autograd.Function):
         tau: Tensor,
         hard: bool,
         statistics: bool,
+        tempered: bool,
         seed: int,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         ctx.save_for_backward(x, weight, bias, codes, tau)
-        ctx.hard, ctx.statistics, ctx.seed = hard, statistics, seed
+        ctx.hard, ctx.statistics, ctx.tempered, ctx.seed = hard, statistics, tempered, seed
         quantized = x.new_empty(len(x), codes.shape[1])
         indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
         marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
@@ -58,7 +59,7 @@ class _Lookup(torch.autograd.Function):
         for part in _parts(x, weight):
             z = torch.addmm(bias, x[part], weight.t())
             if statistics:
-                log_p = torch.log_softmax(z, -1)
+                log_p = torch.log_softmax(z / tau if tempered else z, -1)
                 p = log_p.exp()
                 marginal += p.sum(0)
                 entropy -= (p * log_p.clamp_min(-1e30)).sum()
@@ -81,7 +82,12 @@ class _Lookup(torch.autograd.Function):
         generator = torch.Generator(device=x.device).manual_seed(ctx.seed)
         for part in _parts(x, weight):
             z = torch.addmm(bias, x[part], weight.t())
-            extra = _entropy_gradient(z, g_marginal, g_entropy) if ctx.statistics else None
+            extra = None
+            if ctx.statistics and ctx.tempered:
+                extra = _entropy_gradient(z / tau, g_marginal, g_entropy).div_(tau)
+                d_tau -= (extra * z).sum() / tau
+            elif ctx.statistics:
+                extra = _entropy_gradient(z, g_marginal, g_entropy)
             z.sub_(exponential_noise(z.shape, device=z.device, generator=generator).log_())
             y = torch.softmax(z / tau if ctx.needs_input_grad[4] else z.div_(tau), -1)
             if not ctx.hard:
@@ -95,7 +101,7 @@ class _Lookup(torch.autograd.Function):
             d_weight.addmm_(d_logits.t(), x[part])
             d_bias += d_logits.sum(0)
         wanted = d_tau if ctx.needs_input_grad[4] else None
-        return d_x, d_weight, d_bias, d_codes, wanted, None, None, None
+        return d_x, d_weight, d_bias, d_codes, wanted, None, None, None, None
 
 
 def _entropy_gradient(logits: Tensor, g_marginal: Tensor, g_entropy: Tensor) -> Tensor:
@@ -120,6 +126,7 @@ def gumbel_lookup(
     *,
     hard: bool = True,
     statistics: bool = False,
+    tempered: bool = False,
     generator: torch.Generator | None = None,
 ) -> GumbelLookup:
     """Codes drawn by Gumbel-softmax from the logits `vectors @ weight.T + bias`, which are never held whole.
@@ -135,6 +142,7 @@ def gumbel_lookup(
         tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
         hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
         statistics: whether to compute `marginal` and `choice_entropy`.
+        tempered: whether these are of softmax(logits / tau), so that a learned tau gets their gradient, or of softmax(logits).
         generator: source of randomness.
 
     Raises:
@@ -158,7 +166,9 @@ def gumbel_lookup(
     x = float32(vectors).reshape(-1, vectors.shape[-1])
     weight, bias, codes = (each.to(x.dtype) for each in (weight, bias, codes))
     temperature = torch.as_tensor(tau, dtype=x.dtype, device=x.device)
-    quantized, indices, marginal, entropy = _Lookup.apply(x, weight, bias, codes, temperature, hard, statistics, seed)
+    quantized, indices, marginal, entropy = _Lookup.apply(
+        x, weight, bias, codes, temperature, hard, statistics, tempered, seed
+    )
     shape = vectors.shape[:-1]
     return GumbelLookup(quantized.view(*shape, codes.shape[1]), indices.view(shape), marginal, entropy)
 

@@ -19,7 +19,9 @@ class LargeGumbelQuantizer(SampledCodebook, Sampling):
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
     There are no logits to return, so the entropy bonuses belong to the layer:
 
-    loss = -(choice_entropy * mean H(p_n) + marginal_entropy * H(mean p_n)), over all tokens of all ranks.
+    loss = -(choice_entropy * mean H(p_n) + marginal_entropy * H(mean p_n)), over all tokens of all ranks,
+
+    where p_n is softmax(logits), or softmax(logits / tau) if tau is learned, which the bonus then raises.
 
     Args:
         num_codes: K >= 2.
@@ -63,7 +65,8 @@ class LargeGumbelQuantizer(SampledCodebook, Sampling):
         has_bonus = bool(self.choice_entropy() + self.marginal_entropy())  # equal on all ranks
         result = gumbel_lookup(
             vectors, weight, bias, self.codes, self.temperature(),
-            hard=self.hard, statistics=has_bonus, generator=rank_generator(vectors.device),
+            hard=self.hard, statistics=has_bonus, tempered=self.temperature.learnable,
+            generator=rank_generator(vectors.device),
         )  # fmt: skip
         quantized = result.quantized.to(vectors.dtype)
         if not has_bonus:

@@ -9,7 +9,13 @@ from discrete_lightning.data import Digits
 from discrete_lightning.estimators import GumbelSoftmax
 from discrete_lightning.losses import EntropyBonus
 from discrete_lightning.models import VQAutoencoder
-from discrete_lightning.nn import GumbelQuantizer, ProductQuantizer, ResidualQuantizer, Temperature
+from discrete_lightning.nn import (
+    GumbelQuantizer,
+    LargeGumbelQuantizer,
+    ProductQuantizer,
+    ResidualQuantizer,
+    Temperature,
+)
 from tests.tiny_images import TinyImages, quiet_trainer
 
 
@@ -110,3 +116,19 @@ def test_several_learned_temperatures_are_logged_by_name() -> None:
     names = [name for name in trainer.callback_metrics if name.startswith("temperature/")]
     assert len(names) == 3
     assert "temperature/quantizer.quantizers.0.quantizers.0.sample.temperature" in names
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_the_bonus_of_a_large_codebook_is_that_of_a_small_one(learnable: bool) -> None:
+    """Loss and gradients, to the temperature too, equal those of EntropyBonus on all logits."""
+    torch.manual_seed(0)
+    large = LargeGumbelQuantizer(
+        9, 4, Temperature(0.6, 0.1, learnable=learnable), choice_entropy=0.7, marginal_entropy=0.4
+    )
+    vectors = torch.randn(20, 4)
+    parameters = [*large.to_logits.parameters(), *large.temperature.parameters()]
+    found = torch.autograd.grad(large(vectors).loss, parameters)
+    tau = large.temperature() if learnable else 1.0
+    expected = torch.autograd.grad(EntropyBonus(0.7, 0.4)(large.to_logits(vectors), tau), parameters)
+    torch.testing.assert_close(found, expected)
+    assert len(found) == 2 + learnable
