@@ -113,8 +113,10 @@ class GradientProbe(Callback):
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
         with keep_random_state(), torch.enable_grad():
-            module = _silent(_without_hooks(copy.deepcopy(pl_module)))
-            module.trainer = trainer
+            module = _without_hooks(copy.deepcopy(pl_module))
+            module.trainer = copy.copy(trainer)
+            module.trainer.loggers = [DummyLogger()]
+            module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
             torch.manual_seed(trainer.global_step)
             current = _layers(module)[0].estimator
             step = _Step(module, self._batch, trainer)
@@ -237,23 +239,6 @@ class _Recorder(Estimator):
 
 def _anything(self: Relaxed, estimator: Estimator) -> None:
     self.estimator = estimator
-
-
-class _Silent:
-    """What a copy logs, by `log` or to the logger, goes nowhere."""
-
-    logger = DummyLogger()
-    loggers: Sequence[Any] = ()
-
-    def log(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    log_dict = log
-
-
-def _silent(module: LightningModule) -> LightningModule:
-    module.__class__ = type(type(module).__name__, (_Silent, type(module)), {})
-    return module
 
 
 def _without_hooks(module: LightningModule) -> LightningModule:
