@@ -130,7 +130,7 @@ def _generator(seed: Tensor, device: torch.device) -> torch.Generator:
 
 
 def _over(z: Tensor, tau: Tensor) -> Tensor:
-    """z / tau up to a constant, so that no temperature overflows."""
+    """Z / tau up to a constant, so that no temperature overflows."""
     return (z - z.amax(-1, keepdim=True)).div_(tau)
 
 

@@ -10,16 +10,21 @@ from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
 from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, gumbel_sigmoid
 from discrete_lightning.functional._checks import check_elements
+from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.layers.temperature import Temperature
 
 Evaluation = Literal["mode", "draw"]
 
 
-class Relaxed(nn.Module):
+class Sampling(nn.Module):
+    """A layer that samples in training mode and is discrete in eval(); the context manager `relaxed` acts on all of them."""
+
+
+class Relaxed(Recorded, Sampling):
     """Base class of RelaxedCategorical, RelaxedBernoulli and RelaxedSubset.
 
-    `use_estimator` and the context manager `relaxed` act on all layers of this type in a module. A layer that
-    draws its samples in another way, such as LargeGumbelQuantizer, is not one of them.
+    `use_estimator` acts on all layers of this type in a module. A layer that draws its samples in another way, such as
+    LargeGumbelQuantizer, is not one of them.
 
     Args:
         estimator: how the gradient passes through the choice.

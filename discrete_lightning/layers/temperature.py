@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
+from discrete_lightning.layers.recorded import Recorded
 
 
-class Scheduled(PrivateState, Float32State):
+class Scheduled(Recorded, PrivateState, Float32State):
     """A number as a 0-dim float32 tensor: checkpoints save it, torch.compile compiles once for all values, and no weight
     averaging or cast changes it.
 

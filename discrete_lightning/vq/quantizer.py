@@ -9,12 +9,13 @@ from torch import Tensor, nn
 from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.functional.straight_through import straight_through
+from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.vq.quantized import PADDING, Quantized, fill_padding
 
 _COUNTABLE = 1 << 20
 
 
-class Quantizer(nn.Module):
+class Quantizer(Recorded, nn.Module):
     """Vectors (..., dim) to discrete codes and back. Models take any Quantizer; Codebook is one with a single table.
 
     Subclasses define `quantize`, `decode` and `reset_parameters`.

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
+from discrete_lightning.layers.recorded import Recorded
 
 
-class Ehrlich(ConstantBuffers):
+class Ehrlich(Recorded, ConstantBuffers):
     """A closed-form test function with the difficulties of real landscapes: epistasis, infeasible regions, rare improvements.
 
     One-hot input gives the exact value. The gradient is that of a smooth extension: the log of the product of motif presences,

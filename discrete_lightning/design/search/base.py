@@ -18,6 +18,7 @@ from discrete_lightning.design.search.selection import designs_on_front, select
 from discrete_lightning.distributed import broadcast_
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.recorded import Recorded
 
 _CAPACITY = 512  # of BestOverall
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
@@ -42,7 +43,7 @@ class Progress:
     sequence: str
 
 
-class Search(Float32State):
+class Search(Recorded, Float32State):
     """Base of the searches: a module with its whole state in `state_dict()`, so that a resumed search continues exactly.
 
     The noise of step i comes from a generator seeded by (seed, i). All ranks hold the same state, so they draw the same noise.

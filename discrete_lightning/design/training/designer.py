@@ -16,6 +16,7 @@ from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
 from discrete_lightning.training.averaging import check_not_averaged
+from discrete_lightning.training.restorable import RestorableModule
 
 _STEPS_PER_EPOCH = 10
 
@@ -52,7 +53,7 @@ class _ReleaseOnException(Callback):
         pl_module.release_oracles()
 
 
-class SequenceDesigner(LightningModule):
+class SequenceDesigner(RestorableModule):
     """Designs sequences: one training step is one step of the search over all chains, and fitting ends with the search.
 
     The state of the search is the same on all ranks and in the checkpoint, and the oracle's calls are split over the ranks. So

@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import broadcast_, rank
@@ -19,11 +18,12 @@ from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.shared_draw import hold_architecture, one_draw
 from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 from discrete_lightning.nas.training.settings import CostTarget
+from discrete_lightning.training.restorable import RestorableModule
 
 Batch = tuple[Tensor, Tensor]
 
 
-class SearchedNetwork(LightningModule):
+class SearchedNetwork(RestorableModule):
     """The network of a search space, its decided architecture, and the evaluation of that; a subclass trains it.
 
     Validation is of the decided network with the weights of the search (`val/accuracy`, `val/loss`), and of the network as it

@@ -296,6 +296,7 @@ class ArchitectureSearch(SearchedNetwork):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint made in the middle of a step or of a validation is one of its start: the counters of draws and batches
         are set back. Weights do not change in between."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["search_flops"] = self.flops.counted
         checkpoint["cost_measure"] = self.measure
         draws = self._draws_before_validation
