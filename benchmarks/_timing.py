@@ -2,8 +2,11 @@
 
 import platform
 import statistics
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -41,3 +44,26 @@ def ratio(slower: list[float], faster: list[float]) -> float:
 def milliseconds(seconds: list[float]) -> float:
     """The median, in milliseconds."""
     return statistics.median(seconds) * 1e3
+
+
+@contextmanager
+def busy_neighbour() -> Iterator[None]:
+    """Inside, another process keeps one core busy."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def cases(threads: int) -> Iterator[str]:
+    """Sets up one case after the other for timings on the CPU, and names it."""
+    for name, number, beside in (
+        (f"{threads} threads, idle", threads, nullcontext()),
+        ("1 thread", 1, nullcontext()),
+        (f"{threads} threads beside a busy process", threads, busy_neighbour()),
+    ):
+        torch.set_num_threads(number)
+        with beside:
+            yield name

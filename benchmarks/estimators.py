@@ -2,20 +2,22 @@
 
 python -m benchmarks.estimators [--device cuda]
 
-Bars on the CPU (8,192 x 512, float32, 2 threads): StraightThroughGumbel <= 0.3; StraightThrough, ReinMax and
-GappedStraightThrough <= 0.15; GumbelRao(10) <= 2.5, and its peak memory at most 3 times that of GumbelRao(1).
+On the CPU in three cases: alone on its cores, with one thread, and beside a process that keeps one core busy (started and
+stopped here). Bars (8,192 x 512, float32, 2 threads, alone, with backward): StraightThroughGumbel <= 0.3; StraightThrough,
+ReinMax and GappedStraightThrough <= 0.15; GumbelRao(10) <= 2.5, and its peak memory at most 3 times that of GumbelRao(1).
 """
 
 import argparse
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from benchmarks._memory import peak_of
-from benchmarks._timing import device_name, interleaved, milliseconds
+from benchmarks._timing import cases, device_name, interleaved, milliseconds
 from discrete_lightning.estimators import (
     Estimator,
     GappedStraightThrough,
@@ -55,28 +57,38 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=11)
     arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
     logits = torch.randn(ROWS, CATEGORIES, device=arguments.device, requires_grad=True)
     weights = torch.randn(ROWS, CATEGORIES, device=arguments.device)
 
     def torch_sample(x: Tensor) -> Tensor:
         return torch.nn.functional.gumbel_softmax(x, hard=True)
 
-    def run(sample: object) -> None:
-        logits.grad = None
-        sample(logits).backward(weights)  # type: ignore[operator]
+    def forward(sample: Callable[[Tensor], Tensor]) -> None:
+        with torch.no_grad():
+            sample(logits)
 
-    contestants = {"torch": partial(run, torch_sample)}
-    contestants |= {name: partial(run, estimator) for name, (estimator, _) in ESTIMATORS.items()}
-    times = interleaved(contestants, arguments.rounds, arguments.device)
-    print(f"{ROWS:,} x {CATEGORIES} float32, forward + backward, {device_name(arguments.device)}")
-    print(f"{'torch gumbel_softmax(hard=True)':<34}{milliseconds(times['torch']):>8.1f} ms")
-    for name, (_, bar) in ESTIMATORS.items():
-        median = milliseconds(times[name])
-        print(
-            f"{name:<34}{median:>8.1f} ms   ratio {median / milliseconds(times['torch']):.3f}"
-            + (f"   (bar {bar})" if bar else "")
-        )
+    def both(sample: Callable[[Tensor], Tensor]) -> None:
+        logits.grad = None
+        sample(logits).backward(weights)
+
+    samplers: dict[str, Callable[[Tensor], Tensor]] = {"torch": torch_sample}
+    samplers |= {name: estimator for name, (estimator, _) in ESTIMATORS.items()}
+    print(f"{ROWS:,} x {CATEGORIES} float32, {device_name(arguments.device)}; ratio to torch gumbel_softmax(hard=True)")
+    for case in cases(arguments.threads) if arguments.device == "cpu" else [arguments.device]:
+        columns = [
+            interleaved(
+                {name: partial(run, sample) for name, sample in samplers.items()}, arguments.rounds, arguments.device
+            )
+            for run in (forward, both)
+        ]
+        print(f"{case:34}{'forward':>20}{'with backward':>20}")
+        for name in samplers:
+            bar = ESTIMATORS[name][1] if name in ESTIMATORS else None
+            figures = "".join(
+                f"{milliseconds(times[name]):>8.1f} ms{milliseconds(times[name]) / milliseconds(times['torch']):>9.3f}"
+                for times in columns
+            )
+            print(f"  {name:32}{figures}" + (f"   (bar {bar} with backward, idle)" if bar else ""))
     if arguments.device == "cpu":
         one, ten = peak_memory(1), peak_memory(10)
         print(f"peak memory of GumbelRao(10): {ten:.0f} MiB, {ten / one:.2f} times that of GumbelRao(1)   (bar 3)")

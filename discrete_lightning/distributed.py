@@ -5,12 +5,14 @@ read the number of processes, every rank would silently work alone.
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.compiler import is_compiling
 
-from discrete_lightning.functional._random import numbered_seed
+from discrete_lightning.functional._random import TracedGenerator, numbered_seed
 
 
 def world_size() -> int:
@@ -93,15 +95,23 @@ def global_mean(total: Tensor, count: Tensor | float) -> Tensor:
     return mean + (local - local.detach())
 
 
-def rank_generator(device: torch.device) -> torch.Generator | None:
+def rank_generator(device: torch.device, traced: bool = True) -> torch.Generator | None:
     """A generator for the noise of this rank; None (the default generator) in a single process.
 
     After `seed_everything` the default generators of all ranks would give equal noise. The seed is drawn
     from the default CPU generator at each call and mixed with the rank: all ranks advance it alike, reseeding starts the
     noise over, and activation checkpointing, which restores the default generator, gets the same noise again.
+
+    Args:
+        device: where noise is drawn.
+        traced: whether torch.compile gets a `TracedGenerator`, since it cannot seed a generator. Its seed is drawn from the
+            default generator of `device`. The functions of this package take it and torch's own do not: for others a
+            torch.Generator is made, which breaks the graph.
     """
     if world_size() == 1:
         return None
+    if traced and is_compiling():
+        return cast(torch.Generator, TracedGenerator(torch.randint(2**62, (), device=device), rank()))
     seed = int(torch.randint(2**62, (), device="cpu"))
     return torch.Generator(device=device).manual_seed(numbered_seed(seed, rank()))
 

@@ -14,7 +14,7 @@ from discrete_lightning.layers.temperature import Scheduled as Scheduled
 from discrete_lightning.layers.temperature import Temperature as Temperature
 from discrete_lightning.layers.use_estimator import use_estimator as use_estimator
 from discrete_lightning.nas.choice import ArchitectureChoice as ArchitectureChoice
-from discrete_lightning.nas.choice import Draw as Draw
+from discrete_lightning.nas.draw import Draw as Draw
 from discrete_lightning.nas.one_of import OneOf as OneOf
 from discrete_lightning.nas.spaces.darts import DARTSSpace as DARTSSpace
 from discrete_lightning.nas.spaces.inverted_residuals import InvertedResidualSpace as InvertedResidualSpace

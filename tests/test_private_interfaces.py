@@ -1,10 +1,13 @@
 """What the package takes from private interfaces still does what it did in the versions named here."""
 
 import copy
+import io
+from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import lightning
+import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch.utils.checkpoint import checkpoint
@@ -77,6 +80,25 @@ def test_lightnings_counters_and_checkpoints() -> None:
     assert progress["total"] == progress["current"], changed("lightning")
     assert model.dumped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] == 3
     assert set(model.dumped) >= {"state_dict", "optimizer_states", "loops"}, changed("lightning")
+
+
+def test_lightning_reads_checkpoints_without_their_tensors(tmp_path: Path) -> None:
+    torch.save({"weight": torch.ones(3), "text": "a"}, tmp_path / "file.ckpt")
+    for source in (tmp_path / "file.ckpt", io.BytesIO((tmp_path / "file.ckpt").read_bytes())):
+        values = _lightning_private.read_values(source, weights_only=True)
+        assert values["text"] == "a", changed("lightning")
+        assert values["weight"].is_meta, changed("lightning")
+    assert source.tell() == 0  # type: ignore[union-attr]
+    assert _lightning_private.class_of_config() == {}, changed("lightning")
+
+    class Loading:
+        @_lightning_private.class_only_method
+        def load(cls) -> str:
+            return cls.__name__
+
+    assert Loading.load() == "Loading", changed("lightning")
+    with pytest.raises(TypeError, match="cannot be called on an instance"):
+        Loading().load()
 
 
 def test_jsonargparses_settings_are_put_back() -> None:

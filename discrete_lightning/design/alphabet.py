@@ -7,6 +7,8 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from discrete_lightning.layers.constant_buffers import real_device
+
 # https://doi.org/10.1093/nar/13.9.3021 (IUPAC nucleotide codes)
 _NUCLEOTIDES = {
     "N": "ACGT", "R": "AG", "Y": "CT", "S": "CG", "W": "AT", "K": "GT", "M": "AC",
@@ -69,7 +71,8 @@ class Alphabet:
                     f"letter {letter!r} at position {position} of {_short(sequence)} is not in the alphabet "
                     f"{self.letters!r}{hint}"
                 )
-        return torch.tensor([self.letters.index(letter) for letter in sequence], dtype=torch.int64)
+        indices = [self.letters.index(letter) for letter in sequence]
+        return torch.tensor(indices, dtype=torch.int64, device=real_device())
 
     def encode_all(self, sequences: Sequence[str]) -> Tensor:
         """Indices of sequences of equal length, int64 (N, length).

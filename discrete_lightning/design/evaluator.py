@@ -1,5 +1,6 @@
 """Calls of an oracle: counted, checked, split over ranks and into batches that fit into memory."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,6 +66,10 @@ class Evaluator(FixedDtype):
         self.goal = Maximize() if goal is None else goal
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
 
+    def reset_parameters(self) -> None:
+        """No evaluations, as at the start; after `to_empty` of an evaluator that was built on the meta device."""
+        self.evaluations.zero_()
+
     @property
     def count(self) -> int:
         """The number of evaluations so far."""
@@ -95,15 +100,24 @@ class Evaluator(FixedDtype):
         Raises:
             ValueError: the oracle has no gradient and one is required; it fails at its first call; its scores have a wrong
                 shape, are NaN or infinitely good.
+            RuntimeError: it failed on another rank.
         """
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
         own = rows.tensor_split(world_size())[rank()]
-        with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
-            parts = [self._call(part, gradient, require_differentiable) for part in own.split(self.batch) if len(part)]
         # scores, columns and gradients side by side: one exchange between the ranks
         columns = len(self.names)
-        width = 1 + columns + (rows[0].numel() if gradient else 0)
-        packed = all_gather_rows(torch.cat(parts) if parts else rows.new_zeros(0, width, dtype=torch.float32))
+        width = 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0)
+        found, failure = rows.new_zeros(len(own), width, dtype=torch.float32), None
+        try:
+            with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
+                for part, result in zip(own.split(self.batch), found.split(self.batch), strict=True):
+                    if len(part):
+                        result.copy_(self._call(part, gradient, require_differentiable))
+        except Exception as error:
+            if world_size() == 1:
+                raise
+            failure = error  # raised after the exchange: other ranks would wait for this one until a timeout
+        packed = self._exchange(found, failure, rows)
         self.evaluations += len(rows)
         scores = packed[:, 0].contiguous()
         self._check(scores, rows)
@@ -113,6 +127,23 @@ class Evaluator(FixedDtype):
             packed[:, 1 : 1 + columns].reshape(*shape, columns) if columns else None,
             packed[:, 1 + columns :].reshape(sequences.shape) if gradient else None,
         )
+
+    def _exchange(self, found: Tensor, failure: Exception | None, rows: Tensor) -> Tensor:
+        """The rows of all ranks. If the oracle failed on a rank, all ranks raise an error."""
+        if world_size() == 1:
+            return found
+        state = found.new_tensor([[float(failure is not None)]])
+        marked = torch.cat([nn.functional.pad(state, (0, found.shape[1] - 1)), found])  # a first row says how it went
+        parts = all_gather_rows(marked).split([1 + len(part) for part in rows.tensor_split(world_size())])
+        failed = [number for number, part in enumerate(parts) if part[0, 0] > 0]
+        if failure is not None:
+            raise failure
+        if failed:
+            raise RuntimeError(
+                f"the oracle {type(self.oracle).__name__} failed on rank {', '.join(map(str, failed))} of {world_size()}, "
+                "whose message says why"
+            )
+        return torch.cat([part[1:] for part in parts])
 
     def forward(self, sequences: Tensor) -> Evaluation:
         """Like `evaluate`, but the scores can be differentiated with respect to `sequences` (..., length, letters).

@@ -112,7 +112,11 @@ class DesignProblem(ConstantBuffers):
 
     def total(self, scores: Tensor, tokens: Tensor) -> Tensor:
         """What the search minimises, (...): goal.loss(scores) + edit_weight * edits. The oracle is not called."""
-        return self.goal.loss(scores) + self.start.edit_weight * self.edits(tokens)
+        return self.goal.loss(scores) + self.cost_of(self.edits(tokens))
+
+    def cost_of(self, edits: Tensor) -> Tensor:
+        """edit_weight * edits of numbers of edits, float32; a product of integers would be of torch's default dtype."""
+        return self.start.edit_weight * edits.to(torch.float32)
 
     def penalty(self, probabilities: Tensor) -> Tensor:
         """Sum of the constraints' penalties (...) of letter probabilities (..., length, letters)."""

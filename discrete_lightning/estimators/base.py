@@ -55,13 +55,13 @@ class Estimator:
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1.
 
-        By default a sample of two categories with the logits `logits` and 0.
+        By default a sample of two categories whose logits differ by `logits`.
         """
         check_elements(logits)
-        odds = float32(logits).clamp(
-            -1e30, 1e30
-        )  # infinite log-odds are a sure 0 or 1; infinite logits would be an error
-        return self(torch.stack([odds, torch.zeros_like(odds)], -1), tau, generator)[..., 0].to(logits.dtype)
+        odds = float32(logits)
+        # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
+        pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
+        return self(pair, tau, generator)[..., 0].to(logits.dtype)
 
     def subset(
         self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None

@@ -9,11 +9,14 @@ from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.functional import antithetic_bernoulli, disarm
+from discrete_lightning.functional._checks import check_tau
 
 
 @dataclass(frozen=True)
 class DisARM(Estimator):
-    """Unbiased gradient for Bernoulli variables from one antithetic pair, through `expectation`. `tau` is not used.
+    """Unbiased gradient for Bernoulli variables from one antithetic pair, through `expectation`.
+
+    `tau` is not used, only checked.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -38,5 +41,6 @@ class DisARM(Estimator):
     ) -> Tensor:
         if not binary or k is not None:
             raise TypeError("DisARM is for binary variables: take LeaveOneOut for categories")
+        check_tau(tau)
         pair = antithetic_bernoulli(logits, generator=generator)
         return disarm(function(pair), pair, logits)

@@ -15,7 +15,7 @@ from discrete_lightning.functional import (
     log_probability,
     subset_k_hot,
 )
-from discrete_lightning.functional._checks import check_one_kind
+from discrete_lightning.functional._checks import check_one_kind, check_tau
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class LeaveOneOut(Estimator):
     """Score-function gradient with the mean of the other samples as baseline: unbiased for every function.
 
     The function need not be differentiable. Use `expectation`, since the losses are needed; it also takes subsets (k). The
-    function gets samples (samples, B, *event) at once. `tau` is not used.
+    function gets samples (samples, B, *event) at once. `tau` is not used, only checked.
 
     Args:
         samples: m >= 2 for each example.
@@ -57,6 +57,7 @@ class LeaveOneOut(Estimator):
         k: int | None = None,
     ) -> Tensor:
         check_one_kind(binary, k)
+        check_tau(tau)
         many = logits.detach().expand(self.samples, *logits.shape)
         if binary:
             sample = gumbel_sigmoid(many, hard=True, generator=generator)

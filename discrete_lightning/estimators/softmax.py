@@ -9,6 +9,7 @@ from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.functional import relaxed_top_k, softmax
 from discrete_lightning.functional._checks import check_elements, check_tau
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import sigmoid_over_tau
 
 
 @dataclass(frozen=True)
@@ -29,8 +30,7 @@ class Softmax(Estimator):
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         check_tau(tau)
         check_elements(logits)
-        bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
-        return torch.sigmoid(bounded / tau).to(logits.dtype)
+        return sigmoid_over_tau(float32(logits), tau).to(logits.dtype)
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
         return relaxed_top_k(logits, k, tau, noise=False)

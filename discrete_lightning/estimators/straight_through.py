@@ -14,8 +14,9 @@ from discrete_lightning.functional import (
     straight_through_one_hot,
     straight_through_subset,
 )
-from discrete_lightning.functional._checks import check_tau
+from discrete_lightning.functional._checks import check_elements, check_tau
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import sigmoid_over_tau
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class StraightThrough(Estimator):
     backward_tau: float | None = None
 
     def __post_init__(self) -> None:
-        if self.backward_tau is not None and not 0 < self.backward_tau < float("inf"):
-            raise ValueError(f"StraightThrough: backward_tau must be positive and finite, got {self.backward_tau}")
+        if self.backward_tau is not None:
+            check_tau(self.backward_tau, "StraightThrough: backward_tau")
 
     def _temperatures(self, tau: float | Tensor) -> tuple[float | Tensor, float | Tensor]:
         return (1.0, tau) if self.backward_tau is None else (tau, self.backward_tau)
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
+        check_tau(tau)
         forward, backward = self._temperatures(tau)
         if isinstance(forward, float | int) and isinstance(backward, float | int) and forward == backward:
             soft, index = softmax_draw(logits, backward, generator=generator)
@@ -56,11 +58,11 @@ class StraightThrough(Estimator):
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         check_tau(tau)
+        check_elements(logits)
         forward, backward = self._temperatures(tau)
         with torch.no_grad():
             draw = gumbel_sigmoid(float32(logits) / forward, hard=True, generator=generator).to(logits.dtype)
-        bounded = float32(logits).clamp(-1e30, 1e30)  # keeps the gradient to tau finite at infinite log-odds
-        return straight_through(draw, torch.sigmoid(bounded / backward).to(logits.dtype))
+        return straight_through(draw, sigmoid_over_tau(float32(logits), backward).to(logits.dtype))
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
         forward, backward = self._temperatures(tau)

@@ -1,9 +1,14 @@
 """Input checks of the sampling functions: a clear error at the call instead of a NaN later on."""
 
+from numbers import Real
+
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._torch_private import under_functorch
+
+# the reciprocal of a smaller temperature is infinite in float32
+_LOWEST_TAU, _HIGHEST_TAU = 2.0**-127, torch.finfo(torch.float32).max
 
 
 def is_traced() -> bool:
@@ -19,27 +24,51 @@ def values_can_be_read(x: Tensor) -> bool:
     return x.device.type == "cpu" and not is_traced()
 
 
-def check_tau(tau: float | Tensor) -> None:
-    """Raises ValueError unless `tau` is a positive, finite number or 0-dim tensor."""
+def check_tau(tau: float | Tensor, name: str = "tau") -> None:
+    """Raises ValueError unless `tau` is a positive number or 0-dim tensor that float32 can hold and divide by."""
     if isinstance(tau, Tensor):
         if tau.ndim:
-            raise ValueError(f"tau must be a number or a 0-dim tensor, got a tensor of shape {tuple(tau.shape)}")
+            raise ValueError(f"{name} must be a number or a 0-dim tensor, got a tensor of shape {tuple(tau.shape)}")
+        if tau.is_complex() or tau.dtype == torch.bool:
+            raise ValueError(f"{name} must be a real number, got a tensor of {tau.dtype}")
         if not values_can_be_read(tau):
             return
         tau = float(tau.detach())
+    elif not isinstance(tau, Real | torch.SymFloat):
+        raise ValueError(f"{name} must be a number or a 0-dim tensor, got {tau!r} of type {type(tau).__name__}")
     if not 0.0 < tau < float("inf"):
-        raise ValueError(f"tau must be positive and finite, got {tau}; the limit tau -> 0 is `hard=True` or gumbel_max")
+        raise ValueError(
+            f"{name} must be positive and finite, got {tau}; the limit tau -> 0 is `hard=True` or gumbel_max"
+        )
+    if not _LOWEST_TAU <= tau <= _HIGHEST_TAU:
+        bound, size = ("least 5.9e-39", "small") if tau < _LOWEST_TAU else ("most 3.4e38", "large")
+        raise ValueError(
+            f"{name} must be at {bound}, got {tau}: it is too {size} for float32, in which probabilities are computed; "
+            "the limit tau -> 0 is `hard=True` or gumbel_max"
+        )
 
 
-def check_categories(logits: Tensor, dim: int) -> None:
+def check_real(x: Tensor, name: str) -> None:
+    """Raises ValueError if the tensor is complex."""
+    if x.is_complex():
+        raise ValueError(f"{name} must be real, got {x.dtype}")
+
+
+def check_floating(x: Tensor, name: str = "logits") -> None:
+    """Raises ValueError unless the tensor is floating; `name` is what the caller calls it."""
+    check_real(x, name)
+    if not x.is_floating_point():
+        raise ValueError(f"{name} must be floating, got {x.dtype}: convert them with {name}.float()")
+
+
+def check_categories(logits: Tensor, dim: int, name: str = "logits") -> None:
     """Raises ValueError unless `logits` are floating and have at least one category along `dim`."""
-    if not logits.is_floating_point():
-        raise ValueError(f"logits must be floating, got {logits.dtype}: convert them with logits.float()")
+    check_floating(logits, name)
     if not logits.ndim or not logits.shape[dim]:
-        raise ValueError(f"no category to choose from: logits of shape {tuple(logits.shape)}, dim {dim}")
+        raise ValueError(f"no category to choose from: {name} of shape {tuple(logits.shape)}, dim {dim}")
 
 
-def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
+def check_rows(probabilities: Tensor, logits: Tensor, dim: int, name: str = "logits") -> None:
     """Raises ValueError if a row of a softmax came out NaN, naming what was wrong with its logits.
 
     One NaN (or +inf, or only -inf) makes its whole row NaN, so it is enough to check one entry a row.
@@ -53,10 +82,24 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int) -> None:
     positive = int(logits.isposinf().any(dim).sum())
     empty = int(logits.isneginf().all(dim).sum())
     raise ValueError(
-        f"{int(bad.sum())} of {bad.numel()} rows of logits have no distribution: {nan} hold NaN, {positive} hold +inf, "
+        f"{int(bad.sum())} of {bad.numel()} rows of {name} have no distribution: {nan} hold NaN, {positive} hold +inf, "
         f"{empty} are -inf throughout (every category masked); shape {tuple(logits.shape)}, dim {dim}. "
         "Look for a diverged loss (lower the learning rate, clip gradients) or for a mask that leaves no category."
     )
+
+
+def check_weights(weights: Tensor, name: str, *, empty: bool = True) -> None:
+    """Raises ValueError unless all weights are finite and >= 0; with `empty=False` each row also needs a positive sum."""
+    if not weights.numel() or not values_can_be_read(weights):
+        return
+    values = weights.detach()
+    largest = values.amax(-1)
+    if not (values.min() >= 0 and largest.max() < torch.inf):
+        bad = int((~((values >= 0) & (values < torch.inf))).sum())
+        raise ValueError(f"{name} must be >= 0 and finite, got {bad} of {values.numel()} that are not")
+    if not empty and not largest.all():
+        nothing = int((largest == 0).sum())
+        raise ValueError(f"{nothing} of {largest.numel()} rows of {name} are 0 throughout: nothing can be drawn")
 
 
 def check_one_kind(binary: bool, k: int | None) -> None:
@@ -83,7 +126,8 @@ def check_subset_rows(valid: Tensor, logits: Tensor, k: int) -> None:
 
 
 def check_elements(logits: Tensor) -> None:
-    """Raises ValueError if a Bernoulli logit is NaN (infinite ones are fine: probability 0 or 1)."""
+    """Raises ValueError if a Bernoulli logit is not floating, or NaN (infinite ones are fine: probability 0 or 1)."""
+    check_floating(logits)
     if values_can_be_read(logits) and (bad := int(logits.detach().isnan().sum())):
         raise ValueError(
             f"{bad} of {logits.numel()} Bernoulli logits are NaN; shape {tuple(logits.shape)}. "
@@ -92,7 +136,8 @@ def check_elements(logits: Tensor) -> None:
 
 
 def check_finite(vectors: Tensor, what: str) -> None:
-    """Raises ValueError if any of the vectors (..., D) is not finite; `what` names the caller in the message."""
+    """Raises ValueError unless the vectors (..., D) are floating and finite; `what` names the caller in the message."""
+    check_floating(vectors, "vectors")
     if values_can_be_read(vectors) and not (finite := vectors.detach().isfinite()).all():
         bad = int((~finite).any(-1).sum())
         raise ValueError(

@@ -1,25 +1,18 @@
 """Softmax on the CPU by blocks of rows that fit the cache, since a pass over memory takes longer than the arithmetic."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._threads import in_turns
 from discrete_lightning.functional._torch_private import softmax_backward
 
-_ELEMENTS = 1 << 19  # of float32: 2 MiB, which fits the level-2 caches of two cores
+_ELEMENTS = 1 << 18  # of float32: 1 MiB, which fits the level-2 cache of a core
 
-Fill = Callable[[Tensor, Tensor], Tensor]
-
-
-def row_blocks(rows: Tensor, elements: int = _ELEMENTS) -> Iterator[slice]:
-    """Slices of the rows of an (N, K) tensor: blocks that fit the cache on the CPU, all rows at once elsewhere."""
-    count, width = rows.shape
-    step = max(1, elements // max(1, width)) if rows.device.type == "cpu" else max(1, count)
-    for start in range(0, count, step):
-        yield slice(start, start + step)
+Fill = Callable[[slice, Tensor, Tensor, Callable[[], None]], Tensor]
 
 
 def runs_in_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
@@ -34,23 +27,29 @@ def runs_in_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
 
 
 def fill_blocks(logits: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
-    """Probabilities (..., K) and int64 choices (...), computed block by block by `fill`. No gradient."""
+    """Results (..., K) and one number a row (...), computed block by block by `fill`. No gradient."""
     rows = logits.detach().reshape(-1, logits.shape[-1])
-    soft = torch.empty(rows.shape, dtype=rows.dtype)
-    index = torch.empty(len(rows), dtype=torch.int64)
-    for part in row_blocks(rows):
-        index[part] = fill(rows[part], soft[part])
-    return soft.view(logits.shape), index.view(logits.shape[:-1])
+    results = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
+    step = max(1, _ELEMENTS // rows.shape[1])
+    blocks = [slice(start, start + step) for start in range(0, max(1, len(rows)), step)]
+    numbers: dict[int, Tensor] = {}
+
+    def work(part: slice, drawn: Callable[[], None]) -> None:
+        numbers[part.start] = fill(part, rows[part], results[part], drawn)
+
+    in_turns(blocks, work)
+    of_rows = torch.cat([numbers[part.start] for part in blocks])
+    return results.view(logits.shape), of_rows.view(logits.shape[:-1])
 
 
 class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
-        soft, index = fill_blocks(logits, fill)
+        soft, numbers = fill_blocks(logits, fill)
         ctx.tau = tau
         ctx.save_for_backward(soft)
-        ctx.mark_non_differentiable(index)
-        return soft, index
+        ctx.mark_non_differentiable(numbers)
+        return soft, numbers
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
@@ -62,17 +61,18 @@ class _SoftmaxInBlocks(torch.autograd.Function):
 
 
 def softmax_in_blocks(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
-    """softmax((logits + c) / tau) for a random c that is a constant in the backward pass, and the choices made with it.
+    """softmax((logits + c) / tau) for a random c that is a constant in the backward pass, and what was chosen with it.
 
     Intermediate values exist for one block at a time; only the results are kept.
 
     Args:
         logits: (..., K), see `runs_in_blocks`.
         tau: temperature > 0.
-        fill: takes rows of logits (n, K), writes softmax((logits + c) / tau) into its second argument, and returns the indices
-            of the choices (n,).
+        fill: is called with a slice of the rows, those rows of logits (n, K), where to write softmax((logits + c) / tau), and
+            a function that it calls once it has drawn what it needs (see `in_turns`). It returns one number a row, such as the
+            index of the choice.
 
     Returns:
-        soft (..., K) with its gradient, and int64 indices (...).
+        soft (..., K) with its gradient, and the numbers of the rows (...).
     """
     return _SoftmaxInBlocks.apply(logits, tau, fill)

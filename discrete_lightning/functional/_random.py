@@ -1,9 +1,50 @@
-"""Uniform draws, and a seed for each of several generators."""
+"""Uniform draws, seeds for several generators, and noise that torch.compile can trace."""
 
+import hashlib
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+
+class TracedGenerator:
+    """Takes the place of a torch.Generator inside torch.compile, which cannot seed one: noise as a function of a seed.
+
+    Word n is mix(mix(key ^ n) + key), with the mixing function of SplitMix64 (Steele et al. 2014,
+    https://doi.org/10.1145/2660193.2660195). Integer arithmetic alone, so it is compiled into the operation that uses the
+    noise. n itself is not multiplied: a compiler takes that for an index, which may not overflow.
+
+    Args:
+        seed: 0-dim int64, on the device where the noise is needed.
+        number: a different one (of a rank) gives independent noise.
+    """
+
+    def __init__(self, seed: Tensor, number: int) -> None:
+        self.key = _mix(_mix(seed) + number)
+        self.drawn: int = 0
+
+    def bits(self, shape: Sequence[int], number: int) -> Tensor:
+        """Uniform integers of `number` < 64 random bits, int64."""
+        count = math.prod(shape)
+        counter = torch.arange(self.drawn, self.drawn + count, device=self.key.device)
+        self.drawn += count
+        return _shift(_mix(_mix(self.key ^ counter) + self.key), 64 - number).view(shape)
+
+    def seed(self) -> Tensor:
+        """A seed for another generator, 0-dim int64."""
+        return self.bits((), 62)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shift(x, 30)) * (0xBF58476D1CE4E5B9 - 2**64)
+    x = (x ^ _shift(x, 27)) * (0x94D049BB133111EB - 2**64)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: Tensor, bits: int) -> Tensor:
+    """Shifts int64 to the right as if it had no sign."""
+    return (x >> bits) & (2 ** (64 - bits) - 1)
 
 
 def uniform(
@@ -12,7 +53,27 @@ def uniform(
     """torch.rand. torch.compile cannot trace a dynamic shape together with `generator=`, even None, so it is left out then."""
     if generator is None:
         return torch.rand(shape, dtype=dtype, device=device)
+    if isinstance(generator, TracedGenerator):
+        bits = 53 if dtype == torch.float64 else 24
+        return generator.bits(shape, bits).to(dtype) * 2.0**-bits
     return torch.rand(shape, dtype=dtype, device=device, generator=generator)
+
+
+def draw_seed(generator: torch.Generator | None) -> Tensor:
+    """A seed for another generator, 0-dim int64 and where it can be read without waiting for a device.
+
+    The generator (the default one of the CPU if None) moves on. On an accelerator it makes its numbers on the device, so the
+    seed is a hash of its state, which is on the host.
+    """
+    if isinstance(generator, TracedGenerator):
+        return generator.seed()
+    if generator is None:
+        return torch.randint(2**62, ())
+    if generator.device.type == "cpu":
+        return torch.randint(2**62, (), generator=generator)
+    state = generator.get_state().numpy().tobytes()
+    torch.empty(1, device=generator.device).uniform_(generator=generator)
+    return torch.tensor(int.from_bytes(hashlib.blake2b(state, digest_size=7).digest(), "big"))
 
 
 def numbered_seed(seed: int, number: int) -> int:

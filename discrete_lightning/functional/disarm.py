@@ -7,7 +7,7 @@ gradient = (f(b) - f(b')) / 2 * (-1)^b' * 1[b != b'] * sigmoid(|logits|)
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_elements
+from discrete_lightning.functional._checks import check_elements, check_floating
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import uniform
 
@@ -44,6 +44,9 @@ def disarm(losses: Tensor, pair: Tensor, logits: Tensor) -> Tensor:
     Returns:
         Shape (B,).
 
+    Raises:
+        ValueError: if losses or logits are not floating, or a logit is NaN.
+
     Example:
         >>> logits = torch.zeros(1, 1, requires_grad=True)
         >>> pair = torch.tensor([[[1.0]], [[0.0]]])
@@ -51,6 +54,8 @@ def disarm(losses: Tensor, pair: Tensor, logits: Tensor) -> Tensor:
         >>> logits.grad  # the exact gradient of 3 s + 1 (1 - s) at s = 1/2: 2 * 1/4
         tensor([[0.5000]])
     """
+    check_elements(logits)
+    check_floating(losses, "losses")
     scores = float32(logits).clamp(-1e30, 1e30)  # at infinite log-odds 0 * inf would be nan
     values = losses.detach().to(scores.dtype)
     difference = ((values[0] - values[1]) / 2).reshape(-1, *([1] * (logits.ndim - 1)))

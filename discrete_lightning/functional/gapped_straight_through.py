@@ -8,6 +8,7 @@ The shift makes D the largest logit, and keeps a gap between it and the others, 
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional._temperature import over_tau
+from discrete_lightning.functional.categorical import draw_index, index_at, two_uniforms
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
@@ -56,8 +58,9 @@ def gapped_straight_through(
         with torch.no_grad():
             scores = float32(logits)
             best = scores.amax(-1, keepdim=True)
+            check_rows(best - best, logits, -1)  # inf - inf and nan - nan are nan
             relative = scores - best
-            index = categorical(relative.exp(), generator=generator)
+            index = draw_index(relative.exp(), generator)
             # theta' - max logits: the chosen at 0, the others where they were, but at most at -gap
             target = relative.clamp_max(-gap).scatter(-1, index.unsqueeze(-1), 0.0)
             shift = torch.where(scores.isneginf() & target.isneginf(), 0.0, target - relative)
@@ -65,12 +68,21 @@ def gapped_straight_through(
     return straight_through_one_hot(index, soft, soft.detach()[..., 0])
 
 
-def _fill(rows: Tensor, soft: Tensor, tau: float, gap: float, generator: torch.Generator | None) -> Tensor:
+def _fill(
+    _: slice,
+    rows: Tensor,
+    soft: Tensor,
+    drawn: Callable[[], None],
+    tau: float,
+    gap: float,
+    generator: torch.Generator | None,
+) -> Tensor:
     """exp(theta' / tau) from exp(logits / tau): the chosen becomes the largest, the others at most exp(-gap / tau) of it."""
-    p = torch.softmax(rows, -1, out=soft)
-    index = categorical(p, generator=generator)
+    u = two_uniforms(len(rows), rows.device, generator)
+    drawn()
+    index = index_at(torch.softmax(rows, -1, out=soft), u)
     if tau != 1:
-        torch.softmax(rows / tau, -1, out=soft)
+        torch.softmax(over_tau(rows, tau), -1, out=soft)
     best = soft.amax(-1, keepdim=True)
     soft.clamp_(max=best * math.exp(-gap / tau)).scatter_(-1, index.unsqueeze(-1), best)
     soft.div_(soft.sum(-1, keepdim=True))

@@ -26,7 +26,8 @@ def gapped_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable.
+        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable. Drawn categories can tie in theta',
+            where the gradient grows as tau^-k: a tau near the lower end of float32 makes it infinite.
         gap: least distance of the other logits from the chosen ones, >= 0.
         generator: source of randomness.
 
@@ -48,11 +49,11 @@ def gapped_subset(
     check_k(logits, k)
     if k == logits.shape[-1]:
         return all_chosen(logits)
-    scores = float32(logits).clamp_min(-1e30)
+    scores = float32(logits)
     with torch.no_grad():
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         threshold = scores.topk(k, -1).values[..., -1:]
         led = torch.where(subset != 0, scores.maximum(threshold), scores.minimum(threshold - gap))
-        shift = led - scores
+        shift = torch.where(scores.isneginf(), 0.0, led - scores)
     return straight_through(subset, successive_softmax(scores + shift, k, tau).to(logits.dtype))

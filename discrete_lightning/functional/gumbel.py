@@ -7,24 +7,29 @@ p = 1e-8 are drawn at their true rate. `Tensor.uniform_` has 2^-24 (noise capped
 random bits used here; `Tensor.exponential_` is most of what torch's gumbel_softmax costs (benchmarks/gumbel_softmax.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, is_traced
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._random import uniform
+from discrete_lightning.functional._random import TracedGenerator, uniform
+from discrete_lightning.functional._threads import in_turns
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest uniform below 1, where E would be inf
 _BLOCK = 1 << 18  # on the CPU noise is made in blocks that fit the cache: this halves the time
 
 
-def fill_exponential_(noise: Tensor, generator: torch.Generator | None) -> Tensor:
-    """Fills a flat float32 tensor on the CPU or a GPU with Exp(1) noise made of 31 random bits an element."""
-    bits = torch.empty((len(noise) + 1) // 2, dtype=torch.int64, device=noise.device)
-    bits.random_(-(2**63), None, generator=generator)
+def draw_bits(count: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """The random bits of `count` numbers, on the CPU or a GPU."""
+    bits = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
+    return bits.random_(-(2**63), None, generator=generator)
+
+
+def exponential_(noise: Tensor, bits: Tensor) -> Tensor:
+    """Fills a flat float32 tensor with Exp(1) noise made of 31 random bits an element."""
     # |i + 1/2| for a 32-bit i: each of 2^31 midpoints twice. Rounded to float32 only where it is large.
     noise.copy_(bits.view(torch.int32)[: len(noise)])
     return noise.add_(0.5).abs_().mul_(-_BITS_TO_UNIT).log1p_().neg_()
@@ -34,18 +39,43 @@ def _noise(
     shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`."""
-    if not is_traced():
-        noise = torch.empty(shape, device=device, dtype=torch.float32)
-    # torch.compile has its own generator, vmap draws different noise for each example, other devices lack 64-bit draws
-    if is_traced() or noise.device.type not in ("cpu", "cuda"):
-        u = uniform(shape, dtype=torch.float32, device=device, generator=generator)
-        exponential = -torch.log1p(-u.clamp(2.0**-32, 1.0 - 2.0**-23))
+    if is_traced():  # torch.compile has its own generator, vmap draws different noise for each example
+        exponential = traced_exponential(shape, device, generator)
         return -exponential.log() if log else exponential
-    flat = noise.view(-1)
-    for block in flat.split(_BLOCK) if flat.device.type == "cpu" else (flat,):
-        fill_exponential_(block, generator)
+    return drawn_noise(shape, device, generator, log)
+
+
+def traced_exponential(
+    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None
+) -> Tensor:
+    """Exp(1) noise by operations that can be traced, and that every device has."""
+    if isinstance(generator, TracedGenerator):
+        u = (generator.bits(shape, 31).float() + 0.5) * _BITS_TO_UNIT
+    else:
+        u = uniform(shape, dtype=torch.float32, device=device, generator=generator).clamp(2.0**-32, 1.0 - 2.0**-23)
+    return -torch.log1p(-u)
+
+
+def drawn_noise(
+    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
+) -> Tensor:
+    """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
+    noise = torch.empty(shape, device=device, dtype=torch.float32)
+    if noise.device.type not in ("cpu", "cuda"):  # other devices lack 64-bit draws
+        exponential = traced_exponential(shape, device, generator)
+        return exponential.log_().neg_() if log else exponential
+
+    def fill(block: Tensor, drawn: Callable[[], None]) -> None:
+        bits = draw_bits(len(block), block.device, generator)
+        drawn()
+        exponential_(block, bits)
         if log:
             block.log_().neg_()
+
+    if noise.device.type == "cpu":
+        in_turns(noise.view(-1).split(_BLOCK), fill)
+    else:
+        fill(noise.view(-1), lambda: None)
     return noise
 
 
@@ -125,6 +155,7 @@ def categorical_one_hot(logits: Tensor, *, dim: int = -1, generator: torch.Gener
         >>> categorical_one_hot(torch.tensor([0.0, -torch.inf]))
         tensor([1., 0.])
     """
+    check_categories(logits, dim)
     return argmax_one_hot(perturb(logits.detach(), generator), logits.detach(), dim)
 
 
@@ -144,6 +175,7 @@ def argmax_one_hot(scores: Tensor, logits: Tensor, dim: int = -1) -> Tensor:
         >>> argmax_one_hot(logits, logits)
         tensor([0., 1., 0.])
     """
+    check_categories(logits, dim)
     best, index = scores.detach().max(dim)
     valid = float32(best - best)  # inf - inf and nan - nan are nan
     check_rows(valid.unsqueeze(dim), logits, dim)

@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_finite, check_tau
-from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
+from discrete_lightning.functional._random import draw_seed
+from discrete_lightning.functional._temperature import LARGEST
 from discrete_lightning.functional._torch_private import softmax_backward
-from discrete_lightning.functional.gumbel import exponential_noise
+from discrete_lightning.functional.gumbel import drawn_noise
 
 _ELEMENTS = 1 << 20  # logits held at a time: 4 MiB of float32 a tensor on the CPU
 _ACCELERATOR_ELEMENTS = 1 << 26  # an accelerator needs larger blocks to be fast; 256 MiB
@@ -36,66 +38,100 @@ class GumbelLookup(NamedTuple):
     choice_entropy: Tensor
 
 
-class _Lookup(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        x: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        codes: Tensor,
-        tau: Tensor,
-        hard: bool,
-        statistics: bool,
-        seed: int,
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        ctx.save_for_backward(x, weight, bias, codes, tau)
-        ctx.hard, ctx.statistics, ctx.seed = hard, statistics, seed
-        quantized = x.new_empty(len(x), codes.shape[1])
-        indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
-        marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
-        generator = torch.Generator(device=x.device).manual_seed(seed)
-        for part in _parts(x, weight):
-            z = torch.addmm(bias, x[part], weight.t())
-            if statistics:
-                log_p = torch.log_softmax(z, -1)
-                p = log_p.exp()
-                marginal += p.sum(0)
-                entropy -= (p * log_p.clamp_min(-1e30)).sum()
-            z.sub_(exponential_noise(z.shape, device=z.device, generator=generator).log_())
-            indices[part] = z.max(-1).indices
-            quantized[part] = codes[indices[part]] if hard else torch.softmax(z.div_(tau), -1) @ codes
-        ctx.mark_non_differentiable(indices)
-        ctx.indices = indices
-        return quantized, indices, marginal, entropy
+# One operation to torch.compile: a graph of all blocks would take minutes to compile, and its noise is not to be fused away
+@torch.library.custom_op("discrete_lightning::gumbel_lookup", mutates_args=())
+@float32_matmul
+def _lookup(
+    x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor, seed: Tensor, hard: bool, statistics: bool,
+    tempered: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    quantized = x.new_empty(len(x), codes.shape[1])
+    indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
+    marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
+    generator = _generator(seed, x.device)
+    for part in _parts(x, weight):
+        z = torch.addmm(bias, x[part], weight.t())
+        if statistics:
+            log_p = torch.log_softmax(_over(z, tau) if tempered else z, -1)
+            p = log_p.exp()
+            marginal += p.sum(0)
+            entropy -= (p * log_p.clamp_min(-1e30)).sum()
+        z.add_(drawn_noise(z.shape, z.device, generator, log=True))
+        indices[part] = z.max(-1).indices  # faster than argmax
+        quantized[part] = codes[indices[part]] if hard else torch.softmax(_over(z, tau), -1) @ codes
+    return quantized, indices, marginal, entropy
 
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        x, weight, bias, codes, tau = ctx.saved_tensors
-        g, _, g_marginal, g_entropy = grad_outputs
-        d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
-        d_codes, d_tau = torch.zeros_like(codes), torch.zeros_like(tau)
-        if ctx.hard:
-            d_codes.index_add_(0, ctx.indices, g)
-        generator = torch.Generator(device=x.device).manual_seed(ctx.seed)
-        for part in _parts(x, weight):
-            z = torch.addmm(bias, x[part], weight.t())
-            extra = _entropy_gradient(z, g_marginal, g_entropy) if ctx.statistics else None
-            z.sub_(exponential_noise(z.shape, device=z.device, generator=generator).log_())
-            y = torch.softmax(z / tau if ctx.needs_input_grad[4] else z.div_(tau), -1)
-            if not ctx.hard:
-                d_codes.addmm_(y.t(), g[part])
-            d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau)
-            if ctx.needs_input_grad[4]:
-                d_tau -= (d_logits * z).sum() / tau
-            if extra is not None:
-                d_logits += extra
-            torch.mm(d_logits, weight, out=d_x[part])
-            d_weight.addmm_(d_logits.t(), x[part])
-            d_bias += d_logits.sum(0)
-        wanted = d_tau if ctx.needs_input_grad[4] else None
-        return d_x, d_weight, d_bias, d_codes, wanted, None, None, None
+
+@_lookup.register_fake
+def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    x, codes = inputs[0], inputs[3]
+    indices = x.new_empty(len(x), dtype=torch.int64)
+    return x.new_empty(len(x), codes.shape[1]), indices, x.new_empty(len(codes)), x.new_empty(())
+
+
+@torch.library.custom_op("discrete_lightning::gumbel_lookup_backward", mutates_args=())
+@float32_matmul
+def _lookup_backward(
+    g: Tensor, g_marginal: Tensor, g_entropy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor,
+    seed: Tensor, indices: Tensor, hard: bool, statistics: bool, tempered: bool, learned: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
+    d_codes, d_tau = torch.zeros_like(codes), torch.zeros_like(tau)
+    if hard:
+        d_codes.index_add_(0, indices, g)
+    generator = _generator(seed, x.device)
+    for part in _parts(x, weight):
+        z = torch.addmm(bias, x[part], weight.t())
+        extra = None
+        if statistics and tempered:
+            over = _over(z, tau)
+            extra = _entropy_gradient(over, g_marginal, g_entropy).div_(tau)
+            d_tau -= (extra * over.clamp_min_(-LARGEST)).sum()
+        elif statistics:
+            extra = _entropy_gradient(z, g_marginal, g_entropy)
+        z.add_(drawn_noise(z.shape, z.device, generator, log=True))
+        z = _over(z, tau)
+        y = torch.softmax(z, -1)
+        if not hard:
+            d_codes.addmm_(y.t(), g[part])
+        d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau)
+        if learned:
+            d_tau -= (d_logits * z.clamp_min_(-LARGEST)).sum()
+        if extra is not None:
+            d_logits += extra
+        torch.mm(d_logits, weight, out=d_x[part])
+        d_weight.addmm_(d_logits.t(), x[part])
+        d_bias += d_logits.sum(0)
+    return d_x, d_weight, d_bias, d_codes, d_tau
+
+
+@_lookup_backward.register_fake
+def _(*inputs: Any) -> tuple[Tensor, ...]:
+    return tuple(torch.empty_like(each) for each in inputs[3:8])
+
+
+def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    *tensors, hard, statistics, tempered = inputs
+    ctx.save_for_backward(*tensors, output[1])
+    ctx.flags = hard, statistics, tempered
+
+
+def _gradients(ctx: Any, g: Tensor, _: Any, g_marginal: Tensor, g_entropy: Tensor) -> tuple[Tensor | None, ...]:
+    learned = ctx.needs_input_grad[4]
+    *found, d_tau = _lookup_backward(g, g_marginal, g_entropy, *ctx.saved_tensors, *ctx.flags, learned)
+    return *found, d_tau if learned else None, None, None, None, None
+
+
+_lookup.register_autograd(_gradients, setup_context=_save)
+
+
+def _generator(seed: Tensor, device: torch.device) -> torch.Generator:
+    return torch.Generator(device=device).manual_seed(int(seed.numpy()))  # on the host: nothing to wait for
+
+
+def _over(z: Tensor, tau: Tensor) -> Tensor:
+    """Z / tau up to a constant, so that no temperature overflows."""
+    return (z - z.amax(-1, keepdim=True)).div_(tau)
 
 
 def _entropy_gradient(logits: Tensor, g_marginal: Tensor, g_entropy: Tensor) -> Tensor:
@@ -111,6 +147,7 @@ def _parts(x: Tensor, weight: Tensor) -> list[slice]:
 
 
 @without_autocast
+@float32_matmul
 def gumbel_lookup(
     vectors: Tensor,
     weight: Tensor,
@@ -120,6 +157,7 @@ def gumbel_lookup(
     *,
     hard: bool = True,
     statistics: bool = False,
+    tempered: bool = False,
     generator: torch.Generator | None = None,
 ) -> GumbelLookup:
     """Codes drawn by Gumbel-softmax from the logits `vectors @ weight.T + bias`, which are never held whole.
@@ -135,6 +173,7 @@ def gumbel_lookup(
         tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
         hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
         statistics: whether to compute `marginal` and `choice_entropy`.
+        tempered: whether these are of softmax(logits / tau), so that a learned tau gets their gradient, or of softmax(logits).
         generator: source of randomness.
 
     Raises:
@@ -153,17 +192,18 @@ def gumbel_lookup(
             f"{tuple(weight.shape)}, {tuple(bias.shape)}, {tuple(codes.shape)}"
         )
     check_finite(vectors, "gumbel_lookup")
-    seed_device = "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
     x = float32(vectors).reshape(-1, vectors.shape[-1])
     weight, bias, codes = (each.to(x.dtype) for each in (weight, bias, codes))
     temperature = torch.as_tensor(tau, dtype=x.dtype, device=x.device)
-    quantized, indices, marginal, entropy = _Lookup.apply(x, weight, bias, codes, temperature, hard, statistics, seed)
+    quantized, indices, marginal, entropy = _lookup(
+        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered
+    )
     shape = vectors.shape[:-1]
     return GumbelLookup(quantized.view(*shape, codes.shape[1]), indices.view(shape), marginal, entropy)
 
 
 @without_autocast
+@float32_matmul
 @torch.no_grad()
 def largest_logit(vectors: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """argmax_k of `vectors @ weight.T + bias`, int64 (...), in float32 and block by block.
@@ -175,6 +215,6 @@ def largest_logit(vectors: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     x = float32(vectors).reshape(-1, vectors.shape[-1])
     weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
-        return torch.addmm(bias, x, weight.t()).argmax(-1).view(vectors.shape[:-1])
-    blocks = [torch.addmm(bias, x[part], weight.t()).argmax(-1) for part in _parts(x, weight)]
+        return addmm_float32(bias, x, weight.t()).argmax(-1).view(vectors.shape[:-1])
+    blocks = [addmm_float32(bias, x[part], weight.t()).argmax(-1) for part in _parts(x, weight)]
     return (torch.cat(blocks) if blocks else x.new_zeros(0, dtype=torch.int64)).view(vectors.shape[:-1])

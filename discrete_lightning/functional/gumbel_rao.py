@@ -13,8 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_tau, is_traced
+from discrete_lightning.functional._checks import check_floating, check_tau, is_traced
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import draw_seed
+from discrete_lightning.functional._temperature import LARGEST, over_tau
 from discrete_lightning.functional.gumbel import exponential_noise
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
@@ -40,6 +42,7 @@ def conditional_gumbel(
         >>> z.argmax(-1)
         tensor([[2, 2, 2, 2, 2]])
     """
+    check_floating(p, "p")
     noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
     chosen = index.view(1, -1, 1).expand(samples, -1, 1)
     first = noise.gather(-1, chosen)
@@ -72,13 +75,14 @@ class _GumbelRao(torch.autograd.Function):
         for start in range(0, len(g), rows):
             part = slice(start, start + rows)
             z = conditional_gumbel(probabilities[part], indices[part], samples=samples, generator=generator)
-            y = torch.softmax(z / tau, -1)
+            scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
+            y = torch.softmax(scaled, -1)
             mean = torch.einsum("snk,nk->sn", y, g[part])
             total = torch.einsum("snk,sn->nk", y, mean)
             torch.sub(y.sum(0).mul_(g[part]), total, out=gradient[part])
             if ctx.needs_input_grad[1]:
                 slope = y * (g[part] - mean.unsqueeze(-1))
-                tau_gradient -= (slope * z.clamp_min(-1e30)).sum() / (samples * tau * tau)
+                tau_gradient -= (slope * scaled.clamp_min(-LARGEST)).sum() / (samples * tau)
         gradient.div_(samples * tau)
         wanted = tau_gradient if ctx.needs_input_grad[1] else None
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
@@ -111,14 +115,13 @@ def gumbel_rao(
     check_tau(tau)
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
-    if is_traced():  # no generator inside a trace: the same estimator, all noise at once
+    if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once
         with torch.no_grad():
             flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)
-            z = conditional_gumbel(flat, chosen, samples=samples).view(samples, *p.shape)
+            z = conditional_gumbel(flat, chosen, samples=samples, generator=generator).view(samples, *p.shape)
             shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
         soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
-    seed_device = "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
+    seed = int(draw_seed(generator))
     temperature = torch.as_tensor(tau, dtype=p.dtype, device=p.device)
     return _GumbelRao.apply(logits, temperature, p, index, samples, seed)

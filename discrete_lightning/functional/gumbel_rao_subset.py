@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_tau, is_traced
+from discrete_lightning.functional._checks import check_floating, check_tau, is_traced
 from discrete_lightning.functional._plackett_luce import left
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional.gumbel import exponential_noise, perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 from discrete_lightning.functional.relaxed_top_k import successive_softmax
@@ -33,18 +34,19 @@ def conditional_gumbel_top_k(log_p: Tensor, order: Tensor, *, generator: torch.G
         generator: source of randomness.
 
     Returns:
-        Shape of `log_p`; at least -1e30, which is also the value where log p is -inf.
+        Shape of `log_p`; -inf where log p is -inf.
 
     Example:
         >>> z = conditional_gumbel_top_k(torch.full((4,), 0.25).log(), torch.tensor([2, 0]))
         >>> z.topk(2).indices
         tensor([2, 0])
     """
+    check_floating(log_p, "log_p")
     noise = exponential_noise(log_p.shape, device=log_p.device, generator=generator).to(log_p.dtype)
     gaps = noise.gather(-1, order).log() - left(log_p, order).log_mass[..., :-1]
     arrivals = gaps.logcumsumexp(-1)  # log of the times at which the chosen arrive in the race
     others = torch.logaddexp(arrivals[..., -1:], noise.log() - log_p)
-    return -others.scatter(-1, order, arrivals).clamp_max(1e30)
+    return -others.scatter(-1, order, arrivals)
 
 
 class _GumbelRaoSubset(torch.autograd.Function):
@@ -66,15 +68,17 @@ class _GumbelRaoSubset(torch.autograd.Function):
         g = grad_outputs[0].to(log_p.dtype)
         generator = torch.Generator(device=logits.device).manual_seed(ctx.seed)
         gradient, tau_gradient = torch.zeros_like(log_p), torch.zeros_like(tau)
+        learned = ctx.needs_input_grad[1]
         for _ in range(ctx.samples):
             z = conditional_gumbel_top_k(log_p, order, generator=generator).requires_grad_()
-            temperature = tau.detach().requires_grad_()
+            temperature = tau.detach().requires_grad_(learned)
             with torch.enable_grad():
                 soft = successive_softmax(z, order.shape[-1], temperature)
-            to_z, to_tau = torch.autograd.grad(soft, (z, temperature), g)
-            gradient += to_z / ctx.samples
-            tau_gradient += to_tau / ctx.samples
-        wanted = tau_gradient if ctx.needs_input_grad[1] else None
+            found = torch.autograd.grad(soft, (z, temperature) if learned else (z,), g)
+            gradient += found[0] / ctx.samples
+            if learned:
+                tau_gradient += found[1] / ctx.samples
+        wanted = tau_gradient if learned else None
         return gradient.to(grad_outputs[0].dtype), wanted, None, None, None, None
 
 
@@ -116,14 +120,14 @@ def gumbel_rao_subset(
     with torch.no_grad():
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
-    if is_traced():  # no generator inside a trace: the same estimator, with all noise held at once
-        log_p = torch.log_softmax(float32(logits), -1).clamp_min(-1e30)
+    if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, with all noise held at once
+        log_p = torch.log_softmax(float32(logits), -1)
         with torch.no_grad():
             many = log_p.expand(samples, *log_p.shape)
-            shift = conditional_gumbel_top_k(many, order.expand(samples, *order.shape)) - many
+            z = conditional_gumbel_top_k(many, order.expand(samples, *order.shape), generator=generator)
+            shift = torch.where(many.isneginf(), 0.0, z - many)
         soft = successive_softmax(log_p + shift, k, tau).mean(0)
         return straight_through(subset, soft.to(logits.dtype))
-    seed_device = "cpu" if generator is None else generator.device
-    seed = int(torch.randint(2**62, (), generator=generator, device=seed_device))
+    seed = int(draw_seed(generator))
     temperature = torch.as_tensor(tau, dtype=float32(logits).dtype, device=logits.device)
     return _GumbelRaoSubset.apply(logits, temperature, subset, order, samples, seed)

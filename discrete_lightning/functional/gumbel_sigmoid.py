@@ -8,6 +8,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_elements, check_tau
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import sigmoid_over_tau
 from discrete_lightning.functional.gumbel import gumbel_noise
 from discrete_lightning.functional.straight_through import straight_through
 
@@ -49,7 +50,5 @@ def gumbel_sigmoid(
     check_tau(tau)
     check_elements(logits)
     perturbed = float32(logits) + logistic_noise(logits.shape, device=logits.device, generator=generator)
-    # sigmoid is constant to float32 beyond +-1e30; an infinite value would make the gradient to tau 0 * inf
-    bounded = perturbed.clamp(-1e30, 1e30) if isinstance(tau, Tensor) and tau.requires_grad else perturbed
-    soft = torch.sigmoid(bounded / tau).to(logits.dtype)
+    soft = sigmoid_over_tau(perturbed, tau).to(logits.dtype)
     return straight_through((perturbed.detach() > 0).to(logits.dtype), soft) if hard else soft

@@ -3,26 +3,88 @@
 y = softmax((logits + G) / tau),  G ~ Gumbel;    hard: one-hot argmax(logits + G) forward, gradient of y backward
 """
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
-from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
-from discrete_lightning.functional.gumbel import fill_exponential_, perturb
+from discrete_lightning.functional._cpu_blocks import fill_blocks, runs_in_blocks, softmax_in_blocks
+from discrete_lightning.functional._temperature import over_tau_
+from discrete_lightning.functional.gumbel import draw_bits, exponential_, perturb
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 
-def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
-    """The choice is the largest perturbed logit, not the largest probability: probabilities can be equal at a high tau."""
-    noise = torch.empty(rows.shape, dtype=torch.float32)
-    fill_exponential_(noise.view(-1), generator)
-    torch.sub(rows, noise.log_(), out=noise)
-    index = noise.max(-1).indices
-    torch.softmax(noise if tau == 1 else noise.div_(tau), -1, out=soft)
-    return index
+def _relaxed(
+    part: slice,
+    rows: Tensor,
+    soft: Tensor,
+    drawn: Callable[[], None],
+    tau: float,
+    chosen: Tensor | None,
+    generator: torch.Generator | None,
+) -> Tensor:
+    """Relaxed samples in `soft`, and the choices of the same noise in `chosen`. 0 for each row, NaN without a distribution."""
+    best = _perturbed(rows, soft, drawn, generator)
+    if chosen is not None:
+        _choose(soft, best, chosen[part])
+    torch.softmax(over_tau_(soft, best, tau), -1, out=soft)
+    return (best - best).squeeze(-1)  # inf - inf and nan - nan are nan
+
+
+def _discrete(
+    _: slice, rows: Tensor, chosen: Tensor, drawn: Callable[[], None], generator: torch.Generator | None
+) -> Tensor:
+    """As `_relaxed`, where nobody needs a gradient."""
+    perturbed = torch.empty_like(chosen)
+    best = _perturbed(rows, perturbed, drawn, generator)
+    _choose(perturbed, best, chosen)
+    return (best - best).squeeze(-1)
+
+
+def _perturbed(rows: Tensor, out: Tensor, drawn: Callable[[], None], generator: torch.Generator | None) -> Tensor:
+    """Logits + Gumbel noise in `out`; returns the largest of each row."""
+    bits = draw_bits(out.numel(), out.device, generator)
+    drawn()
+    torch.sub(rows, exponential_(out.view(-1), bits).log_().view_as(out), out=out)
+    return out.amax(-1, keepdim=True)
+
+
+def _choose(perturbed: Tensor, best: Tensor, out: Tensor) -> None:
+    """One-hot vectors of the largest perturbed logits, not of the largest probabilities, which can be equal at a high tau."""
+    torch.eq(perturbed, best, out=out)
+    if out.sum() != len(out):  # a tie, or a row without a distribution
+        index = perturbed.argmax(-1, keepdim=True)
+        out.zero_().scatter_(-1, index, best - best + 1)
+
+
+class _ValueOf(torch.autograd.Function):
+    """`straight_through` without a copy, for a value that nobody else holds."""
+
+    @staticmethod
+    def forward(ctx: Any, gradient_path: Tensor, value: Tensor) -> Tensor:
+        ctx.mark_dirty(value)
+        return value
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        return grad_outputs[0], None
+
+
+def _in_blocks(logits: Tensor, tau: float, hard: bool, generator: torch.Generator | None) -> Tensor:
+    if hard and not (torch.is_grad_enabled() and logits.requires_grad):
+        sample, zeros = fill_blocks(logits, partial(_discrete, generator=generator))
+    else:
+        chosen = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device) if hard else None
+        rows = chosen.view(-1, logits.shape[-1]) if chosen is not None else None
+        fill = partial(_relaxed, tau=tau, chosen=rows, generator=generator)
+        sample, zeros = softmax_in_blocks(logits, tau, fill)
+        sample = sample if chosen is None else _ValueOf.apply(sample, chosen)
+    check_rows(zeros.unsqueeze(-1), logits, -1)
+    return sample
 
 
 def gumbel_softmax(
@@ -58,12 +120,10 @@ def gumbel_softmax(
         >>> sample.sum(-1)
         tensor([1., 1., 1., 1.])
     """
+    check_tau(tau)
     check_categories(logits, dim)
     if runs_in_blocks(logits, tau, dim):
-        check_tau(tau)
-        soft, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
-        check_rows(soft, logits, dim)
-        return straight_through_one_hot(index, soft, soft[..., 0]) if hard else soft
+        return _in_blocks(logits, float(tau), hard, generator)
     perturbed = perturb(logits, generator)
     winner = perturbed.detach().max(dim).indices if hard else None
     soft = softmax(perturbed, tau, dim).to(logits.dtype)

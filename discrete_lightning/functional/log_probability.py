@@ -18,7 +18,14 @@ import math
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_one_kind, values_can_be_read
+from discrete_lightning.functional._checks import (
+    check_categories,
+    check_elements,
+    check_one_kind,
+    check_rows,
+    check_subset_rows,
+    values_can_be_read,
+)
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import check_k
 
@@ -45,8 +52,8 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
 
     Raises:
         ValueError: if `binary` and `k` are both given, the shapes do not fit, k is out of range, or (on the CPU, where looking
-            costs nothing) a sample has other entries than 0 and 1, or another number of ones: a relaxed sample has no
-            probability.
+            costs nothing) logits have no distribution, or a sample has other entries than 0 and 1, or another number of ones:
+            a relaxed sample has no probability.
 
     Example:
         >>> log_probability(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
@@ -60,9 +67,10 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
             f"sample must have the shape of logits after any number of leading dimensions, got {tuple(sample.shape)} for "
             f"logits of shape {tuple(logits.shape)}"
         )
-    scores = float32(logits)
     if binary:
+        check_elements(logits)
         _check_sample(sample, None)
+        scores = float32(logits)
         signed = torch.where(sample > 0.5, scores, -scores)
         return torch.where(
             signed.isneginf(), -torch.inf, torch.nn.functional.logsigmoid(signed.masked_fill(signed.isneginf(), 0.0))
@@ -71,6 +79,8 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     if k is not None:
         check_k(logits, k)
     _check_sample(sample, k or 1)
+    _check_rows(logits, k)
+    scores = float32(logits)
     masked = ((sample > 0.5) & scores.isneginf()).any(-1)
     scores = scores.clamp_min(-1e30)  # 0 * -inf would be NaN
     if k is None or k == 1:
@@ -78,6 +88,16 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     else:
         log_p = _log_subset(scores.expand(sample.shape), sample, k)
     return torch.where(masked, -torch.inf, log_p)
+
+
+def _check_rows(logits: Tensor, k: int | None) -> None:
+    top = logits.detach().topk(k or 1, -1).values if values_can_be_read(logits) else None
+    if top is not None:  # NaN and +inf come first, -inf last; each minus itself is NaN
+        valid = (top[..., :1] - top[..., :1]) + (top[..., -1:] - top[..., -1:])
+        if k is None:
+            check_rows(valid, logits, -1)
+        else:
+            check_subset_rows(valid, logits, k)
 
 
 def _check_sample(sample: Tensor, ones: int | None) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._plackett_luce import inclusion_gradient, trapezoid_gradient
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import log_weights
 from discrete_lightning.functional.gumbel import perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 
@@ -28,26 +29,26 @@ class _ReinMaxSubset(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        logits: Tensor, subset: Tensor, order: Tensor, scaled: Tensor, at_tau: Tensor, at_one: Tensor
+        logits: Tensor, subset: Tensor, order: Tensor, plain: Tensor, scaled: Tensor, at_tau: Tensor, at_one: Tensor
     ) -> Tensor:
         return subset.clone()
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        logits, _, order, scaled, at_tau, at_one = inputs
-        ctx.save_for_backward(logits, order, scaled, at_tau, at_one)
+        _, _, order, plain, scaled, at_tau, at_one = inputs
+        ctx.save_for_backward(order, plain, scaled, at_tau, at_one)
         ctx.at_one = at_one is at_tau
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        logits, order, scaled, at_tau, at_one = ctx.saved_tensors
+        order, plain, scaled, at_tau, at_one = ctx.saved_tensors
         g, log_p = grad_outputs[0].to(scaled.dtype), torch.log_softmax(scaled, -1)
         gradient = trapezoid_gradient(log_p, order, g)
         if not ctx.at_one:
             first_order = inclusion_gradient(log_p, at_tau, g)
-            plain = inclusion_gradient(torch.log_softmax(float32(logits).clamp_min(-1e30), -1), at_one, g)
-            gradient = gradient + 0.5 * (first_order - plain)
-        return gradient.to(grad_outputs[0].dtype), None, None, None, None, None
+            second = inclusion_gradient(torch.log_softmax(plain, -1), at_one, g)
+            gradient = gradient + 0.5 * (first_order - second)
+        return gradient.to(grad_outputs[0].dtype), None, None, None, None, None, None
 
 
 def reinmax_subset(
@@ -78,13 +79,13 @@ def reinmax_subset(
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        scaled = float32(logits).clamp_min(-1e30)  # finite, also where nothing is left after k draws
+        plain = scaled = log_weights(float32(logits), 1.0)
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
         at_tau = at_one = order
         if isinstance(tau, Tensor) or tau != 1:
             noise = perturb(torch.zeros_like(scaled), generator)  # the same for both, so that most of it cancels
             at_one = (scaled + noise).topk(k, -1).indices
-            scaled = scaled / tau
+            scaled = log_weights(float32(logits), tau)
             at_tau = (scaled + noise).topk(k, -1).indices
-    return _ReinMaxSubset.apply(logits, subset, order, scaled, at_tau, at_one)
+    return _ReinMaxSubset.apply(logits, subset, order, plain, scaled, at_tau, at_one)

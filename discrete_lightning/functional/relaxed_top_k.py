@@ -10,28 +10,35 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import LARGEST, over_tau
 from discrete_lightning.functional.gumbel import perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 from discrete_lightning.functional.straight_through import straight_through
 
 
 def successive_softmax(scores: Tensor, k: int, tau: float | Tensor) -> Tensor:
-    """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64, finite."""
-    scaled = scores / tau
-    total = p = torch.softmax(scaled, -1)
+    """The sum p_1 + ... + p_k of the formula above, for scores a_1 (..., K): float32 or float64; -inf masks a category."""
+    scaled, p, best = _probabilities(scores, tau)
+    total = p
     for _ in range(k - 1):
-        scores = scores + _log_others(scaled, p)
-        scaled = scores / tau
-        p = torch.softmax(scaled, -1)
+        scores = scores + _log_others(scaled, p, best)
+        scaled, p, best = _probabilities(scores, tau)
         total = total + p
     return total
 
 
-def _log_others(scaled: Tensor, p: Tensor) -> Tensor:
+def _probabilities(scores: Tensor, tau: float | Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What `over_tau` gives, its softmax, and the index (..., 1) of the largest."""
+    largest_score, best = scores.detach().max(-1, keepdim=True)
+    scaled = over_tau(scores, tau, best=largest_score)
+    return scaled, torch.softmax(scaled, -1), best
+
+
+def _log_others(scaled: Tensor, p: Tensor, best: Tensor) -> Tensor:
     """log(1 - p) for p = softmax(scaled). Of the largest it comes from its lead: 1 - p rounds to 0 where p is nearly 1."""
-    best = p.argmax(-1, keepdim=True)
-    lead = scaled.gather(-1, best) - scaled.scatter(-1, best, -torch.inf).logsumexp(-1, keepdim=True)
-    return torch.log1p(-p.scatter(-1, best, 0.0)).scatter(-1, best, -torch.nn.functional.softplus(lead))
+    others = scaled.scatter(-1, best, -LARGEST)  # finite, where all others are -inf
+    lead = scaled.gather(-1, best) - others.logsumexp(-1, keepdim=True)
+    return torch.log1p(p.scatter(-1, best, 0.0).neg_()).scatter(-1, best, -torch.nn.functional.softplus(lead))
 
 
 def relaxed_top_k(
@@ -72,5 +79,5 @@ def relaxed_top_k(
         return all_chosen(logits)
     perturbed = perturb(logits, generator) if noise else float32(logits)
     index, valid = largest(perturbed.detach(), logits, k)
-    soft = successive_softmax(perturbed.clamp_min(-1e30), k, tau).to(logits.dtype)
+    soft = successive_softmax(perturbed, k, tau).to(logits.dtype)
     return straight_through(k_hot_or_nan(logits.detach(), index, valid), soft) if hard else soft

@@ -5,10 +5,13 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import over_tau
 
 
 def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
-    """softmax(logits / tau) in float32; its gradient to `tau` is correct also with masked categories (logits of -inf).
+    """softmax(logits / tau) in float32, for logits and temperatures of any size.
+
+    A category that is masked (a logit of -inf) gets 0 at every tau, and adds 0 to the gradient to a learned `tau`.
 
     Raises:
         ValueError: if tau is not positive, or a row of `logits` has no distribution (NaN, +inf, all -inf).
@@ -19,13 +22,6 @@ def softmax(logits: Tensor, tau: float | Tensor = 1.0, dim: int = -1) -> Tensor:
     """
     check_tau(tau)
     check_categories(logits, dim)
-    scaled = float32(logits)
-    if isinstance(tau, Tensor) and tau.requires_grad:
-        # d(x / tau)/dtau = -x / tau^2 would be 0 * inf = nan at a masked category; a row without a distribution stays nan
-        best = scaled.detach().amax(dim, keepdim=True)
-        scaled = scaled.clamp_min(-1e30) + (best - best)
-    if isinstance(tau, Tensor) or tau != 1.0:
-        scaled = scaled / tau
-    result = torch.softmax(scaled, dim)
+    result = torch.softmax(over_tau(float32(logits), tau, dim), dim)
     check_rows(result, logits, dim)
     return result

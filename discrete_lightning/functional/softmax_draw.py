@@ -1,5 +1,6 @@
 """Probabilities and one exact draw from them, which every estimator without Gumbel noise starts from."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -7,7 +8,8 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
-from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional._temperature import over_tau
+from discrete_lightning.functional.categorical import draw_index, index_at, two_uniforms
 from discrete_lightning.functional.softmax import softmax
 
 
@@ -35,11 +37,16 @@ def softmax_draw(
     check_categories(logits, -1)
     if not runs_in_blocks(logits, tau):
         p = softmax(logits, tau)
-        return p, categorical(p, generator=generator)
+        return p, draw_index(p.detach(), generator)
     p, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
     check_rows(p, logits, -1)
     return p, index
 
 
-def _fill(rows: Tensor, soft: Tensor, tau: float, generator: torch.Generator | None) -> Tensor:
-    return categorical(torch.softmax(rows if tau == 1 else rows / tau, -1, out=soft), generator=generator)
+def _fill(
+    _: slice, rows: Tensor, soft: Tensor, drawn: Callable[[], None], tau: float, generator: torch.Generator | None
+) -> Tensor:
+    u = two_uniforms(len(rows), rows.device, generator)
+    drawn()
+    scaled = rows if tau == 1 else over_tau(rows, tau)
+    return index_at(torch.softmax(scaled, -1, out=soft), u)

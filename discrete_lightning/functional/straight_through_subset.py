@@ -17,7 +17,8 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_tau
 from discrete_lightning.functional._plackett_luce import inclusion_gradient
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel import perturb
+from discrete_lightning.functional._temperature import log_weights
+from discrete_lightning.functional.gumbel import gumbel_noise, perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 
 
@@ -69,13 +70,21 @@ def straight_through_subset(
         tensor([3., 3.])
     """
     check_tau(tau)
-    check_tau(forward_tau)
+    check_tau(forward_tau, "forward_tau")
     check_k(logits, k)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():
-        drawn, valid = largest(perturb(float32(logits) / forward_tau, generator), logits, k)
+        drawn, valid = largest(_perturb_at(logits, forward_tau, generator), logits, k)
         subset = k_hot_or_nan(logits, drawn, valid)
-    scores = float32(logits).clamp_min(-1e30) / tau  # -inf / tau would make the gradient to tau NaN
+    scores = log_weights(float32(logits), tau)
     order = perturb(scores.detach(), generator).topk(k, -1).indices
     return _StraightThroughSubset.apply(scores, subset, order).to(logits.dtype)
+
+
+def _perturb_at(logits: Tensor, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
+    """Scores in the order of logits / tau + Gumbel noise; neither a low nor a high tau overflows."""
+    noise = gumbel_noise(logits.shape, device=logits.device, generator=generator)
+    if isinstance(tau, Tensor):
+        return float32(logits) / tau.clamp_min(1.0) + noise * tau.clamp_max(1.0)
+    return float32(logits) / max(tau, 1.0) + noise * min(tau, 1.0)

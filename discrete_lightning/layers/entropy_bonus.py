@@ -7,14 +7,18 @@ The marginal is over all tokens of all ranks: averaging over smaller groups firs
 is False (padding) do not count, whatever their logits are.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import global_mean
-from discrete_lightning.functional._checks import values_can_be_read
+from discrete_lightning.functional._checks import check_categories, check_tau, values_can_be_read
 from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._temperature import over_tau
 from discrete_lightning.functional.entropy import entropy, entropy_of_probabilities
+from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.layers.temperature import LossWeight
 
 
@@ -32,6 +36,7 @@ def choice_entropy(logits: Tensor, mask: Tensor | None = None) -> Tensor:
         >>> round(choice_entropy(torch.tensor([[100.0, 0.0], [0.0, 100.0]])).item(), 4)
         0.0
     """
+    check_categories(logits, -1)
     if mask is None:
         values = entropy(logits)
         return global_mean(values.sum(), values.numel())
@@ -55,12 +60,13 @@ def marginal_distribution(logits: Tensor, separate: int = 0, mask: Tensor | None
         >>> marginal_distribution(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
         tensor([0.5000, 0.5000])
     """
+    check_categories(logits, -1)
     tokens, kept = logits.shape[: logits.ndim - 1 - separate], logits.shape[logits.ndim - 1 - separate :]
     if mask is None:
-        flat = float32(logits).reshape(-1, *kept)
-        return global_mean(torch.softmax(flat, -1).sum(0), len(flat))
+        flat = logits.reshape(math.prod(tokens), *kept)
+        return global_mean(softmax(flat).sum(0), len(flat))
     counted = positions_mask(mask, tokens)
-    p = torch.softmax(float32(zero_padding(logits, counted)), -1)
+    p = softmax(zero_padding(logits, counted))
     return global_mean(zero_padding(p, counted).reshape(-1, *kept).sum(0), counted.sum())
 
 
@@ -112,10 +118,11 @@ class EntropyBonus(nn.Module):
                 d(-H)/dtau < 0.
             mask: bool, shape (...) or its first dimensions; False where a token does not count.
         """
+        check_tau(tau)
+        check_categories(logits, -1)
         if mask is not None:  # before the division: tau's gradient must not see padding either
             logits = zero_padding(logits, positions_mask(mask, logits.shape[: logits.ndim - 1 - self.separate]))
-        if isinstance(tau, Tensor) or tau != 1.0:
-            logits = float32(logits) / tau
+        logits = over_tau(float32(logits), tau)
         loss = torch.zeros((), dtype=torch.float32, device=logits.device)
         if not is_zero(choice := self.choice()):
             loss = loss - choice * choice_entropy(logits, mask)

@@ -10,16 +10,21 @@ from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
 from discrete_lightning.functional import argmax_one_hot, categorical_one_hot, gumbel_sigmoid
 from discrete_lightning.functional._checks import check_elements
+from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.layers.temperature import Temperature
 
 Evaluation = Literal["mode", "draw"]
 
 
-class Relaxed(nn.Module):
+class Sampling(nn.Module):
+    """A layer that samples in training mode and is discrete in eval(); the context manager `relaxed` acts on all of them."""
+
+
+class Relaxed(Recorded, Sampling):
     """Base class of RelaxedCategorical, RelaxedBernoulli and RelaxedSubset.
 
-    `use_estimator` and the context manager `relaxed` act on all layers of this type in a module. A layer that
-    draws its samples in another way, such as LargeGumbelQuantizer, is not one of them.
+    `use_estimator` acts on all layers of this type in a module. A layer that draws its samples in another way, such as
+    LargeGumbelQuantizer, is not one of them.
 
     Args:
         estimator: how the gradient passes through the choice.
@@ -81,7 +86,7 @@ class Relaxed(nn.Module):
         Noise comes from `generator`; by default from the default generator, mixed with the rank where there are several.
         """
         if generator is None and (self.training or self.evaluation == "draw"):
-            generator = rank_generator(logits.device)
+            generator = self._generator(logits.device)
         if not self.training:
             return self.discrete(logits, generator)
         if self.k is not None:
@@ -101,9 +106,14 @@ class Relaxed(nn.Module):
         """
         if not self.training:
             return function(self(logits))
-        generator = rank_generator(logits.device)
+        generator = self._generator(logits.device)
         tau = self.temperature()
         return self.estimator.expectation(function, logits, tau, generator, binary=self.binary, k=self.k)
+
+    def _generator(self, device: torch.device) -> torch.Generator | None:
+        """An estimator of the user's own may give its generator to a function of torch."""
+        ours = type(self.estimator).__module__.startswith("discrete_lightning.")
+        return rank_generator(device, traced=ours)
 
 
 class RelaxedCategorical(Relaxed):

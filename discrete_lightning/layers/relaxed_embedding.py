@@ -9,6 +9,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.relaxed import Sampling
+
 
 def embed(samples: Tensor, table: Tensor, relaxed: bool = True) -> Tensor:
     """Rows of a table, weighted by `samples`.
@@ -44,7 +46,7 @@ def embed(samples: Tensor, table: Tensor, relaxed: bool = True) -> Tensor:
     return nn.functional.embedding(largest.indices, table) * largest.values.unsqueeze(-1).to(table.dtype)
 
 
-class RelaxedEmbedding(nn.Module):
+class RelaxedEmbedding(Sampling):
     """`nn.Embedding` for samples: a matrix product with the table while training, an index look-up in eval().
 
     If samples require a gradient, eval() uses the product, too: a frozen model in eval() can be differentiated with respect

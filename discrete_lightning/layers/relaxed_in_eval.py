@@ -6,8 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from discrete_lightning.layers.relaxed import Relaxed
-from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding
+from discrete_lightning.layers.relaxed import Sampling
 
 
 @contextmanager
@@ -26,7 +25,7 @@ def relaxed(module: nn.Module, seed: int = 0) -> Iterator[None]:
         >>> layer.training
         False
     """
-    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Relaxed | RelaxedEmbedding)]
+    before = [(layer, layer.training) for layer in module.modules() if isinstance(layer, Sampling)]
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     with torch.random.fork_rng(devices):
         torch.default_generator.manual_seed(seed)

@@ -1,15 +1,20 @@
 """Numbers that a schedule moves: temperatures and loss weights."""
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.private_state import PrivateState
+from discrete_lightning.layers.recorded import Recorded
 
 
-class Scheduled(Float32State):
-    """A number as a persistent 0-dim float32 buffer: checkpoints save it, and torch.compile compiles once for all values.
+class Scheduled(Recorded, PrivateState, Float32State):
+    """A number as a 0-dim float32 tensor: checkpoints save it, torch.compile compiles once for all values, and no weight
+    averaging or cast changes it.
 
     The annealing callbacks set every Scheduled of their kind that they find in a module and that is not `learnable`.
     """
@@ -20,7 +25,10 @@ class Scheduled(Float32State):
     def __init__(self, init: float) -> None:
         super().__init__()
         self._check(init)
-        self.register_buffer("value", torch.tensor(float(init), dtype=torch.float32))
+        self._register(float(init))
+
+    def _register(self, init: float) -> None:
+        self.register_private("value", torch.tensor(init, dtype=torch.float32, device=real_device()))
 
     def forward(self) -> Tensor:
         """The number, as a 0-dim float32 tensor."""
@@ -83,18 +91,21 @@ class Temperature(Scheduled):
     def __init__(self, init: float = 1.0, minimum: float = 1e-3, learnable: bool = False) -> None:
         if not 0 < minimum < init:
             raise ValueError(f"a temperature needs 0 < minimum < init, got init={init}, minimum={minimum}")
-        super().__init__(init)
         self.minimum, self.learnable = float(minimum), learnable
-        if learnable:
-            del self.value
-            raw = init - minimum
+        super().__init__(init)
+
+    def _register(self, init: float) -> None:
+        if self.learnable:
+            raw = init - self.minimum
             raw = raw + math.log(-math.expm1(-raw))  # the inverse of softplus
-            self.raw = nn.Parameter(torch.tensor(raw, dtype=torch.float32))
+            self.raw = nn.Parameter(torch.tensor([raw], dtype=torch.float32))  # FSDP refuses 0-dim parameters
+        else:
+            super()._register(init)
 
     def forward(self) -> Tensor:
         """The temperature, a 0-dim float32 tensor >= minimum."""
         if self.learnable:
-            return self.minimum + nn.functional.softplus(self.raw)
+            return self.minimum + nn.functional.softplus(self.raw.float())[0]  # FSDP casts parameters for the pass
         return self.value.clamp_min(self.minimum)
 
     def set(self, value: float) -> None:
@@ -107,6 +118,12 @@ class Temperature(Scheduled):
         if self.learnable:
             raise RuntimeError("this temperature is learned: train it or anneal it, not both (learnable=False)")
         super().set(value)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        raw = state_dict.get(f"{prefix}raw")
+        if isinstance(raw, Tensor) and not raw.ndim:  # as older checkpoints hold it
+            state_dict[f"{prefix}raw"] = raw.reshape(1)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
 
     def _check(self, value: float) -> None:
         if not 0 < value < math.inf:

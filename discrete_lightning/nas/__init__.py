@@ -3,8 +3,9 @@
 Its Lightning part is `discrete_lightning.nas.training`.
 """
 
-from discrete_lightning.nas.choice import ArchitectureChoice, Draw
+from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.cost_table import check_options, operation_costs
+from discrete_lightning.nas.draw import Draw
 from discrete_lightning.nas.one_of import OneOf, derive, is_disconnected, skip_share
 from discrete_lightning.nas.shared_draw import (
     architecture_choices,

@@ -7,8 +7,9 @@ what it would have drawn, and all ranks draw the same.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,26 +21,16 @@ from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.layers.choices import choices_made, not_counted
 from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
+from discrete_lightning.nas.draw import Draw
 
 _SEEDS = 2**62
 _REMEMBERED = 256
 
 
-class Draw(NamedTuple):
-    """A sample (count, K), and the index of the largest entry of each row as Python numbers.
-
-    If `decision` is true, the indices are what `decide` chose: a OneOf then runs the decided option alone, also where samples
-    are mixtures.
-    """
-
-    sample: Tensor
-    indices: list[int]
-    decision: bool = False
-
-
-class ArchitectureChoice(Float32State):
+class ArchitectureChoice(Float32State, PrivateState):
     """The architecture parameters of `count` choices among the same `options`; a OneOf uses one row of them, or shares it.
 
     In training it is sampled by the estimator. In eval() it is `decide()`: the most likely options, within the cost limit if
@@ -50,6 +41,14 @@ class ArchitectureChoice(Float32State):
         count: number of choices >= 1.
         estimator: samples the options and passes the gradient to the logits; StraightThroughGumbel by default.
         temperature: a Temperature, or a number for a new one.
+
+    Attributes:
+        logits: the architecture parameters, float32 (count, K).
+        costs: of each option of each choice, float32 (count, K); 0 if nothing is measured.
+        fixed_cost: what all architectures cost.
+        limit: of the cost of a decision; inf: no limit.
+        seed, draws: of the noise, and the number of draws so far. These four are Python numbers (see `PrivateState`):
+            reading them stops no device, and what averages or casts the buffers of a model leaves them alone.
 
     Raises:
         ValueError: if there is nothing to choose from, or two options have one name.
@@ -62,11 +61,11 @@ class ArchitectureChoice(Float32State):
         ['conv', 'skip', 'skip']
     """
 
-    seed: Tensor
-    draws: Tensor
     costs: Tensor
-    fixed_cost: Tensor
-    limit: Tensor
+    fixed_cost: float
+    limit: float
+    seed: int
+    draws: int
 
     def __init__(
         self,
@@ -81,24 +80,31 @@ class ArchitectureChoice(Float32State):
         if len(set(options)) < len(options):
             raise ValueError(f"a choice needs options of different names, got {', '.join(options)}")
         self.options, self.count = tuple(options), count
-        self.logits = nn.Parameter(torch.zeros(count, len(options)))
+        self.logits = nn.Parameter(torch.zeros(count, len(options), dtype=torch.float32))
         self.sampler = RelaxedCategorical(estimator, temperature)
-        self.register_buffer("seed", torch.randint(_SEEDS, ()))
-        self.register_buffer("draws", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("costs", torch.zeros(count, len(options)))
-        self.register_buffer("fixed_cost", torch.zeros(()))
-        self.register_buffer("limit", torch.tensor(math.inf))
+        self.register_buffer("costs", torch.zeros(count, len(options), dtype=torch.float32))
+        self.register_number("fixed_cost", 0.0)
+        self.register_number("limit", math.inf)
+        self.register_number("seed", int(torch.randint(_SEEDS, (), device="cpu")))
+        self.register_number("draws", 0)
         self._held: Draw | None = None
         # of recent forward passes: the draw that was fixed, or the number of a new one
         self._used: dict[int, Draw | int] = {}
-        # logits, costs and limit of the last decision, and the decision
-        self._decided: tuple[Tensor, list[int]] | None = None
+        # what the last decision was made of (logits and costs on the CPU; numbers), and the decision
+        self._decided: tuple[Tensor, tuple[float, float], Draw] | None = None
+        self._is_compared = False
         self._agreed = False
+
+    def reset_parameters(self) -> None:
+        """Logits and costs of 0, as at the start; after `to_empty` of a module that was built on the meta device."""
+        with torch.no_grad():
+            self.logits.zero_()
+            self.costs.zero_()
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy keeps the draw that is in use, detached: a tensor with a graph cannot be copied."""
-        held = self._held and self._held._replace(sample=self._held.sample.detach())
-        return {**self.__dict__, "_held": held, "_used": {}, "_decided": None}
+        held = self._held and self._held.detach()
+        return {**self.__dict__, "_held": held, "_used": {}, "_decided": None, "_is_compared": False}
 
     def extra_repr(self) -> str:
         return f"options={self.options}, count={self.count}"
@@ -108,6 +114,7 @@ class ArchitectureChoice(Float32State):
         """Whether samples are mixtures rather than one-hot."""
         return isinstance(self.sampler.estimator, GumbelSoftmax | Softmax)
 
+    @torch.compiler.disable  # which option runs is decided by Python, and a compiler would draw other noise
     def current(self) -> Draw:
         """What a OneOf runs now: the draw that `one_draw`, `hold_architecture` or `expected_loss` fixed; otherwise a new draw
         in training, and the decision in eval().
@@ -130,7 +137,8 @@ class ArchitectureChoice(Float32State):
 
     def forward(self) -> Tensor:
         """The current sample, (count, K), float32."""
-        return self.current().sample
+        draw = self.current()
+        return draw.sample.clone() if draw.decision else draw.sample
 
     def draw(self, gradient: bool = True) -> Draw:
         """A new sample.
@@ -150,7 +158,7 @@ class ArchitectureChoice(Float32State):
                 sample = estimator(self.logits, self.sampler.temperature(), generator)
         else:
             sample = categorical_one_hot(self.logits, generator=generator)
-        return Draw(sample, sample.detach().argmax(-1).tolist())
+        return Draw(sample)
 
     def next_generator(self) -> torch.Generator:
         """The source of the next draw's noise; the same on all ranks."""
@@ -158,15 +166,14 @@ class ArchitectureChoice(Float32State):
 
     def _next_number(self) -> int:
         if world_size() > 1 and not self._agreed:  # at the first draw: modules are built before the group
-            broadcast_(self.seed)
-            broadcast_(self.draws)
+            of_rank_0 = broadcast_(torch.tensor([self.seed, self.draws], device=self.logits.device))
+            self.seed, self.draws = of_rank_0.tolist()
             self._agreed = True
-        number = int(self.draws)
         self.draws += 1
-        return number
+        return self.draws - 1
 
     def _generator(self, number: int) -> torch.Generator:
-        return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(int(self.seed), number))
+        return torch.Generator(device=self.logits.device).manual_seed(numbered_seed(self.seed, number))
 
     def scores(self) -> Tensor:
         """Log-probabilities (count, K), float32; `decide` takes the largest of each row. -inf: the option is not allowed."""
@@ -186,15 +193,15 @@ class ArchitectureChoice(Float32State):
         Raises:
             ValueError: if nothing is within the limit.
         """
-        scores, costs = self.scores().double().cpu(), self.costs.double().cpu()
+        scores, costs = self.scores().cpu().double(), self.costs.cpu().double()
         best = scores.argmax(-1)
-        room = float(self.limit) - float(self.fixed_cost)
+        room = self.limit - self.fixed_cost
         rows = torch.arange(self.count)
         if float(costs[rows, best].sum()) <= room:
             return best.tolist()
-        if self._least(scores) > float(self.limit):
+        if self._least(scores) > self.limit:
             self.check_limit()
-            scores = self.fallback_scores().double().cpu()
+            scores = self.fallback_scores().cpu().double()
             best = scores.argmax(-1)
         chosen = best.clone()
         while float(costs[rows, chosen].sum()) > room:
@@ -212,16 +219,16 @@ class ArchitectureChoice(Float32State):
     def check_limit(self) -> None:
         """Raises ValueError if no decision is within the cost limit."""
         least = min(self._least(self.scores()), self._least(self.fallback_scores()))
-        if least > float(self.limit):
+        if least > self.limit:
             raise ValueError(
-                f"the cost is limited to {float(self.limit):,.6g}, and the cheapest of all choices costs {least:,.6g}: "
+                f"the cost is limited to {self.limit:,.6g}, and the cheapest of all choices costs {least:,.6g}: "
                 "raise the target, make the network narrower, or offer cheaper options"
             )
 
     def _least(self, scores: Tensor) -> float:
         """The cost of the cheapest decision among those of finite score."""
-        possible = torch.where(scores.cpu() > -math.inf, self.costs.double().cpu(), math.inf)
-        return float(possible.amin(-1).sum()) + float(self.fixed_cost)
+        possible = torch.where(scores.cpu() > -math.inf, self.costs.cpu().double(), math.inf)
+        return float(possible.amin(-1).sum()) + self.fixed_cost
 
     def decided(self) -> list[str]:
         """Names of the decided options."""
@@ -233,37 +240,59 @@ class ArchitectureChoice(Float32State):
         Raises:
             ValueError: if their number is another one, or a name is unknown.
         """
-        unknown = [name for name in names if name not in self.options]
-        if len(names) != self.count or unknown:
-            raise ValueError(
-                f"an architecture of this space is {self.count} of {', '.join(self.options)}; got {len(names)}: "
-                f"{', '.join(map(str, names))}" + (f" ({', '.join(map(str, unknown))} unknown)" if unknown else "")
-            )
-        return [self.options.index(name) for name in names]
+        return option_indices(self.options, self.count, names)
 
     def cost(self, indices: Sequence[int]) -> float:
         """The cost of a decision: `fixed_cost` and that of each option, in the units of `costs`."""
-        return float(self.fixed_cost) + float(self.costs[range(self.count), list(indices)].double().sum())
+        return self.fixed_cost + float(self.costs.cpu().double()[range(self.count), list(indices)].sum())
 
     def expected_cost(self) -> Tensor:
         """The mean cost over softmax(logits), exact since the cost is linear in the sample; with gradient."""
         return self.fixed_cost + (torch.softmax(self.logits.float(), -1) * self.costs).sum()
 
+    @contextmanager
+    def compared_once(self) -> Iterator[None]:
+        """Inside, the decision of eval() is compared with logits, costs and limit at the beginning alone, not by each OneOf."""
+        if not self.sampler.training:
+            self.current()
+            self._is_compared = True
+        try:
+            yield
+        finally:
+            self._is_compared = False
+
     @torch.no_grad()
     def _decision(self) -> Draw:
-        """The result of `decide`, computed again only when logits, costs or the limit have changed."""
-        parts = (self.logits, self.costs, self.fixed_cost, self.limit)
-        state = torch.cat([each.flatten() for each in parts])
-        known = None if self._decided is None else self._decided[0]
-        same = known is not None and (known.dtype, known.device) == (state.dtype, state.device)
-        if self._decided is None or not (same and torch.equal(self._decided[0], state)):
-            self._decided = state, self.decide()
-        return self._as_draw(self._decided[1])
+        """The result of `decide`, computed again only when logits, costs or the limit have changed.
+
+        Values are compared, not version counters: a change through `.data`, as weight averaging makes it, has none.
+        """
+        known, device = self._decided, self.logits.device
+        if known is not None and self._is_compared:
+            return known[2]
+        state, numbers = torch.cat([self.logits.flatten(), self.costs.flatten()]).cpu(), (self.fixed_cost, self.limit)
+        if known is None or known[1] != numbers or not torch.equal(known[0], state):
+            known = state, numbers, self._as_draw(self.decide())
+        elif known[2].sample.device != device:
+            known = state, numbers, self._as_draw(known[2].indices)
+        self._decided = known
+        return known[2]
 
     def _as_draw(self, indices: Sequence[int]) -> Draw:
-        chosen = torch.tensor(list(indices), device=self.logits.device)
-        sample = nn.functional.one_hot(chosen, len(self.options)).to(self.logits.dtype)
-        return Draw(sample, list(indices), decision=True)
+        with torch.inference_mode(False):  # it is kept, and may be used in training later
+            sample = nn.functional.one_hot(torch.tensor(list(indices), device="cpu"), len(self.options))
+            return Draw(sample.to(self.logits.dtype).to(self.logits.device), list(indices), decision=True)
+
+
+def option_indices(options: Sequence[str], count: int, names: Sequence[str]) -> list[int]:
+    """Indices of `count` names among the options; see `ArchitectureChoice.indices`."""
+    unknown = [name for name in names if name not in options]
+    if len(names) != count or unknown:
+        raise ValueError(
+            f"an architecture of this space is {count} of {', '.join(options)}; got {len(names)}: "
+            f"{', '.join(map(str, names))}" + (f" ({', '.join(map(str, unknown))} unknown)" if unknown else "")
+        )
+    return [options.index(name) for name in names]
 
 
 # SearchMonitor watches architectures: the sampler inside is not called as a layer, so ChoiceMonitor could not count it.

@@ -99,7 +99,7 @@ def operation_costs(network: nn.Module, inputs: Tensor, measure: Measure) -> tup
     training = network.training
     network.eval()
     try:
-        table = torch.zeros(choice.count, len(choice.options))
+        table = torch.zeros(choice.count, len(choice.options), dtype=torch.float32, device="cpu")
         calls = _inputs(network, choice, inputs)
         kinds = {_kind(option, given): (option, given) for layer, given in calls for option in layer.options}
         known: dict[Any, float] = {}

@@ -78,9 +78,8 @@ class OneOf(nn.Module):
     def forward(self, *inputs: Any) -> Tensor:
         draw = self.choice.current()
         single_path = not self.choice.mixes if self.single_path is None else self.single_path
-        chosen = draw.indices[self.row]
         if draw.decision:
-            return self._run(chosen, inputs)
+            return self._run(draw.indices[self.row], inputs)
         weights = draw.sample[self.row]
         if not single_path:
             outputs = self.run_all(*inputs)
@@ -90,6 +89,7 @@ class OneOf(nn.Module):
                 f"{self.choice.sampler.estimator} gives mixtures, and single_path=True runs one module: take an estimator of "
                 "one-hot samples, such as StraightThroughGumbel or ReinMax, or single_path=False"
             )
+        chosen = draw.indices[self.row]
         output = self._run(chosen, inputs)
         return output * weights[chosen].to(output.dtype) if weights.requires_grad else output
 

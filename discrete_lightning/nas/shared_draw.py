@@ -7,7 +7,8 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.nas.choice import ArchitectureChoice, Draw
+from discrete_lightning.nas.choice import ArchitectureChoice
+from discrete_lightning.nas.draw import Draw, read_indices
 
 
 def architecture_choices(module: nn.Module) -> list[ArchitectureChoice]:
@@ -40,6 +41,8 @@ def _use_draws(draws: dict[ArchitectureChoice, Draw]) -> Iterator[None]:
 def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
     """Draws one sample of every choice in `module` and uses it for the whole `with` block (GDAS: one for all cells).
 
+    Which options run is read from the device once, for all choices together.
+
     Args:
         module: holds choices.
         gradient: whether the samples carry a gradient to the logits. If not, only the weights learn.
@@ -50,8 +53,16 @@ def one_draw(module: nn.Module, gradient: bool = True) -> Iterator[None]:
         ...     bool((choice() == choice()).all())
         True
     """
-    with _use_draws({choice: choice.draw(gradient) for choice in architecture_choices(module)}):
+    draws = {choice: choice.draw(gradient) for choice in architecture_choices(module)}
+    _read_one_hot(draws)
+    with _use_draws(draws):
         yield
+
+
+def _read_one_hot(*draws: dict[ArchitectureChoice, Draw]) -> None:
+    """Reads all indices at once; mixtures run all options, and need none."""
+    if one_hot := [draw for each in draws for choice, draw in each.items() if not choice.mixes]:
+        read_indices(one_hot)
 
 
 @contextmanager
@@ -103,10 +114,8 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     if not any(choice.sampler.training for choice in found):
         return loss()
     temperatures = {choice.sampler.temperature for choice in found}
-    values = sorted({float(each()) for each in temperatures})
-    if len(values) > 1 or (
-        len(temperatures) > 1 and any(p.requires_grad for t in temperatures for p in t.parameters())
-    ):
+    values = sorted({float(each()) for each in temperatures}) if len(temperatures) > 1 else []
+    if len(values) > 1 or (values and any(p.requires_grad for t in temperatures for p in t.parameters())):
         raise ValueError(
             f"expected_loss needs one temperature in all choices, there are {len(temperatures)} (of "
             f"{', '.join(f'{value:g}' for value in values)}): give all of them the same Temperature module"
@@ -118,15 +127,15 @@ def expected_loss(module: nn.Module, loss: Callable[[], Tensor]) -> Tensor:
     )
 
     def of_samples(samples: Tensor) -> Tensor:
-        flat = samples.flatten(0, -3)
-        return torch.stack([of_sample(sample) for sample in flat]).view(samples.shape[:-2])
+        draws = [draws_of(sample) for sample in samples.flatten(0, -3)]
+        _read_one_hot(*draws)
+        return torch.stack([of_draws(each) for each in draws]).view(samples.shape[:-2])
 
-    def of_sample(sample: Tensor) -> Tensor:
+    def draws_of(sample: Tensor) -> dict[ArchitectureChoice, Draw]:
         rows = sample.split([choice.count for choice in found])
-        draws = {}
-        for choice, part in zip(found, rows, strict=True):
-            own = part[:, : len(choice.options)]
-            draws[choice] = Draw(own, own.detach().argmax(-1).tolist())
+        return {choice: Draw(part[:, : len(choice.options)]) for choice, part in zip(found, rows, strict=True)}
+
+    def of_draws(draws: dict[ArchitectureChoice, Draw]) -> Tensor:
         with _use_draws(draws):
             return loss()
 

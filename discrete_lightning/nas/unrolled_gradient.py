@@ -19,6 +19,18 @@ def _gradient(loss: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
     return [torch.zeros_like(x) if each is None else each for x, each in zip(inputs, found, strict=True)]
 
 
+def _length(direction: Sequence[Tensor]) -> float:
+    """The Euclidean norm of all entries together, to a relative error of 1e-5 or less.
+
+    Entries are divided by the largest, so that their squares are in range, and summed in float32 or their own dtype.
+    """
+    given = [each.detach().abs() for each in direction if each.numel()]
+    sizes = [each.to(torch.promote_types(each.dtype, torch.float32)) for each in given]
+    largest = torch.stack([each.amax() for each in sizes]).amax()
+    squares = torch.stack([(each / largest).square().sum() for each in sizes]).sum()
+    return float(torch.where(largest > 0, largest * squares.sqrt(), largest))
+
+
 def unrolled_gradient(
     train_loss: Loss,
     validation_loss: Loss,
@@ -67,10 +79,10 @@ def unrolled_gradient(
                 w.sub_(step * (inertia + gradient + weight_decay * w))
         found = _gradient(validation_loss(), [*weights, *architecture])
         direction, direct = reduce(found[: len(held)]), found[len(held) :]
-        length = torch.stack([each.detach().double().square().sum() for each in direction]).sum().sqrt()
+        length = _length(direction)
         if not length > 0:
             return reduce(direct)
-        around = radius / float(length)
+        around = radius / length
         sides = []
         for sign in (1.0, -1.0):
             with torch.no_grad():

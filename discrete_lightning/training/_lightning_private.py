@@ -4,10 +4,36 @@ it.
 
 from typing import Any
 
+from lightning.fabric.utilities.cloud_io import _load
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import _InstantiatorFn as LightningInstantiator
+from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
+from lightning.pytorch.utilities.model_helpers import _restricted_classmethod as class_only_method
 
-__all__ = ["LightningInstantiator", "batches_begun", "dump_checkpoint", "rewind_batches"]
+__all__ = [
+    "LightningInstantiator",
+    "batches_begun",
+    "class_of_config",
+    "class_only_method",
+    "dump_checkpoint",
+    "read_values",
+    "rewind_batches",
+]
+
+
+def class_of_config() -> dict[str, Any]:
+    """What LightningCLI looks for among the hyper-parameters in a checkpoint of a model whose class its config names."""
+    given = _given_hyperparameters.get() or {}
+    return {key: value for key, value in given.items() if key == "_class_path"}
+
+
+def read_values(checkpoint: Any, weights_only: bool) -> dict[str, Any]:
+    """What a checkpoint (a path, URL or file object) holds beside tensors, which have no values here and are not read."""
+    start = checkpoint.tell() if hasattr(checkpoint, "tell") else None
+    values: dict[str, Any] = _load(checkpoint, map_location="meta", weights_only=weights_only)
+    if start is not None:
+        checkpoint.seek(start)
+    return values
 
 
 def batches_begun(trainer: Trainer) -> int:

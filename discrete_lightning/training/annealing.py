@@ -4,17 +4,20 @@ The callbacks work on any LightningModule that holds our layers, and a resumed r
 Lightning's own counters are used. The same base moves learning rates: see learning_rate_annealing.py.
 """
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from fnmatch import fnmatchcase
+from collections.abc import Container, Mapping
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.layers.temperature import LossWeight, Scheduled, Temperature
 from discrete_lightning.schedules import Schedule
+from discrete_lightning.training.averaging import sync_averaged_copies
+from discrete_lightning.training.named_once import named_once
 from discrete_lightning.training.progress import progress
 
 Count = Literal["optimizer_steps", "batches", "epochs", "progress"]
@@ -72,10 +75,6 @@ class Annealing(Callback, ABC):
             ValueError: if there is nothing to set.
         """
 
-    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
-        """Copies of these numbers that other callbacks hold; they get the same values."""
-        return ()
-
     def step(self, trainer: Trainer, batch_idx: int = 0) -> float:
         """The counter, from Lightning's own progress."""
         if self.count == "progress":
@@ -92,7 +91,7 @@ class Annealing(Callback, ABC):
             return
         step = self.step(trainer, batch_idx)
         value = self.schedule(step)
-        for number in self._set_alike:
+        for number in self._found.values():
             try:
                 number.set(value)
             except ValueError as error:
@@ -102,8 +101,9 @@ class Annealing(Callback, ABC):
         for other in trainer.callbacks:  # type: ignore[attr-defined]
             if other is self or not isinstance(other, Annealing) or other.schedule is None:
                 continue
-            theirs = set(other.find(trainer, pl_module).values())
-            both = [name for name, number in self._found.items() if number in theirs]
+            theirs = {number: name for name, number in other.find(trainer, pl_module).items()}
+            shared = [(name, theirs[number]) for name, number in self._found.items() if number in theirs]
+            both = [name if name == their_name else f"{name} (or {their_name})" for name, their_name in shared]
             if both:
                 raise ValueError(
                     f"two callbacks anneal {', '.join(both)}: {type(self).__name__} by {self.schedule} and "
@@ -114,7 +114,6 @@ class Annealing(Callback, ABC):
         self._found = {} if self.schedule is None else self.find(trainer, pl_module)
         if self.schedule is not None:
             self._check_alone(trainer, pl_module)
-        self._set_alike = [*self._found.values(), *(self.copies(trainer) if self._found else ())]
 
     # Not in on_fit_start, which comes before a checkpoint's counters are restored.
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -183,8 +182,8 @@ class ScheduledAnnealing(Annealing):
         free = {name: child for name, child in found.items() if not child.learnable}
         matched = {
             name: child
-            for name, child in free.items()
-            if self.only is None or any(fnmatchcase(name, pattern) for pattern in self.only)
+            for name, child in named_once(module, self.only)
+            if isinstance(child, self.kind) and not child.learnable
         }
         if not matched:
             kind = self.kind.__name__
@@ -202,13 +201,10 @@ class ScheduledAnnealing(Annealing):
         alone = len(found) == 1 and self.only is None
         return {self.logged_as if alone else f"{self.logged_as}/{name}": each for name, each in found.items()}
 
-    # Weight averaging averages buffers, too. The copies are set as well: the average of equal values is that value.
-    def copies(self, trainer: Trainer) -> Sequence[Annealed]:
-        callbacks = trainer.callbacks  # type: ignore[attr-defined]
-        averages = [
-            held for callback in callbacks for held in vars(callback).values() if isinstance(held, AveragedModel)
-        ]
-        return [scalar for average in averages for scalar in self.scalars(average.module).values()]
+    def _set(self, trainer: Trainer, batch_idx: int = 0) -> None:
+        super()._set(trainer, batch_idx)
+        if self.schedule is not None:
+            sync_averaged_copies(trainer, trainer.lightning_module)
 
 
 class TemperatureAnnealing(ScheduledAnnealing):
@@ -219,6 +215,8 @@ class TemperatureAnnealing(ScheduledAnnealing):
         count: "optimizer_steps", "batches", "epochs" or "progress" (the share of the run that is over): see `Annealing`.
         only: glob patterns of names, for several temperatures with different schedules.
         log: whether to log.
+
+    Warns where the estimator of a layer does not use its temperature (LeaveOneOut, DisARM).
 
     Raises:
         ValueError: before training, if the module holds no temperature to set, or another callback sets the same one; later,
@@ -231,6 +229,29 @@ class TemperatureAnnealing(ScheduledAnnealing):
     """
 
     kind, logged_as = Temperature, "temperature"
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        for name, estimator in _unused(pl_module, set(self._found.values())).items():
+            warnings.warn(
+                f"TemperatureAnnealing moves {name}, which {estimator} does not use: leave the schedule out",
+                stacklevel=2,
+            )
+
+
+def _unused(module: nn.Module, numbers: Container[object]) -> dict[str, Estimator]:
+    """Those of the numbers that are temperatures only of layers whose estimator needs the loss's value, and the estimator."""
+    every = list(module.named_modules(remove_duplicate=False))
+    layers = {f"{name}.temperature".lstrip("."): each for name, each in every if isinstance(each, Relaxed)}
+    names: dict[nn.Module, list[str]] = {}
+    for name, each in every:
+        if each in numbers:
+            names.setdefault(each, []).append(name)
+    return {
+        known[0]: layers[known[0]].estimator
+        for known in names.values()
+        if all(name in layers and not layers[name].estimator.pathwise for name in known)
+    }
 
 
 class WeightAnnealing(ScheduledAnnealing):

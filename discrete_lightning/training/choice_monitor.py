@@ -3,7 +3,6 @@
 import inspect
 import warnings
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import torch
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from discrete_lightning.functional._torch_private import in_backward, under_functorch
 from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
 from discrete_lightning.layers.choices import choices_made, is_counted, makes_choices
+from discrete_lightning.training.named_once import named_once
 from discrete_lightning.training.pictures import save_figure
 from discrete_lightning.training.usage_picture import draw_usage
 from discrete_lightning.training.wandb_media import log_histogram
@@ -85,13 +85,9 @@ class ChoiceMonitor(Callback):
 
     def layers(self, module: nn.Module) -> dict[str, nn.Module]:
         """The layers of `module` that are watched, by name."""
-        found: dict[str, nn.Module] = {}
-        for name, layer in module.named_modules():
-            inside = any(not outer or name.startswith(f"{outer}.") for outer in found)
-            wanted = self.only is None or any(fnmatchcase(name, pattern) for pattern in self.only)
-            if wanted and not inside and makes_choices(layer):
-                found[name] = layer
-        return {name: layer for name, layer in found.items() if is_counted(layer)}
+        found = {name: layer for name, layer in named_once(module, self.only) if makes_choices(layer)}
+        inside = {inner for outer in found.values() for inner in outer.modules() if inner is not outer}
+        return {name: layer for name, layer in found.items() if layer not in inside and is_counted(layer)}
 
     def advice(self, layer: nn.Module) -> str:
         """What to change so that `layer` uses more of its categories."""

@@ -17,12 +17,10 @@ def keep_global_state() -> Iterator[None]:
     environment, arguments, path = dict(os.environ), sys.argv, list(sys.path)
     interrupt = signal.getsignal(signal.SIGINT)  # Lightning ignores SIGINT from the first Ctrl-C on, and leaves it so
     deterministic, benchmark = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
-    random_state = isolate_rng()
-    random_state.__enter__()
     try:
-        yield
+        with keep_random_state():
+            yield
     finally:
-        random_state.__exit__(None, None, None)  # its context manager restores nothing after an error
         os.environ.clear()
         os.environ.update(environment)
         sys.argv, sys.path[:] = arguments, path
@@ -30,3 +28,14 @@ def keep_global_state() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, interrupt)
+
+
+@contextmanager
+def keep_random_state() -> Iterator[None]:
+    """Restores at the end of the block, also after an error: the random state of torch on all devices, numpy and Python."""
+    random_state = isolate_rng()
+    random_state.__enter__()
+    try:
+        yield
+    finally:
+        random_state.__exit__(None, None, None)  # its context manager restores nothing after an error

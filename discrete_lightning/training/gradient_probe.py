@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
@@ -14,6 +15,7 @@ from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid
 from discrete_lightning.layers.choices import is_counted, makes_choices
 from discrete_lightning.layers.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical
 from discrete_lightning.training.exact_gradient import exact_gradient
+from discrete_lightning.training.global_state import keep_random_state
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,12 @@ class GradientProbe(Callback):
     states; else leave-one-out REINFORCE with `reference_samples` draws, unbiased for every loss, whose relative error
     is logged as `reference_error`.
 
-    Everything happens in a deep copy of the module, with a separate random state and without the module's hooks, which belong
-    to other callbacks. Weights, generators, batch statistics, EMA codebooks, metrics and the counts of other callbacks do
-    not change, so a run with the probe equals one without to the last bit. Where a hook changes outputs, the probe measures
-    the module without it.
+    Everything happens in a deep copy of the module that logs nothing, with a separate random state (torch, numpy, Python) and
+    without the module's hooks, which belong to other callbacks. Weights, generators, batch statistics, EMA codebooks, metrics
+    and the counts of other callbacks do not change, so a run with the probe equals one without to the last bit. Where a hook
+    changes outputs, the probe measures the module without it.
 
-    Logged as `gradient/<estimator>/<figure>`.
+    Logged as `gradient/<estimator>/<figure>`, the mean over the ranks.
 
     A module offers enumeration by `enumerate_loss(batch) -> (layer, logits, function)`: its one discrete layer, the logits
     (B, *event) it gets, and a function from samples (S, B, *event) to losses (S, B), the training loss being the mean over B
@@ -106,14 +108,14 @@ class GradientProbe(Callback):
         if trainer.global_step % self.every or batch_idx % trainer.accumulate_grad_batches:
             return
         figures = self.measure(trainer, pl_module)
-        pl_module.log_dict({f"gradient/{name}": value for name, value in figures.items()}, rank_zero_only=True)
+        pl_module.log_dict({f"gradient/{name}": value for name, value in figures.items()}, sync_dist=True)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
-        device = pl_module.device
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), torch.enable_grad():
+        with keep_random_state(), torch.enable_grad():
             module = _without_hooks(copy.deepcopy(pl_module))
-            module.trainer = trainer
+            module.trainer = copy.copy(trainer)
+            module.trainer.loggers = [DummyLogger()]
             module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
             torch.manual_seed(trainer.global_step)
             current = _layers(module)[0].estimator

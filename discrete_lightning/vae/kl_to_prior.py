@@ -1,10 +1,11 @@
 """KL divergence of discrete latents to their prior (Jang et al. 2016; https://arxiv.org/abs/1611.01144), analytic."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional import binary_kl_to_uniform, kl_divergence, kl_to_uniform
 from discrete_lightning.functional._mask import positions_mask, zero_padding
+from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.temperature import LossWeight
 
 
@@ -43,7 +44,7 @@ def kl_to_prior(
     return values.flatten(1).sum(1) if values.ndim > 1 else values
 
 
-class KLToPrior(nn.Module):
+class KLToPrior(PrivateState):
     """weight * KL(q || prior), the mean over examples of all ranks; `WeightAnnealing` moves the weight (KL warm-up, beta-VAE).
 
     Args:
@@ -60,7 +61,7 @@ class KLToPrior(nn.Module):
     def __init__(self, weight: float = 1.0, prior_logits: Tensor | None = None) -> None:
         super().__init__()
         self.weight = LossWeight(weight)
-        self.register_buffer("prior_logits", prior_logits)
+        self.register_private("prior_logits", prior_logits, persistent=prior_logits is not None)
 
     def forward(self, logits: Tensor, mask: Tensor | None = None) -> Tensor:
         """The loss term of logits (B, ..., K), 0-dim float32.

@@ -6,14 +6,16 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.functional.straight_through import straight_through
+from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.vq.quantized import PADDING, Quantized, fill_padding
 
 _COUNTABLE = 1 << 20
 
 
-class Quantizer(nn.Module):
+class Quantizer(Recorded, nn.Module):
     """Vectors (..., dim) to discrete codes and back. Models take any Quantizer; Codebook is one with a single table.
 
     Subclasses define `quantize`, `decode` and `reset_parameters`.
@@ -47,9 +49,10 @@ class Quantizer(nn.Module):
                 accelerator waits once a call.
 
         Raises:
-            ValueError: if vectors are of another dimension or not finite at a real position, or the mask is not bool or of
-                another shape.
+            ValueError: if vectors are not floating, of another dimension or not finite at a real position, or the mask is not
+                bool or of another shape.
         """
+        check_floating(vectors, "vectors")
         if not vectors.ndim or vectors.shape[-1] != self.dim:
             raise ValueError(
                 f"{type(self).__name__} quantises vectors of dimension {self.dim}, last; got shape {tuple(vectors.shape)}. "

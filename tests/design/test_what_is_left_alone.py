@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule
+from lightning.pytorch import Callback, LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.callbacks import DesignTrajectory, DesignWriter, SequenceLogo
@@ -13,6 +13,7 @@ from discrete_lightning.design import Design, DesignProblem, FromNothing, Gradie
 from discrete_lightning.design.constraints import MaxHomopolymer
 from discrete_lightning.models import SequenceDesigner
 from tests.design.runs import rows, trainer
+from tests.tables.holder import hooks
 
 
 def quick() -> GradientSearch:
@@ -72,6 +73,64 @@ def test_it_does_so_after_an_error(tmp_path: Path) -> None:
     before = state_of(oracle)
     with pytest.raises(ValueError, match="Net returned NaN"):
         trainer(tmp_path).fit(SequenceDesigner(oracle, FromNothing(10), search=quick()))
+    assert state_of(oracle) == before
+
+
+class Stopped(Exception):
+    """Raised in the middle of a run."""
+
+
+class StopsAt(Callback):
+    """Raises in one of the trainer's hooks."""
+
+    def __init__(self, hook: str, error: type[BaseException]) -> None:
+        def stop(*_: Any, **__: Any) -> None:
+            raise error
+
+        setattr(self, hook, stop)
+
+
+HOOKS = [
+    "setup",
+    "on_fit_start",
+    "on_train_start",
+    "on_train_batch_end",
+    "on_train_epoch_end",
+    "on_train_end",
+    "on_fit_end",
+]
+
+
+@pytest.mark.parametrize("error", [Stopped, KeyboardInterrupt])
+@pytest.mark.parametrize("hook", [*HOOKS, "on_test_start", "on_predict_batch_start"])
+def test_an_oracle_comes_back_however_a_run_stops(tmp_path: Path, hook: str, error: type[BaseException]) -> None:
+    """Modes, flags, hooks and buffers, of an oracle with running statistics."""
+    oracle, judge = nn.Sequential(nn.BatchNorm1d(4), Net()), Net()
+    oracle[0].eval()
+    before = [state_of(each) for each in (oracle, judge)]
+    buffers = {name: each.clone() for name, each in oracle.named_buffers()}
+    attached = hooks(oracle)
+    designer = SequenceDesigner(oracle, FromNothing(10), search=quick(), judge=judge)
+    run = trainer(tmp_path, callbacks=[StopsAt(hook, error)])
+    start = run.test if "test" in hook else run.predict if "predict" in hook else run.fit
+    with pytest.raises((Stopped, KeyboardInterrupt, SystemExit)):
+        start(designer)
+    assert [state_of(each) for each in (oracle, judge)] == before
+    assert hooks(oracle) == attached
+    assert all(torch.equal(each, buffers[name]) for name, each in oracle.named_buffers())
+    trainer(tmp_path).fit(designer)  # and the next run is not disturbed
+    assert [state_of(each) for each in (oracle, judge)] == before
+
+
+def test_an_oracle_comes_back_where_another_cannot_be_prepared(tmp_path: Path) -> None:
+    class Fails(Prepared):
+        def prepare_oracle(self) -> None:
+            raise Stopped
+
+    oracle, judge = Prepared(), Fails()
+    before = state_of(oracle)
+    with pytest.raises(Stopped):
+        trainer(tmp_path).fit(SequenceDesigner(oracle, FromNothing(10), search=quick(), judge=judge))
     assert state_of(oracle) == before
 
 

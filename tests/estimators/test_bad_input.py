@@ -1,10 +1,9 @@
-"""One clear error for each wrong input."""
+"""One clear error for each wrong use of an estimator; for wrong logits see tests/functional/test_bad_input.py."""
 
 import math
 
 import pytest
 import torch
-from torch import Tensor
 
 from discrete_lightning.estimators import (
     DisARM,
@@ -16,48 +15,7 @@ from discrete_lightning.estimators import (
     StraightThroughGumbel,
 )
 from discrete_lightning.nn import GumbelQuantizer, RelaxedCategorical, use_estimator
-from tests.references.every_estimator import each_kind, each_of_all, each_pathwise, each_score
-
-BAD_TAUS = [0.0, -1.0, math.nan, math.inf, torch.tensor(0.0), torch.tensor(-1.0).requires_grad_(), torch.tensor([1.0])]
-
-
-@each_pathwise
-@each_kind
-@pytest.mark.parametrize("tau", BAD_TAUS)
-def test_bad_temperatures(estimator: Estimator, binary: bool, tau: float | Tensor) -> None:
-    with pytest.raises(ValueError, match="tau must be"):
-        (estimator.bernoulli if binary else estimator)(torch.zeros(2, 3), tau)
-
-
-@each_pathwise
-@pytest.mark.parametrize("learnable", [False, True])
-@pytest.mark.parametrize("row", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, -math.inf]])
-def test_rows_without_a_distribution(estimator: Estimator, row: list[float], learnable: bool) -> None:
-    with pytest.raises(ValueError, match="1 of 2 rows of logits have no distribution"):
-        estimator(torch.tensor([[0.0, 1.0], row]), torch.tensor(0.5, requires_grad=learnable))
-
-
-@pytest.mark.parametrize("row", [[math.nan, 0.0], [math.inf, 0.0], [-math.inf, -math.inf]])
-def test_leave_one_out_of_rows_without_a_distribution(row: list[float]) -> None:
-    with pytest.raises(ValueError, match="rows of logits have no distribution"):
-        LeaveOneOut().expectation(lambda sample: sample.sum(-1), torch.tensor([[0.0, 1.0], row]))
-
-
-@each_of_all
-def test_nan_log_odds(estimator: Estimator) -> None:
-    with pytest.raises(ValueError, match=r"of .* Bernoulli logits are NaN"):
-        estimator.expectation(lambda sample: sample, torch.tensor([0.0, math.nan]), binary=True)
-    if estimator.pathwise:
-        with pytest.raises(ValueError, match="1 of 2 Bernoulli logits are NaN"):
-            estimator.bernoulli(torch.tensor([0.0, math.nan]))
-
-
-@each_pathwise
-def test_no_categories_and_no_floats(estimator: Estimator) -> None:
-    with pytest.raises(ValueError, match="no category"):
-        estimator(torch.zeros(3, 0))
-    with pytest.raises(ValueError, match="logits must be floating"):
-        estimator(torch.zeros(3, 2, dtype=torch.int64))
+from tests.references.every_estimator import each_score
 
 
 def test_parameters_are_checked() -> None:

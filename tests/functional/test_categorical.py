@@ -1,12 +1,16 @@
 """Chi-square tests fail true draws with probability 1e-4, intervals are 5 sigma (6e-7), for seeds fixed in advance."""
 
 import sys
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from discrete_lightning.functional import categorical
+from discrete_lightning.functional.categorical import running_sum
+from tests.harness.device import PretendDevice
 from tests.references.goodness_of_fit import chi_square_p, sigmas
 from tests.references.inputs import seeded
 
@@ -121,3 +125,36 @@ def test_any_shape_of_batch_and_no_gradient() -> None:
         index = categorical(torch.ones(shape, requires_grad=True))
         assert index.shape == shape[:-1]
         assert not index.requires_grad
+
+
+class NoFloatCumsum(TorchDispatchMode):
+    """What torch.use_deterministic_algorithms(True) does on CUDA."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function.overloadpacket is torch.ops.aten.cumsum and args[0].is_floating_point():
+            raise RuntimeError("cumsum_cuda_kernel does not have a deterministic implementation")
+        return function(*args, **(kwargs or {}))
+
+
+@each_size
+@each_dtype
+def test_draws_on_cuda_have_a_deterministic_algorithm(categories: int, dtype: torch.dtype) -> None:
+    weights, draws = some_weights(categories, dtype), 10_000 if categories == 1000 else 50_000
+    many = weights.expand(draws, categories).contiguous()
+    torch.manual_seed(13)
+    with NoFloatCumsum(), PretendDevice("cuda") as device:
+        index = categorical(many)
+    assert not device.reads
+    assert fits(index, weights)
+
+
+@each_dtype
+@pytest.mark.parametrize("scale", [1e-30, 1.0, 1e30])
+def test_running_sums_of_whole_numbers(dtype: torch.dtype, scale: float) -> None:
+    weights = scale * torch.rand(50, 32, generator=seeded(14), dtype=dtype)
+    weights[:, ::5] = weights[:, -1] = 0
+    with PretendDevice("cuda"):
+        whole = running_sum(weights)
+    share, exact = whole.double() / whole[:, -1:].double(), weights.double().cumsum(-1) / weights.double().sum(-1, True)
+    torch.testing.assert_close(share, exact, rtol=0, atol=1e-5 if dtype == torch.float32 else 1e-13)
+    assert torch.equal(whole.diff(dim=-1) == 0, weights[:, 1:] == 0)

@@ -38,6 +38,13 @@ class OnHost(Tensor):
     __torch_function__ = torch._C._disabled_torch_function_impl  # type: ignore[assignment]
 
 
+class _HostGenerator(torch.Generator):
+    """Of whatever device is asked for, on the CPU."""
+
+    def __new__(cls, device: Any = None) -> "_HostGenerator":
+        return super().__new__(cls)
+
+
 class PretendDevice(TorchFunctionMode):
     """See the top of this file.
 
@@ -58,7 +65,7 @@ class PretendDevice(TorchFunctionMode):
         self.on_host = False  # whether the operation that runs is the host's own
 
     def __enter__(self) -> "PretendDevice":
-        torch.Generator = lambda device=None: self._generator()  # type: ignore[assignment,misc]
+        torch.Generator = _HostGenerator  # type: ignore[misc]
         super().__enter__()
         self._kernels.__enter__()
         return self

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.nas import expected_loss, one_draw
 from discrete_lightning.nn import GumbelQuantizer
 from tests.harness.device import OnHost, PretendDevice
 from tests.tables.faults import cases
@@ -17,13 +18,14 @@ from tests.tables.metrics import arguments
 CEILINGS: dict[str, tuple[int, int]] = {
     "ema*": (2, 0),
     "learned*": (2, 0),
-    "large_gumbel": (1, 0),
     "residual_ema": (6, 0),
     "product_learned": (4, 0),
     "revived": (4, 0),
-    "ArchitectureChoice": (4, 6),
-    "OneOf*": (4, 6),
-    "supernet": (12, 18),
+    # a draw outside of a shared one is one read, a decision of changed logits three; see below
+    "ArchitectureChoice": (0, 3),
+    "OneOf": (1, 3),
+    "OneOf_mixed": (0, 3),
+    "supernet": (3, 3),
 }
 
 
@@ -52,6 +54,27 @@ def test_host_reads_of_a_layer(name: str) -> None:
     most = ceiling(name)
     assert training.total() <= most[0], training
     assert evaluation.total() <= most[1], evaluation
+
+
+def test_reads_of_a_network_with_choices() -> None:
+    """One for each draw that its layers share, also of several choices, and one for each pass in eval()."""
+    shared = Network(LAYERS["supernet"].build())
+    own = nn.Sequential(*(LAYERS["OneOf"].build() for _ in range(3)))
+    for network, given in ((shared, torch.rand(2, 1, 8, 8)), (own, torch.rand(2, 4))):
+        with PretendDevice("cuda") as device:
+            given = given.to("cuda")
+            with one_draw(network):
+                assert device.reads.total() == 1, device.reads
+                network(given).square().sum().backward()
+            assert device.reads.total() == 1, device.reads
+            device.reads.clear()
+            expected_loss(network, lambda network=network, given=given: network(given).square().sum()).backward()
+            assert device.reads.total() <= (1 if network is shared else 4), device.reads
+            with torch.no_grad():
+                network.eval()(given)
+                device.reads.clear()
+                network(given)
+        assert device.reads.total() == (1 if network is shared else 3), device.reads
 
 
 @pytest.mark.parametrize("name", cases("float64", LAYERS))

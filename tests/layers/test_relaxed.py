@@ -1,4 +1,5 @@
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -8,9 +9,12 @@ from torch._dynamo.testing import CompileCounter
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, ReinMax, StraightThrough
 from discrete_lightning.nn import (
     GumbelQuantizer,
+    LargeGumbelQuantizer,
+    Quantizer,
     Relaxed,
     RelaxedBernoulli,
     RelaxedCategorical,
+    ResidualQuantizer,
     Temperature,
     VectorQuantizer,
     relaxed,
@@ -152,8 +156,11 @@ def test_relaxed_ends_with_an_error_too() -> None:
     assert torch.equal(torch.get_rng_state(), state)
 
 
-def test_relaxed_reaches_a_quantizer() -> None:
-    quantizer, vectors = GumbelQuantizer(8, 4, GumbelSoftmax()).eval(), some_logits(30, 4)
+@pytest.mark.parametrize(
+    "make", [lambda: GumbelQuantizer(8, 4, GumbelSoftmax()), lambda: LargeGumbelQuantizer(8, 4, hard=False)]
+)
+def test_relaxed_reaches_a_quantizer(make: Callable[[], Quantizer]) -> None:
+    quantizer, vectors = ResidualQuantizer(make(), 1).eval(), some_logits(30, 4)
     code = quantizer(vectors).quantized
     with relaxed(quantizer):
         assert not quantizer.training

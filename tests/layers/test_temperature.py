@@ -128,14 +128,15 @@ def test_children_are_cast_if_they_are_not_float32_state() -> None:
 
 def test_moves_between_devices() -> None:
     holder = Holder().to("meta")
-    assert {value.device.type for value in holder.state_dict().values()} == {"meta"}
-    assert {value.device.type for value in holder.to_empty(device="cpu").state_dict().values()} == {"cpu"}
+    assert {value.device.type for value in [*holder.parameters(), *holder.buffers()]} == {"meta"}
+    assert holder.to_empty(device="cpu")().item() == torch.tensor(VALUE).item()
+    assert {value.device.type for value in holder.state_dict().values()} == {"cpu"}
 
 
 def test_a_move_of_the_module_alone_leaves_its_children() -> None:
     holder = Holder().to("meta").to_empty(device="cpu", recurse=False)  # as FSDP materialises one module after another
     assert holder.value.device.type == "cpu"
-    assert {value.device.type for value in holder.layer.state_dict().values()} == {"meta"}
+    assert {value.device.type for value in [*holder.parameters(), *holder.buffers()]} == {"meta"}
 
 
 def test_repr_on_the_meta_device() -> None:
@@ -179,7 +180,7 @@ def test_copies_are_equal_and_independent(scalar: Scheduled, duplicate: Callable
     assert type(twin) is type(scalar)
     assert torch.equal(twin(), scalar())
     with torch.no_grad():
-        next(iter([*twin.parameters(), *twin.buffers()])).fill_(5.0)
+        next(iter(twin.state_dict().values())).fill_(5.0)
     assert not torch.equal(twin(), scalar())
 
 
@@ -204,6 +205,13 @@ def test_a_learned_temperature_stays_above_its_minimum() -> None:
         optimizer.step()
     assert 0.1 <= temperature().item() < 0.2
     assert temperature().item() == pytest.approx(0.1, abs=1e-3)
+
+
+def test_a_learned_temperature_of_an_older_checkpoint_is_loaded() -> None:
+    module = nn.Sequential(Temperature(VALUE, learnable=True))
+    module.load_state_dict({"0.raw": torch.tensor(0.25)})  # parameters had no dimension
+    assert module[0].raw.tolist() == [0.25]
+    assert module[0]().shape == ()
 
 
 def test_compiles_once_for_all_values() -> None:

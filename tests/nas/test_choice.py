@@ -1,11 +1,13 @@
 import copy
 import itertools
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.checkpoint import checkpoint
 
@@ -72,9 +74,9 @@ def test_one_draw_is_shared_and_ends() -> None:
 
 def test_eval_is_the_mode_and_draws_nothing() -> None:
     choice = make().eval()
-    before = choice.draws.clone()
+    before = choice.draws
     assert choice.current().indices == choice.logits.argmax(1).tolist()
-    assert torch.equal(choice.draws, before)
+    assert choice.draws == before
 
 
 @pytest.mark.parametrize("estimator", [LeaveOneOut(samples=3000), ReinMax(), StraightThrough(), Softmax()], ids=repr)
@@ -125,7 +127,7 @@ def test_mixes() -> None:
 def brute_force(choice: ArchitectureChoice) -> float:
     scores, best = choice.scores(), -math.inf
     for indices in itertools.product(range(len(choice.options)), repeat=choice.count):
-        if choice.cost(indices) <= float(choice.limit):
+        if choice.cost(indices) <= choice.limit:
             best = max(best, float(scores[range(choice.count), list(indices)].sum()))
     return best
 
@@ -134,22 +136,22 @@ def brute_force(choice: ArchitectureChoice) -> float:
 def test_decisions_keep_the_cost_limit(seed: int) -> None:
     choice = make(count=4, options=4, seed=seed)
     choice.costs.copy_(torch.rand(4, 4))
-    choice.fixed_cost.fill_(0.5)
+    choice.fixed_cost = 0.5
     cheapest = float(choice.costs.amin(1).sum()) + 0.5
     unlimited = choice.cost(choice.decide())
-    choice.limit.fill_(cheapest + 0.4 * max(0.0, unlimited - cheapest) + 1e-6)
+    choice.limit = cheapest + 0.4 * max(0.0, unlimited - cheapest) + 1e-6
     decided = choice.decide()
-    assert choice.cost(decided) <= float(choice.limit)
+    assert choice.cost(decided) <= choice.limit
     found = float(choice.scores()[range(4), decided].sum())
     assert found >= brute_force(choice) - 1.0  # the exchange is greedy: near the best, not always it
-    choice.limit.fill_(math.inf)
+    choice.limit = math.inf
     assert choice.decide() == choice.logits.argmax(1).tolist()
 
 
 def test_impossible_limit() -> None:
     choice = make()
     choice.costs.fill_(2.0)
-    choice.limit.fill_(5.0)
+    choice.limit = 5.0
     with pytest.raises(ValueError, match=r"cost is limited to 5, .* cheapest of all choices costs 6"):
         choice.decide()
 
@@ -157,7 +159,7 @@ def test_impossible_limit() -> None:
 def test_expected_cost_is_the_mean_over_draws() -> None:
     choice = make(count=2, options=3)
     choice.costs.copy_(torch.tensor([[0.0, 1.0, 4.0], [2.0, 0.0, 1.0]]))
-    choice.fixed_cost.fill_(10.0)
+    choice.fixed_cost = 10.0
     p = torch.softmax(choice.logits.detach(), -1)
     exact = sum(float(p[0, i] * p[1, j]) * choice.cost([i, j]) for i, j in itertools.product(range(3), repeat=2))
     assert float(choice.expected_cost().detach()) == pytest.approx(exact, rel=1e-5)
@@ -195,7 +197,6 @@ def test_held_indices() -> None:
 def test_logits_stay_float32() -> None:
     choice = make().to(torch.bfloat16)
     assert choice.logits.dtype == choice.costs.dtype == torch.float32
-    assert choice.draws.dtype == choice.seed.dtype == torch.int64
 
 
 def _draws_of_a_rank() -> list[list[int]]:
@@ -245,9 +246,9 @@ def test_a_fixed_seed_in_every_step_draws_anew() -> None:
 def test_expected_loss_of_the_decision_in_eval_draws_nothing() -> None:
     choice = make(estimator=LeaveOneOut(4)).eval()
     decided = [choice.decide()]
-    before = int(choice.draws)
+    before = choice.draws
     assert float(expected_loss(choice, lambda: choice().argmax(-1).double().sum())) == sum(decided[0])
-    assert int(choice.draws) == before
+    assert choice.draws == before
 
 
 def test_expected_loss_refuses_two_temperatures() -> None:
@@ -263,32 +264,102 @@ def test_derive_while_a_draw_is_held() -> None:
         assert type(derive(layer)) is type(layer.options[drawn])
 
 
-def test_a_pass_in_eval_decides_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def _step(choice: ArchitectureChoice) -> None:
+    optimizer = torch.optim.SGD(choice.parameters(), lr=50.0)
+    choice.logits.grad = torch.eye(3, 4)
+    optimizer.step()
+
+
+def _load(choice: ArchitectureChoice) -> None:
+    choice.load_state_dict(make(seed=3).state_dict())
+
+
+def _swap(choice: ArchitectureChoice) -> None:
+    """As Lightning's WeightAveraging does, through `.data`, which no version counter sees."""
+    choice.logits.data.copy_(make(seed=4).logits.data)
+
+
+# Each makes another decision
+CHANGES: list[Callable[[ArchitectureChoice], object]] = [
+    lambda choice: choice.logits.data[0].copy_(torch.tensor([9.0, 0.0, 0.0, 0.0])),
+    lambda choice: setattr(choice, "limit", 20.0),
+    lambda choice: choice.costs.mul_(1.2),
+    lambda choice: setattr(choice, "fixed_cost", 1.0),
+    lambda choice: setattr(choice, "limit", math.inf),
+    _step,
+    _load,
+    _swap,
+    lambda choice: setattr(choice, "logits", torch.nn.Parameter(make(seed=5).logits.detach())),
+    lambda choice: setattr(choice.logits, "data", make(seed=6).logits.detach()),
+]
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_pass_in_eval_decides_once(monkeypatch: pytest.MonkeyPatch, inference: bool) -> None:
     asked: list[int] = []
     decide = ArchitectureChoice.decide
     monkeypatch.setattr(ArchitectureChoice, "decide", lambda self: asked.append(1) or decide(self))  # type: ignore[func-returns-value]
     choice = make(count=3).eval()
     choice.costs.copy_(torch.arange(12.0).view(3, 4))
     layers = torch.nn.Sequential(*(OneOf([torch.nn.Identity()] * 4, choice, row % 3) for row in range(6))).eval()
-    layers(torch.zeros(2))
-    assert len(asked) == 1
-    with torch.inference_mode():
+    with torch.inference_mode(inference):
         layers(torch.zeros(2))
+    layers(torch.zeros(2))
+    choice.to(torch.bfloat16)
+    layers.to("cpu")(torch.zeros(2))
     assert len(asked) == 1
-    for count, change in enumerate(
-        [
-            lambda: choice.logits.data[0].copy_(torch.tensor([9.0, 0.0, 0.0, 0.0])),  # which no version counter sees
-            lambda: choice.limit.fill_(20.0),
-            lambda: choice.costs.mul_(1.2),
-            lambda: choice.fixed_cost.fill_(1.0),
-        ],
-        start=2,
-    ):
-        change()
+    for count, change in enumerate(CHANGES, start=2):
+        change(choice)
+        with torch.inference_mode(inference):
+            layers(torch.zeros(2))
         layers(torch.zeros(2))
         assert len(asked) == count
         assert choice.current().indices == decide(choice)
-    assert copy.deepcopy(choice).current().indices == decide(choice)
+        assert copy.deepcopy(choice).current().indices == decide(choice)
+        del asked[count:]  # that of the copy
+
+
+def test_what_is_returned_is_not_kept() -> None:
+    choice = make().eval()
+    expected = choice.decide()
+    choice().zero_()
+    choice.current().indices.clear()
+    assert choice.current().indices == choice().argmax(-1).tolist() == expected
+
+
+def test_weight_averaging_leaves_noise_and_limit_alone() -> None:
+    """A mean of two equal limits of inf would be NaN, and that of a seed another seed."""
+    choice = make()
+    average = AveragedModel(choice, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
+    for _ in range(3):
+        choice.draw()
+        average.update_parameters(choice)
+    assert (choice.seed, choice.draws, choice.limit) == (make().seed, 3, math.inf)
+    assert (average.module.seed, average.module.limit) == (choice.seed, math.inf)
+    for averaged, own in zip(average.module.buffers(), choice.buffers(), strict=True):
+        own.data.copy_(averaged.data)
+    assert choice.eval().current().indices == choice.logits.argmax(1).tolist()
+
+
+def test_a_checkpoint_of_an_earlier_version() -> None:
+    choice = make(seed=1)
+    logits = torch.rand(3, 4)
+    old = {"logits": logits, "seed": torch.tensor(2**61 + 1), "draws": torch.tensor(7), "limit": torch.tensor(9.0)}
+    old |= {"costs": torch.ones(3, 4), "fixed_cost": torch.tensor(2.5), "sampler.temperature.value": torch.tensor(0.5)}
+    network = torch.nn.Sequential(choice, OneOf([torch.nn.Identity()] * 4, choice))
+    saved = {f"{name}.{key}": value for name in ("0", "1.choice") for key, value in old.items()}
+    assert network.load_state_dict(saved) == ([], [])
+    assert (choice.seed, choice.draws, choice.fixed_cost, choice.limit) == (2**61 + 1, 7, 2.5, 9.0)
+    assert torch.equal(choice.logits, logits)
+    assert len(saved) == 14
+
+
+def test_reset_after_a_meta_device_init() -> None:
+    with torch.device("meta"):
+        choice = ArchitectureChoice(["a", "b"], 3)
+    choice.to_empty(device="cpu").reset_parameters()
+    assert not choice.logits.any()
+    assert not choice.costs.any()
 
 
 class Reads(TorchDispatchMode):

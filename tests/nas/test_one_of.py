@@ -1,10 +1,14 @@
 import copy
+import pickle
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from discrete_lightning import distributed
 from discrete_lightning.estimators import GumbelSoftmax, LeaveOneOut, ReinMax, Softmax, StraightThroughGumbel
 from discrete_lightning.nas import (
     derive,
@@ -284,3 +288,92 @@ def test_derive_prunes_what_offers_it() -> None:
     derived = derive(network)
     assert len(derived[0]) == 1
     assert len(network[0]) == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated")
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf")  # torch's own, traced
+def test_a_compiled_layer_runs_what_an_eager_one_does() -> None:
+    """Free and shared draws, given architectures, decisions that change through `.data`."""
+    torch.manual_seed(0)
+    layer, x = OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]), torch.randn(3, 4)
+    compiled = torch.compile(layer, backend="eager")
+    for step in range(6):
+        number = layer.choice.draws
+        found = compiled(x)
+        assert layer.choice.draws == number + 1
+        layer.choice.draws = number
+        assert torch.equal(found, layer(x))
+        with one_draw(layer):
+            assert torch.equal(compiled(x), layer(x))
+        with hold_architecture(layer, [[step % 3]]):
+            assert torch.equal(compiled(x), layer.options[step % 3](x))
+    layer.eval()
+    for index in (2, 0, 1):
+        layer.choice.logits.data.zero_()[0, index] = 1.0
+        assert torch.equal(compiled(x), layer.options[index](x))
+
+
+class Failed(Exception):
+    """Raised in the middle of a pass."""
+
+
+@pytest.mark.parametrize("shared", [one_draw, lambda layer: hold_architecture(layer, [[1]])], ids=["drawn", "given"])
+def test_an_exception_ends_a_shared_draw(shared: Callable[[nn.Module], AbstractContextManager[None]]) -> None:
+    layer = OneOf([nn.Identity(), nn.Tanh()])
+    with one_draw(layer):
+        outer = layer.choice.current()
+        with pytest.raises(Failed), shared(layer):
+            raise Failed
+        assert layer.choice.current() is outer
+    with pytest.raises(Failed), shared(layer):
+        raise Failed
+    assert layer.choice.current() is not layer.choice.current()
+
+    def loss() -> Tensor:
+        raise Failed
+
+    with pytest.raises(Failed):
+        expected_loss(layer, loss)
+    assert layer.choice.current() is not layer.choice.current()
+
+
+@pytest.mark.parametrize(
+    "duplicate", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))], ids=["copy", "pickle"]
+)
+def test_a_duplicate_made_in_a_shared_draw_uses_it(duplicate: Callable[[OneOf], OneOf]) -> None:
+    layer = OneOf([nn.Linear(4, 4) for _ in range(8)], estimator=ReinMax())
+    x = torch.randn(2, 4)
+    with one_draw(layer):
+        y = layer(x)
+        other = duplicate(layer)
+        assert torch.equal(other(x), y)
+    assert other.choice.draws == layer.choice.draws
+    assert layer.choice.seed == other.choice.seed
+
+
+def _skipped_on_one_rank() -> tuple[list[Tensor], list[int]]:
+    """Of two layers rank 1 does not reach the second in one step; all draw the same, by number, in shared draws."""
+    torch.manual_seed(distributed.rank())
+    network = nn.ModuleList(OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4)]) for _ in range(2))
+    for each in network.parameters():
+        distributed.broadcast_(each.data)
+    optimizer, ran = torch.optim.SGD(network.parameters(), lr=0.1), []
+    for step in range(4):
+        optimizer.zero_grad()
+        with one_draw(network):
+            y = network[0](torch.ones(3, 4))
+            if distributed.rank() == 0 or step != 1:
+                y = network[1](y)
+            y.square().mean().backward()
+            ran += [layer.choice.current().indices[0] for layer in network]  # type: ignore[union-attr]
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in network.parameters()]
+        for parameter, gradient in zip(network.parameters(), distributed.average_over_ranks(gradients), strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+    return [each.detach().clone() for each in network.parameters()], ran
+
+
+def test_a_rank_that_skips_a_layer_keeps_the_draws_equal() -> None:
+    (first, ran), (second, same) = run_on_ranks(_skipped_on_one_rank)
+    assert ran == same
+    assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

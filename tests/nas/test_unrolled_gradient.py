@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.nas import unrolled_gradient
+from tests.harness.device import PretendDevice
 
 
 class Network:
@@ -75,3 +76,15 @@ def test_weights_are_restored_after_an_error() -> None:
     with pytest.raises(RuntimeError, match="no loss"):
         unrolled_gradient(lambda: net.loss(0), fails, net.weights, [net.alpha], step=0.1)
     assert all(torch.equal(w, b) for w, b in zip(net.weights, before, strict=True))
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1.0, 1e25])
+def test_without_float64_and_at_sizes_whose_squares_float32_cannot_hold(scale: float) -> None:
+    """2 w' dw'/da of the loss scale w'^2, w' = w - xi d(a w)^2/dw."""
+    w, a = torch.tensor([1.0], requires_grad=True), torch.tensor([2.0], requires_grad=True)
+    with PretendDevice("mps", float64=False) as device:
+        found = unrolled_gradient(
+            lambda: (w * a).square().sum(), lambda: scale * w.square().sum(), [w], [a], step=0.1
+        )[0]  # fmt: skip
+    assert float(found) == pytest.approx(-0.32 * scale, rel=1e-3)
+    assert device.reads.total() <= 1

@@ -22,9 +22,12 @@ class Holder(LightningModule):
     Args:
         manual: whether it optimises by hand.
         fail_at: the batch that raises.
+        error: what it raises.
     """
 
-    def __init__(self, manual: bool = False, fail_at: int | None = None) -> None:
+    def __init__(
+        self, manual: bool = False, fail_at: int | None = None, error: type[BaseException] = RuntimeError
+    ) -> None:
         super().__init__()
         self.automatic_optimization = not manual
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(16, 8))
@@ -34,7 +37,7 @@ class Holder(LightningModule):
         self.either = OneOf([nn.Linear(8, 8), nn.Tanh()])
         self.bonus = EntropyBonus(choice=0.1)
         self.decoder = nn.Linear(8, 16)
-        self.fail_at = fail_at
+        self.fail_at, self.error = fail_at, error
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.encoder(images)
@@ -47,7 +50,7 @@ class Holder(LightningModule):
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor | None:
         if batch_idx == self.fail_at:
-            raise RuntimeError("a bad batch")
+            raise self.error("a bad batch")
         images = batch[0]
         restored, extra = self(images)
         loss = (restored - images).square().mean() + extra

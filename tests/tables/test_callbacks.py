@@ -4,6 +4,7 @@ fit, an exception in the middle, and no effect on one another.
 
 import copy
 import pickle
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -90,15 +91,17 @@ def test_a_second_fit_starts_afresh(case: str, tmp_path: Path) -> None:
     assert files(tmp_path / "second") == files(tmp_path / "new")
 
 
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
 @pytest.mark.parametrize("case", cases("exception", [case for case in SOME if case.split("-")[0] not in DESIGN]))
-def test_an_exception_in_the_middle(case: str, tmp_path: Path) -> None:
+def test_an_exception_in_the_middle(case: str, error: type[BaseException], tmp_path: Path) -> None:
     """Hooks are gone, and the next fit is as the first of a new callback."""
     make = CALLBACKS[case.split("-")[0]]
     used, new = make(), make()
-    module: Any = subject(case, fail_at=3)
-    before = hooks(module)
-    with pytest.raises(RuntimeError, match="a bad batch"):
+    module: Any = subject(case, fail_at=3, error=error)
+    before, handler = hooks(module), signal.getsignal(signal.SIGINT)
+    with pytest.raises((RuntimeError, SystemExit)):  # Lightning exits after an interrupt
         fit(case, module, tmp_path / "first", used)
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it from then on
     assert hooks(module) == before
     module.fail_at = None
     twin: Any = copy.deepcopy(module)

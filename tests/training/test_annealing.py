@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
 
 from discrete_lightning.callbacks import TemperatureAnnealing, WeightAnnealing
+from discrete_lightning.estimators import LeaveOneOut
 from discrete_lightning.nn import RelaxedCategorical, Temperature
 from discrete_lightning.schedules import Constant, Linear, Schedule
 from tests.training.annealed_module import (
@@ -177,6 +178,23 @@ def test_exact_in_every_precision(precision: Any, tmp_path: Path) -> None:
     assert trainer.logged_metrics["temperature"].item() == float32(TAU(13))
     state = torch.load(tmp_path / "step=14.ckpt", weights_only=True)["state_dict"]
     assert state["sample.temperature.value"].item() == float32(TAU(13))
+
+
+def test_a_schedule_without_effect_is_pointed_out() -> None:
+    model = Several()
+    model.sample.set_estimator(LeaveOneOut())
+    with pytest.warns(UserWarning, match=r"moves sample\.temperature, which LeaveOneOut\(samples=2\) does not use"):
+        fit(model, TemperatureAnnealing(Constant(0.25)), max_epochs=1)
+    model.own = model.sample.temperature  # used elsewhere, too, for all one knows
+    fit(model, TemperatureAnnealing(Constant(0.25)), max_epochs=1)
+
+
+def test_a_temperature_of_two_names_is_found_by_either() -> None:
+    for only in ("shared", "encoder.a"):
+        model = Several()
+        trainer = fit(model, TemperatureAnnealing(Constant(0.25), only=only), max_epochs=1)
+        assert model.shared().item() == 0.25
+        assert list(trainer.logged_metrics) == [f"temperature/{only}"]
 
 
 def test_several_with_schedules_of_their_own() -> None:

@@ -126,7 +126,7 @@ RATE = LearningRateAnnealing(Cosine(0.1, 0.0, steps=1))
         (
             Several,
             [TemperatureAnnealing(TAU, only="shared"), TemperatureAnnealing(TAU, only="encoder.*")],
-            ["encoder.a"],
+            ["two callbacks anneal", "temperature/shared", "temperature/encoder.a"],
         ),
         (Model, [WeightAnnealing(RAMP, "*.choice"), WeightAnnealing(RAMP, "bonus.*")], ["weight/bonus.choice"]),
         (Model, [RATE, LearningRateAnnealing(Constant(1.0))], ["anneal learning_rate", "Cosine", "Constant"]),

@@ -220,6 +220,20 @@ def test_of_nested_layers_the_outer_counts(tmp_path: Path) -> None:
     assert list(ChoiceMonitor().layers(RelaxedCategorical())) == [""]
 
 
+def test_a_layer_of_two_names_is_found_by_either_and_counted_once(tmp_path: Path) -> None:
+    class Twice(Chooser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = self.router
+
+    for only in ("router", "again", None):
+        assert counted(tmp_path, Twice(), only=only) == [BATCH * BATCHES]
+    model = Chooser(GumbelQuantizer(6, K))
+    model.sampler = model.router.sample  # inside the quantiser, too, which is the outer layer
+    assert list(ChoiceMonitor().layers(model)) == ["router"]
+    assert list(ChoiceMonitor(only="sampler").layers(model)) == ["sampler"]
+
+
 class TopExpert(nn.Module):
     """A router of a user's own, which knows padding."""
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import DNA, Alphabet
+from discrete_lightning.layers.constant_buffers import real_device
 
 Pattern = tuple[str, ...]  # the letters allowed at each of its positions
 
@@ -88,7 +89,8 @@ def cached_on_device(
         alphabet: second argument of `make`.
         device: where the result is needed.
     """
-    with torch.inference_mode(False):  # a tensor made in inference mode could not be used in training later
+    # a tensor made in inference mode could not be used in training later, and one made on the meta device has no values
+    with torch.inference_mode(False), real_device():
         return make(length, alphabet).to(device)
 
 
@@ -99,14 +101,27 @@ def windows_of(probabilities: Tensor, width: int) -> Tensor:
 
 def run_products(rows: Tensor, count: int) -> Tensor:
     """Products of `count` consecutive rows, (..., n, m) -> (..., n - count + 1, m), in log2(count) steps."""
+    return _runs(rows, count, torch.mul)
+
+
+def run_sums(values: Tensor, count: int) -> Tensor:
+    """Sums of `count` consecutive values, (..., n) -> (..., n - count + 1), in log2(count) steps.
+
+    The error of a sum is at most log2(count) roundings of its dtype, and sums of small whole numbers are exact. Differences of
+    a cumulative sum would need float64, and on CUDA have no deterministic algorithm.
+    """
+    return _runs(values.unsqueeze(-1), count, torch.add).squeeze(-1)
+
+
+def _runs(rows: Tensor, count: int, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     result, done = None, 0
-    run, length = rows, 1  # products of `length` rows
+    run, length = rows, 1  # of `length` rows
     while count:
         if count & 1:
-            result = run if result is None else result[..., : run.shape[-2] - done, :] * run[..., done:, :]
+            result = run if result is None else combine(result[..., : run.shape[-2] - done, :], run[..., done:, :])
             done += length
         count >>= 1
         if count:
-            run, length = run[..., :-length, :] * run[..., length:, :], 2 * length
+            run, length = combine(run[..., :-length, :], run[..., length:, :]), 2 * length
     assert result is not None
     return result

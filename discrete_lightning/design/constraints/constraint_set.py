@@ -53,7 +53,7 @@ class ConstraintSet(ConstantBuffers):
 
     def penalty(self, probabilities: Tensor) -> Tensor:
         """Sum of the penalties (...) of letter probabilities (..., length, letters)."""
-        total = torch.zeros(probabilities.shape[:-2], device=probabilities.device)
+        total = torch.zeros(probabilities.shape[:-2], dtype=torch.float32, device=probabilities.device)
         for constraint in self.constraints:
             total = total + constraint.penalty(probabilities, self.alphabet)
         return total

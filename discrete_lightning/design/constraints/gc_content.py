@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints.base import Constraint, cached_on_device
+from discrete_lightning.design.constraints.base import Constraint, cached_on_device, run_sums
 
 
 @dataclass(frozen=True)
@@ -58,14 +58,12 @@ class GCContent(Constraint):
         is_gc = cached_on_device(self._is_gc, 0, alphabet, probabilities.device)
         share = (probabilities * is_gc).sum(-1)
         width, fewest, most = self.gc_bounds(share.shape[-1])
-        running = torch.nn.functional.pad(share.double().cumsum(-1), (1, 0))
-        counts = (running[..., width:] - running[..., :-width]).to(share.dtype)
+        counts = run_sums(share, width)
         excess = (counts - most).clamp_min(0) + (fewest - counts).clamp_min(0)
         return (excess / width).sum(-1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         is_gc = cached_on_device(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
         width, fewest, most = self.gc_bounds(tokens.shape[-1])
-        running = torch.nn.functional.pad(is_gc.cumsum(-1), (1, 0))
-        counts = running[..., width:] - running[..., :-width]
+        counts = run_sums(is_gc, width)
         return ((counts >= fewest) & (counts <= most)).all(-1)

@@ -65,7 +65,7 @@ def _edited(rules: ConstraintSet, tokens: Tensor, generator: torch.Generator | N
         (slope,) = torch.autograd.grad(current.sum(), leaf) if current.requires_grad else (torch.zeros_like(leaf),)
     current = current.detach()
     change = slope - slope.gather(-1, tokens.unsqueeze(-1))
-    noise = torch.rand(change.shape, generator=generator, device=tokens.device)
+    noise = torch.rand(change.shape, dtype=torch.float32, generator=generator, device=tokens.device)
     # ties are common (integer counts of motifs); random noise breaks them, so that repeated attempts differ
     change = (change + 1e-3 * noise).masked_fill(~rules.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
     proposals = min(_PROPOSALS, length * (letters - 1))
@@ -79,7 +79,7 @@ def _edited(rules: ConstraintSet, tokens: Tensor, generator: torch.Generator | N
     stuck = least >= current - _GAIN
     # the gradient proposes places that break a rule, so a random proposal can leave the local minimum
     usable = values.isfinite().sum(1).clamp_min(1)
-    pick = (torch.rand(count, generator=generator, device=tokens.device) * usable).long()
+    pick = (torch.rand(count, dtype=torch.float32, generator=generator, device=tokens.device) * usable).long()
     chosen = torch.where(stuck, pick, chosen)
     edited = candidates[torch.arange(count, device=tokens.device), chosen]
     combined, gains = _combined(tokens, place, letter, current.unsqueeze(1) - exact)

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
+from discrete_lightning.layers.recorded import Recorded
 
 
-class BlackBox(nn.Module):
+class BlackBox(Recorded, nn.Module):
     """Scores sequences with a Python function of strings. It has no gradient.
 
     Use SurrogateSearch, or GradientSearch with the estimator LeaveOneOut.

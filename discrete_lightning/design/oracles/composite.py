@@ -5,8 +5,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from discrete_lightning.layers.recorded import Recorded
 
-class Composite(nn.Module, ABC):
+
+class Composite(Recorded, nn.Module, ABC):
     """An oracle that measures several columns of a sequence and computes a value and an uncertainty from them.
 
         score = value - uncertainty    where a higher score is better (Maximize); value + uncertainty under Minimize

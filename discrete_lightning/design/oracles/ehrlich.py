@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
+from discrete_lightning.layers.recorded import Recorded
 
 
-class Ehrlich(ConstantBuffers):
+class Ehrlich(Recorded, ConstantBuffers):
     """A closed-form test function with the difficulties of real landscapes: epistasis, infeasible regions, rare improvements.
 
     One-hot input gives the exact value. The gradient is that of a smooth extension: the log of the product of motif presences,
@@ -77,7 +78,7 @@ class Ehrlich(ConstantBuffers):
             slack = (length - motifs * motif_length) // motifs
             offsets = []
             for _ in range(motifs):
-                weights = torch.rand(motif_length - 1, generator=generator)
+                weights = torch.rand(motif_length - 1, dtype=torch.float32, generator=generator)
                 gaps = 1 + (slack * (weights / weights.sum())).floor().long()
                 offsets.append(torch.cat([torch.zeros(1, dtype=torch.int64), gaps.cumsum(0)]))
         self.register_constant("transitions", transitions)
@@ -152,7 +153,7 @@ class _WithGradientOf(torch.autograd.Function):
 
 def _transition_matrix(states: int, generator: torch.Generator) -> Tensor:
     """A random transition matrix with banned transitions: those outside a shuffled band. A letter may always repeat itself."""
-    scores = torch.randn(states, states, generator=generator)
+    scores = torch.randn(states, states, dtype=torch.float32, generator=generator)
     dense = (scores / 0.5).softmax(-1)
     width = int(states * 0.4)
     # the band of holo: row i holds columns i - width ... i + width, modulo states
@@ -166,8 +167,8 @@ def _transition_matrix(states: int, generator: torch.Generator) -> Tensor:
 def _stationary(transitions: Tensor) -> Tensor:
     """The stationary distribution of the transitions."""
     states = len(transitions)
-    system = torch.cat([(torch.eye(states) - transitions).T, torch.ones(1, states)])
-    right = torch.zeros(states + 1, 1)
+    system = torch.cat([torch.eye(states, dtype=torch.float32) - transitions.T, transitions.new_ones(1, states)])
+    right = transitions.new_zeros(states + 1, 1)
     right[-1] = 1
     q, r = torch.linalg.qr(system)
     return torch.linalg.solve(r, q.T @ right).squeeze(1)

@@ -12,6 +12,7 @@ from discrete_lightning.design.alphabet import PROTEIN
 from discrete_lightning.design.oracles.ensemble import Ensemble
 from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN
 from discrete_lightning.layers.constant_buffers import ConstantBuffers
+from discrete_lightning.layers.recorded import Recorded
 
 LENGTH: Final = 4
 
@@ -23,7 +24,7 @@ def _table() -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-class GB1(ConstantBuffers):
+class GB1(Recorded, ConstantBuffers):
     """Log enrichment of the 149,361 measured combinations of sites 39, 40, 41 and 54 (wild type VDGV); NaN where not measured.
 
     Use it as a judge of designs. It is a table without gradient; for a search use GB1Surrogate, which is trained on a part of

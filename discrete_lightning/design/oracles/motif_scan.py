@@ -16,11 +16,12 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
+from discrete_lightning.layers.recorded import Recorded
 
 _ROWS = "ACGT"
 
 
-class MotifScan(ConstantBuffers):
+class MotifScan(Recorded, ConstantBuffers):
     """Score of DNA (batch, 4, length) by its matches to a motif, on both strands; differentiable, float32.
 
     Shipped matrices, by name or JASPAR identifier: GATA2 (MA0036.4), GABPA (MA0062.4), FOS::JUN (MA0099.4), TP53 (MA0106.3),

@@ -2,8 +2,10 @@
 
 from torch import Tensor, nn
 
+from discrete_lightning.layers.recorded import Recorded
 
-class OneOutput(nn.Module):
+
+class OneOutput(Recorded, nn.Module):
     """An oracle that returns output `index` of a model with outputs (batch, outputs).
 
     Args:

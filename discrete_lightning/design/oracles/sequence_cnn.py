@@ -5,8 +5,10 @@ https://doi.org/10.1101/gr.227819.117): convolution, then residual blocks of dil
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.recorded import Recorded
 
-class SequenceCNN(nn.Module):
+
+class SequenceCNN(Recorded, nn.Module):
     """Scores sequences (batch, letters, length).
 
     Args:

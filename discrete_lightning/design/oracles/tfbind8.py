@@ -16,6 +16,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers
+from discrete_lightning.layers.recorded import Recorded
 
 LETTERS: Final = "ACGT"
 LENGTH: Final = 8
@@ -29,7 +30,7 @@ def _table() -> Tensor:
     return torch.from_numpy(scores).view([4] * LENGTH)
 
 
-class TFBind8(ConstantBuffers):
+class TFBind8(Recorded, ConstantBuffers):
     """Scores of DNA 8-mers (..., 4, 8), one-hot or probabilities; float32. The best score is 0.49105 (AGGTATCA).
 
     One-hot input gives exactly the measured score. Relaxed input gives the multilinear extension: its value at softmax(logits)

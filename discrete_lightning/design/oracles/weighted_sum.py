@@ -63,7 +63,7 @@ class WeightedSum(Composite, ConstantBuffers):
         if len(set(self.names)) != len(self.names):
             raise ValueError(f"WeightedSum: two columns have the same name, choose other names: {self.names}")
         with real_device():
-            self.register_constant("weights", torch.tensor([float(weight) for weight in weights]))
+            self.register_constant("weights", torch.tensor([float(weight) for weight in weights], dtype=torch.float32))
 
     def components(self, x: Tensor) -> Tensor:
         """The columns (batch, columns) of all oracles: all columns of a Composite, one score of every other oracle."""

@@ -15,8 +15,10 @@ from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, refuse_taken_names
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront
 from discrete_lightning.design.search.selection import designs_on_front, select
+from discrete_lightning.distributed import broadcast_
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.float32 import Float32State
+from discrete_lightning.layers.recorded import Recorded
 
 _CAPACITY = 512  # of BestOverall
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
@@ -41,7 +43,7 @@ class Progress:
     sequence: str
 
 
-class Search(Float32State):
+class Search(Recorded, Float32State):
     """Base of the searches: a module with its whole state in `state_dict()`, so that a resumed search continues exactly.
 
     The noise of step i comes from a generator seeded by (seed, i). All ranks hold the same state, so they draw the same noise.
@@ -54,20 +56,15 @@ class Search(Float32State):
         best_per_chain: the best sequence of each chain.
         best_overall: the best different sequences of all chains.
         front: the Pareto front, if the oracle is a WeightedSum and the goal is Maximize or Minimize; else None.
-        taken: the number of steps taken.
+        taken, seed: the number of steps taken, and the seed of the noise; Python numbers in the extra state.
         trajectory: a `Progress` after each step.
     """
-
-    taken: Tensor
-    seed: Tensor
 
     def __init__(self, chains: int) -> None:
         super().__init__()
         if chains < 1:
             raise ValueError(f"{type(self).__name__}: chains must be at least 1, got {chains}")
-        self.chains = chains
-        self.register_buffer("taken", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("seed", torch.zeros((), dtype=torch.int64))
+        self.chains, self.taken, self.seed = chains, 0, 0
         self.trajectory: list[Progress] = []
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
@@ -87,7 +84,7 @@ class Search(Float32State):
                 "make a new search for each problem"
             )
         refuse_taken_names(problem)
-        self.seed.fill_(int(torch.randint(2**62, (), device="cpu")) if seed is None else seed)
+        self.seed = int(torch.randint(2**62, (), device="cpu")) if seed is None else seed
         self.problem = problem
         columns = len(problem.evaluator.names)
         self.best_per_chain = BestPerChain(self.chains, problem.length, columns)
@@ -133,11 +130,25 @@ class Search(Float32State):
 
     def get_extra_state(self) -> dict[str, Any]:
         """State that is not a tensor of fixed size."""
-        return {"trajectory": [astuple(each) for each in self.trajectory]}
+        return {"taken": self.taken, "seed": self.seed, "trajectory": [astuple(each) for each in self.trajectory]}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_extra_state` returned."""
+        self.taken, self.seed = state["taken"], state["seed"]
         self.trajectory = [Progress(*each) for each in state["trajectory"]]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes up also what earlier versions saved: a buffer for some entries of the extra state."""
+        for name in ("taken", "seed", "fitted"):
+            if (buffer := state_dict.pop(prefix + name, None)) is not None:
+                state_dict[f"{prefix}_extra_state"] = {**state_dict[f"{prefix}_extra_state"], name: buffer.tolist()}
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def agree_over_ranks(self) -> None:
+        """Takes up the whole state of rank 0, so that all ranks take the same steps."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            broadcast_(tensor.data)
+        self.taken, self.seed = broadcast_(torch.tensor([self.taken, self.seed], device=self.problem.device)).tolist()
 
     def run(self, until: Callable[[Progress], bool] | None = None) -> None:
         """Runs the search without Lightning, to its end or until a condition of its progress holds."""
@@ -161,12 +172,12 @@ class Search(Float32State):
         best_per_chain = self.best_per_chain
         filled, calls = best_per_chain.filled, self.problem.evaluator.count
         if not filled.any():
-            return Progress(int(self.taken), calls, torch.nan, torch.nan, torch.nan, "")
+            return Progress(self.taken, calls, torch.nan, torch.nan, torch.nan, "")
         best = best_per_chain.totals.argmin()
         total, score = float(best_per_chain.totals[best]), float(best_per_chain.scores[best])
         mean = float(best_per_chain.scores[filled].mean())
         sequence = self.problem.alphabet.decode(best_per_chain.tokens[best])
-        return Progress(int(self.taken), calls, total, score, mean, sequence)
+        return Progress(self.taken, calls, total, score, mean, sequence)
 
     def designs(self, count: int, distance: int = 1, both_strands: bool = False) -> list[Design]:
         """The best designs found, best first; each satisfies all constraints.
@@ -211,7 +222,7 @@ class Search(Float32State):
 
     def generator(self, step: int) -> torch.Generator:
         """The source of noise of a step: the same on every rank."""
-        return torch.Generator(device=self.problem.device).manual_seed(numbered_seed(int(self.seed), step + 2))
+        return torch.Generator(device=self.problem.device).manual_seed(numbered_seed(self.seed, step + 2))
 
     def _require_begun(self) -> None:
         if not self.begun:

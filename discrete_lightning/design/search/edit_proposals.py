@@ -25,7 +25,7 @@ def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterato
     tokens = members.tokens
     change = members.slopes - members.slopes.gather(-1, tokens.unsqueeze(-1))
     edits = _edit_change(problem, tokens)
-    cost = problem.start.edit_weight * (edits + problem.edits(tokens).view(-1, 1, 1))
+    cost = problem.cost_of(edits + problem.edits(tokens).view(-1, 1, 1))
     predicted = problem.goal.loss(members.scores.view(-1, 1, 1) + change) + cost
     predicted = predicted.masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
     yield from _combined_edits(problem, members, predicted[0], change[0], edits[0])
@@ -48,15 +48,17 @@ def _combined_edits(
 ) -> Iterator[Tensor]:
     """The best 2, 4, 8 ... edits of different positions at once, as long as the prediction improves with their number."""
     tokens = members.tokens[0]
-    weight = problem.start.edit_weight
     best, letter = predicted.min(-1)
     order = best.argsort(stable=True)
     order = order[best[order] < members.totals[0]]
-    gains = change.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order].cumsum(0)
-    costs = weight * edits.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order].cumsum(0)
-    totals = problem.goal.loss(members.scores[0] + gains) + weight * problem.edits(tokens) + costs
+    gains = change.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order]
+    added, before = edits.gather(-1, letter.unsqueeze(-1)).squeeze(-1)[order], problem.edits(tokens)
+
+    def total(size: int) -> Tensor:
+        return problem.goal.loss(members.scores[0] + gains[:size].sum()) + problem.cost_of(before + added[:size].sum())
+
     rows, size = [], 2
-    while size <= len(order) and totals[size - 1] < totals[size // 2 - 1]:
+    while size <= len(order) and total(size) < total(size // 2):
         row = tokens.clone()
         row[order[:size]] = letter[order[:size]]
         rows.append(row)

@@ -31,6 +31,7 @@ class Hyperparameters:
 
 def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
     """The features of the two parts of the kernel for sequences (n, length): one-hot letters and normalised word counts."""
+    tokens = tokens.to(_with_float64(tokens.device))
     one_hot = torch.nn.functional.one_hot(tokens, letters).flatten(1).double()
     counts = torch.zeros(len(tokens), _BUCKETS, dtype=torch.float64, device=tokens.device)
     for width in _WORDS:
@@ -44,8 +45,13 @@ def features(tokens: Tensor, letters: int) -> tuple[Tensor, Tensor]:
     return one_hot, counts / counts.norm(dim=1, keepdim=True).clamp_min(1e-12)
 
 
+def _with_float64(device: torch.device) -> torch.device:
+    """The device, or the CPU if it is one of Apple's, which have no float64."""
+    return torch.device("cpu") if device.type == "mps" else device
+
+
 class GaussianProcess:
-    """The posterior of the scores of all sequences, given the scores of some.
+    """The posterior of the scores of all sequences, given the scores of some; float64, on the CPU if the device has none.
 
     Args:
         tokens: int64 (n, length).
@@ -65,7 +71,7 @@ class GaussianProcess:
     ) -> None:
         self.letters, self.length = letters, tokens.shape[1]
         self.one_hot, self.words = features(tokens, letters)
-        y = scores.double()
+        y = scores.to(self.words.device).double()
         self.center, self.scale = y.mean(), y.std(correction=0).clamp_min(1e-12)
         y = (y - self.center) / self.scale
         self.hyperparameters = self._likeliest(y) if hyperparameters is None else hyperparameters

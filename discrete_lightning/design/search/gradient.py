@@ -83,6 +83,12 @@ class GradientSearch(Search):
         problem = self.problem
         self.polisher = Polisher(self.polish, problem)
         self.logits = SequenceLogits(self.chains, problem.length, len(problem.alphabet), problem.allowed)
+        if not self.logits.logits.is_meta:
+            self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """The logits of the start; after `to_empty` of a search that was begun on the meta device."""
+        problem = self.problem
         if problem.initial_sequences is None:
             self.logits.randomize_(self.init_std, self.generator(-1))
         else:
@@ -117,9 +123,9 @@ class GradientSearch(Search):
         return self.polisher.begun and self.polisher.done
 
     def step(self, optimize: Optimize) -> None:
-        if not int(self.taken):
+        if not self.taken:
             self._score_template()
-        if int(self.taken) < self.steps:
+        if self.taken < self.steps:
             optimize(self._loss())
         elif not self.polisher.begun:
             self._begin_polish()
@@ -137,7 +143,7 @@ class GradientSearch(Search):
             self.record(tokens, problem.evaluate(tokens))
 
     def _loss(self) -> Tensor:
-        generator = self.generator(int(self.taken))
+        generator = self.generator(self.taken)
         logits, problem = self.logits(), self.problem
         estimator, tau = self.relaxed.estimator, self.relaxed.temperature()
 
@@ -167,7 +173,7 @@ class GradientSearch(Search):
     @torch.no_grad()
     def _begin_polish(self) -> None:
         """Begins the polish of the chains' best sequences. Where too few satisfy the constraints, others are repaired first."""
-        problem, generator = self.problem, self.generator(int(self.taken))
+        problem, generator = self.problem, self.generator(self.taken)
         rounded = torch.is_autocast_enabled(problem.device.type)
         best = self.best_per_chain
         with torch.autocast(problem.device.type, enabled=False):
@@ -228,7 +234,7 @@ class GradientSearch(Search):
 
     def _polish_round(self) -> None:
         with torch.autocast(self.problem.device.type, enabled=False):
-            evaluated = self.polisher.round(self.generator(int(self.taken)))
+            evaluated = self.polisher.round(self.generator(self.taken))
         if evaluated is not None:
             self._record_round(evaluated)
 

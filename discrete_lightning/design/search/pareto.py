@@ -48,7 +48,7 @@ class ParetoFront(ScoredSequences):
         assert isinstance(oracle, WeightedSum)
         super().__init__(0, problem.length, len(oracle.names))
         self.capacity = capacity
-        self.register_buffer("values", torch.zeros(0, len(oracle.oracles)))
+        self.register_buffer("values", torch.zeros(0, len(oracle.oracles), dtype=torch.float32))
 
     def update(self, problem: DesignProblem, tokens: Tensor, evaluation: Evaluation) -> None:
         """Adds the sequences that satisfy all constraints and are not dominated, and removes those that become dominated.

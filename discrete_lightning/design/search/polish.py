@@ -176,7 +176,7 @@ class Polisher:
         problem, best = self.problem, beam.best.tokens[0]
         beam.restarts += 1
         for _ in range(_TRIES):
-            chance = torch.rand(problem.length, generator=generator, device=best.device)
+            chance = torch.rand(problem.length, dtype=torch.float32, generator=generator, device=best.device)
             if problem.template is not None:
                 row = torch.where(chance < 0.5, problem.template, best)
             else:

@@ -30,10 +30,17 @@ class ScoredSequences(Float32State):
     def __init__(self, rows: int, length: int, columns: int = 0) -> None:
         super().__init__()
         self.register_buffer("tokens", torch.zeros(rows, length, dtype=torch.int64))
-        self.register_buffer("scores", torch.full((rows,), torch.nan))
-        self.register_buffer("totals", torch.full((rows,), torch.inf))
+        self.register_buffer("scores", torch.full((rows,), torch.nan, dtype=torch.float32))
+        self.register_buffer("totals", torch.full((rows,), torch.inf, dtype=torch.float32))
         self.register_buffer("calls", torch.zeros(rows, dtype=torch.int64))
-        self.register_buffer("components", torch.zeros(rows, columns))
+        self.register_buffer("components", torch.zeros(rows, columns, dtype=torch.float32))
+
+    def reset_parameters(self) -> None:
+        """Empty rows, as at the start; after `to_empty` of a table that was built on the meta device."""
+        for buffer in (self.tokens, self.calls, self.components):
+            buffer.zero_()
+        self.scores.fill_(torch.nan)
+        self.clear()
 
     @property
     def filled(self) -> Tensor:

@@ -35,7 +35,7 @@ class SequenceLogits(ConstantBuffers):
             mask = torch.ones(length, letters, dtype=torch.bool) if allowed is None else allowed.clone()
         if not mask.any(-1).all():
             raise ValueError(f"no letter is allowed at positions {(~mask.any(-1)).nonzero().flatten().tolist()}")
-        self.logits = nn.Parameter(torch.zeros(chains, length, letters))
+        self.logits = nn.Parameter(torch.zeros(chains, length, letters, dtype=torch.float32))
         self.register_constant("allowed", mask)
 
     def forward(self) -> Tensor:
@@ -50,5 +50,5 @@ class SequenceLogits(ConstantBuffers):
     @torch.no_grad()
     def randomize_(self, std: float, generator: torch.Generator | None = None) -> None:
         """Sets the logits to independent normal random numbers with mean 0 and standard deviation `std`."""
-        noise = torch.randn(self.logits.shape, generator=generator, device=self.logits.device)
+        noise = torch.randn(self.logits.shape, dtype=torch.float32, generator=generator, device=self.logits.device)
         self.logits.copy_(std * noise)

@@ -47,7 +47,6 @@ class SurrogateSearch(Search):
     evaluated: Tensor  # int64 (calls, length), the first `count` rows are filled
     losses: Tensor  # totals (calls,)
     count: Tensor
-    fitted: Tensor  # the hyper-parameters, and the number of evaluated sequences when they were chosen
 
     def __init__(
         self,
@@ -69,19 +68,24 @@ class SurrogateSearch(Search):
         self.parents, self.exploration, self.memory = parents, exploration, memory
         self._seen: set[bytes] = set()  # keys of `evaluated`
         self._exhausted = False
+        self._fitted = [0.0] * 4  # the hyper-parameters, and the number of evaluated sequences when they were chosen
 
     def build(self) -> None:
         self.register_buffer("evaluated", torch.zeros(self.calls, self.problem.length, dtype=torch.int64))
-        self.register_buffer("losses", torch.zeros(self.calls))
+        self.register_buffer("losses", torch.zeros(self.calls, dtype=torch.float32))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("fitted", torch.zeros(4, dtype=torch.float64))
+
+    def reset_parameters(self) -> None:
+        """No evaluations, as at the start; after `to_empty` of a search that was begun on the meta device."""
+        for buffer in (self.evaluated, self.losses, self.count):
+            buffer.zero_()
 
     def get_extra_state(self) -> dict[str, Any]:
-        return super().get_extra_state() | {"exhausted": self._exhausted}
+        return super().get_extra_state() | {"exhausted": self._exhausted, "fitted": self._fitted}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
-        self._exhausted = state["exhausted"]
+        self._exhausted, self._fitted = state["exhausted"], list(state["fitted"])
         self._seen = set()  # filled from the loaded buffers at the next step
 
     @property
@@ -90,7 +94,7 @@ class SurrogateSearch(Search):
 
     @torch.no_grad()
     def step(self, optimize: Optimize) -> None:
-        generator = self.generator(int(self.taken))
+        generator = self.generator(self.taken)
         count = int(self.count)
         if not self._seen:
             self._seen = set(sequence_keys(self.evaluated[:count]))
@@ -141,12 +145,12 @@ class SurrogateSearch(Search):
         index = order[finite[order]]
         recent = finite.nonzero().flatten().flip(0)
         index = torch.cat([index[: self.memory // 2], recent[: self.memory // 2]]).unique()
-        *hyperparameters, at = self.fitted.tolist()
+        *hyperparameters, at = self._fitted
         due = len(evaluated) >= _REFIT * at  # the grid search of hyper-parameters takes as long as many steps
         chosen = None if due else Hyperparameters(*hyperparameters)
         process = GaussianProcess(evaluated[index], -losses[index], len(self.problem.alphabet), chosen)
         if due:
-            self.fitted.copy_(torch.tensor([*astuple(process.hyperparameters), len(evaluated)]))
+            self._fitted = [*astuple(process.hyperparameters), float(len(evaluated))]
         return candidates[process.choose(candidates, count, self.exploration)]
 
     def _descendants(self, parents: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,7 +160,7 @@ class SurrogateSearch(Search):
         def pick() -> Tensor:
             return parents[torch.randint(len(parents), (count,), generator=generator, device=device)]
 
-        mask = torch.rand(count, parents.shape[1], generator=generator, device=device) < 0.5
+        mask = torch.rand(count, parents.shape[1], dtype=torch.float32, generator=generator, device=device) < 0.5
         crossed = torch.where(mask, pick(), pick())
         shifted = self._shift(pick(), generator)
         children = torch.cat([self._mutate(pick(), generator), self._mutate(crossed, generator), crossed, shifted])
@@ -177,7 +181,7 @@ class SurrogateSearch(Search):
             only = others.sum(-1) == 0  # no other letter is allowed there
             others[only] = self.problem.allowed[places][only].float()
             tokens[rows, places] = torch.multinomial(others, 1, generator=generator).squeeze(1)
-            active[rows] = torch.rand(len(rows), generator=generator, device=device) < 0.5
+            active[rows] = torch.rand(len(rows), dtype=torch.float32, generator=generator, device=device) < 0.5
         return tokens
 
     def _shift(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
@@ -194,7 +198,7 @@ class SurrogateSearch(Search):
             letter = torch.randint(len(self.problem.alphabet), (count, 1), generator=generator, device=device)
             moved = tokens.gather(1, source).scatter(1, there, letter)
             tokens = torch.where(active.unsqueeze(1), moved, tokens)
-            active = active & (torch.rand(count, generator=generator, device=device) < 0.5)
+            active = active & (torch.rand(count, dtype=torch.float32, generator=generator, device=device) < 0.5)
         allowed = self.problem.allowed.expand(count, -1, -1).gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
         return tokens[allowed.all(-1)]
 

@@ -13,9 +13,10 @@ from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearc
 from discrete_lightning.design.constraints import Constraint
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles.composite import one_score_each
-from discrete_lightning.distributed import broadcast_
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
+from discrete_lightning.training.averaging import check_not_averaged
+from discrete_lightning.training.restorable import RestorableModule
 
 _STEPS_PER_EPOCH = 10
 
@@ -52,7 +53,7 @@ class _ReleaseOnException(Callback):
         pl_module.release_oracles()
 
 
-class SequenceDesigner(LightningModule):
+class SequenceDesigner(RestorableModule):
     """Designs sequences: one training step is one step of the search over all chains, and fitting ends with the search.
 
     The state of the search is the same on all ranks and in the checkpoint, and the oracle's calls are split over the ranks. So
@@ -167,9 +168,9 @@ class SequenceDesigner(LightningModule):
 
     def on_fit_start(self) -> None:
         """Makes the state of the search equal on all ranks, whatever their seeds are."""
+        check_not_averaged(self.trainer, "SequenceDesigner")
         self.train()  # Lightning warns of modules in eval() mode; the evaluator puts the oracle into eval() for each call
-        for tensor in (*self.search.parameters(recurse=True), *self.search.buffers(recurse=True)):
-            broadcast_(tensor.data)
+        self.search.agree_over_ranks()
 
     def train_dataloader(self) -> DataLoader[int]:
         return DataLoader(_Steps(_STEPS_PER_EPOCH), batch_size=None)

@@ -75,10 +75,8 @@ class DARTSChoice(ArchitectureChoice):
                 incoming = slice(start, start + node + 2)
                 kept[start + strength[incoming].topk(2).indices] = True
                 start += node + 2
-        result = scores.clone()
-        result[kept, 0] = -math.inf
-        result[~kept, 1:] = -math.inf
-        return result
+        is_none = torch.arange(len(self.options), device=scores.device) == 0
+        return torch.where(kept.unsqueeze(1) == is_none, -math.inf, scores)
 
 
 def _pairs(nodes: int) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from typing import Any, NamedTuple, Self
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.nas.choice import ArchitectureChoice
+from discrete_lightning.nas.choice import ArchitectureChoice, option_indices
 from discrete_lightning.nas.cost_table import Measure, operation_costs
 from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.operations import Norm, batch_norm, search_norm
@@ -46,7 +47,9 @@ class SearchNetwork(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, classes)."""
-        return self.head(self.body(images).mean((2, 3)))
+        choice = self._modules.get("choice")  # a derived network has none
+        with choice.compared_once() if isinstance(choice, ArchitectureChoice) else nullcontext():
+            return self.head(self.body(images).mean((2, 3)))
 
 
 class SearchSpace(ABC):
@@ -100,7 +103,7 @@ class SearchSpace(ABC):
 
     def check(self, architecture: Sequence[str]) -> None:
         """Raises ValueError if this is not an architecture of the space."""
-        ArchitectureChoice(self.options, self.choices).indices(architecture)
+        option_indices(self.options, self.choices, architecture)
 
     def random(self, generator: torch.Generator, costs: ArchitectureChoice | None = None) -> list[str]:
         """An architecture drawn uniformly from the space.
@@ -114,9 +117,9 @@ class SearchSpace(ABC):
         """
         for _ in range(_DRAWS):
             drawn = self._draw(generator)
-            if costs is None or costs.cost(costs.indices(drawn)) <= float(costs.limit):
+            if costs is None or costs.cost(costs.indices(drawn)) <= costs.limit:
                 return drawn
-        raise ValueError(f"no architecture within the limit of {float(costs.limit):,.6g} in {_DRAWS:,} draws")  # type: ignore[union-attr]
+        raise ValueError(f"no architecture within the limit of {costs.limit:,.6g} in {_DRAWS:,} draws")  # type: ignore[union-attr]
 
     def _draw(self, generator: torch.Generator) -> list[str]:
         return [self.options[i] for i in torch.randint(len(self.options), (self.choices,), generator=generator)]

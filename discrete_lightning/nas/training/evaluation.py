@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import broadcast_, rank
@@ -19,11 +18,12 @@ from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.shared_draw import hold_architecture, one_draw
 from discrete_lightning.nas.spaces.space import Edge, SearchSpace
 from discrete_lightning.nas.training.settings import CostTarget
+from discrete_lightning.training.restorable import RestorableModule
 
 Batch = tuple[Tensor, Tensor]
 
 
-class SearchedNetwork(LightningModule):
+class SearchedNetwork(RestorableModule):
     """The network of a search space, its decided architecture, and the evaluation of that; a subclass trains it.
 
     Validation is of the decided network with the weights of the search (`val/accuracy`, `val/loss`), and of the network as it
@@ -84,12 +84,13 @@ class SearchedNetwork(LightningModule):
         """Fills the table of costs, measured by rank 0 on the network as it would be deployed."""
         size = self.target.batch_size if self.target is not None and self.measure == "latency" else 1
         images = torch.zeros(size, *self.image_shape, device=self.device)
+        fixed = torch.zeros((), device=self.device)
         if rank() == 0:
-            table, fixed = self.space.costs(images, self.classes, self.measure)
+            table, cost = self.space.costs(images, self.classes, self.measure)
             self.choice.costs.copy_(table)
-            self.choice.fixed_cost.fill_(fixed)
+            fixed.fill_(cost)
         broadcast_(self.choice.costs)
-        broadcast_(self.choice.fixed_cost)
+        self.choice.fixed_cost = float(broadcast_(fixed))
 
     def derive(self) -> nn.Module:
         """The discrete network, with the weights of the search.
@@ -110,11 +111,11 @@ class SearchedNetwork(LightningModule):
         return logits, (logits.argmax(-1) == labels).float()
 
     def on_validation_epoch_start(self) -> None:
-        self._draws_before_validation = int(self.choice.draws)
+        self._draws_before_validation = self.choice.draws
 
     def on_validation_epoch_end(self) -> None:
         if self._draws_before_validation is not None:
-            self.choice.draws.fill_(self._draws_before_validation)
+            self.choice.draws = self._draws_before_validation
             self._draws_before_validation = None
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:

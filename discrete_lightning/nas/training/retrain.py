@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import average_over_ranks
@@ -16,11 +15,12 @@ from discrete_lightning.schedules import Cosine
 from discrete_lightning.training.annealing import check_not_annealed
 from discrete_lightning.training.learning_rate_annealing import LearningRate
 from discrete_lightning.training.progress import progress
+from discrete_lightning.training.restorable import RestorableModule
 
 Batch = tuple[Tensor, Tensor]
 
 
-class ArchitectureTraining(LightningModule):
+class ArchitectureTraining(RestorableModule):
     """Trains the network of one architecture and, on the same batches, those of some random architectures.
 
     Random search at the cost of a search trains as many random architectures as have the floating-point operations of the
@@ -72,11 +72,12 @@ class ArchitectureTraining(LightningModule):
             generator = torch.Generator().manual_seed(seed)
             random_architectures = [space.random(generator) for _ in range(random_architectures)]
         self.random_architectures = random_architectures
+        self.record(architecture=self.architecture, random_architectures=random_architectures)
         self.random_networks = nn.ModuleList(
             space.build(each, image_shape[0], classes) for each in self.random_architectures
         )
         # accuracies of the last validation: which random network the search would have taken
-        self.register_buffer("validation", torch.zeros(len(random_architectures)))
+        self.register_buffer("validation", torch.zeros(len(random_architectures), dtype=torch.float32))
         self._right, self._seen = torch.zeros(0), 0
 
     def forward(self, images: Tensor) -> Tensor:

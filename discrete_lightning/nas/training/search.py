@@ -113,8 +113,8 @@ class ArchitectureSearch(SearchedNetwork):
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         if self._window is None:
-            self._window = batch_idx, int(self.choice.draws)
-        self.choice.draws.fill_(self._window[1])  # one draw for the whole step, as if its batches were one
+            self._window = batch_idx, self.choice.draws
+        self.choice.draws = self._window[1]  # one draw for the whole step, as if its batches were one
         self._micro_batches += 1
         weights_batch, architecture_batch = self._batches(batch)
         with self._own_reduction(), self.flops.count(self.current_epoch, batch_idx):
@@ -250,7 +250,7 @@ class ArchitectureSearch(SearchedNetwork):
             check_options(self.network, self.trainer.precision_plugin.convert_input(example))
         if self._measured != self.measure:  # a resumed run keeps its table
             self.measure_costs()
-        self.choice.limit.fill_(math.inf if self.target is None else self.target.target)
+        self.choice.limit = math.inf if self.target is None else self.target.target
         self.choice.check_limit()
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -278,7 +278,7 @@ class ArchitectureSearch(SearchedNetwork):
     def random_architectures(self) -> list[list[str]]:
         """Random architectures within the target whose trainings, each on all training images for `retrain_epochs`, cost in all
         as many floating-point operations as the search; between 1 and 20."""
-        generator = torch.Generator().manual_seed(int(self.choice.seed))
+        generator = torch.Generator().manual_seed(self.choice.seed)
         costs = None if self.target is None else self.choice
         drawn = (self.space.random(generator, costs) for _ in itertools.count())
         data = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -296,6 +296,7 @@ class ArchitectureSearch(SearchedNetwork):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint made in the middle of a step or of a validation is one of its start: the counters of draws and batches
         are set back. Weights do not change in between."""
+        super().on_save_checkpoint(checkpoint)
         checkpoint["search_flops"] = self.flops.counted
         checkpoint["cost_measure"] = self.measure
         draws = self._draws_before_validation

@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import Literal
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import LossWeight
+from discrete_lightning.training.restorable import RestorableModule
 
 Batch = tuple[Tensor, Tensor]
 _CHUNK = 50  # samples of the bound decoded at a time
@@ -27,7 +27,7 @@ def multilayer_perceptron(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class DiscreteVAE(LightningModule, ABC):
+class DiscreteVAE(RestorableModule, ABC):
     """Base of CategoricalVAE and BernoulliVAE: x -> logits -> sample -> Bernoulli pixels, with an analytic KL.
 
         loss = E_q[-log p(x | z)] + kl_weight * KL(q(z | x) || uniform)

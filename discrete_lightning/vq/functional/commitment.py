@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32
 
@@ -18,13 +19,15 @@ def commitment_loss(vectors: Tensor, codes: Tensor, mask: Tensor | None = None) 
         0-dim float32 mean over the elements of the vectors of this rank, as torch's losses; >= 0, and 0 without any.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or a tensor is not floating.
 
     Example:
         >>> import torch
         >>> commitment_loss(torch.tensor([[1.0, 3.0]]), torch.tensor([[1.0, 1.0]]))
         tensor(2.)
     """
+    check_floating(vectors, "vectors")
+    check_floating(codes, "codes")
     if vectors.shape != codes.shape:
         raise ValueError(f"each vector needs its code: vectors {tuple(vectors.shape)}, codes {tuple(codes.shape)}")
     difference = float32(vectors) - float32(codes.detach())

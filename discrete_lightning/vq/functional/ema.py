@@ -6,6 +6,7 @@ N_k <- decay N_k + (1 - decay) n_k,   m_k <- decay m_k + (1 - decay) sum of the 
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._precision import float32
 
 
@@ -26,6 +27,7 @@ def code_statistics(vectors: Tensor, indices: Tensor, num_codes: int) -> tuple[T
         (tensor([0., 2.]), tensor([[0.],
                 [3.]]))
     """
+    check_floating(vectors, "vectors")
     flat = float32(vectors.detach()).reshape(-1, vectors.shape[-1])
     index = indices.reshape(-1)
     counts = flat.new_zeros(num_codes).index_add_(0, index, flat.new_ones(1).expand(len(index)))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.straight_through import straight_through
 
@@ -50,6 +51,7 @@ def finite_scalar(vectors: Tensor, levels: Sequence[int]) -> FiniteScalar:
                 [-1.,  0.]]), indices=tensor([7, 3]))
     """
     check_levels(levels)
+    check_floating(vectors, "vectors")
     if not vectors.ndim or vectors.shape[-1] != len(levels):
         raise ValueError(f"{len(levels)} levels quantise vectors of {len(levels)} channels, got {tuple(vectors.shape)}")
     x = float32(vectors)
@@ -98,6 +100,7 @@ def finite_scalar_residual(vectors: Tensor, values: Tensor, levels: Sequence[int
         >>> (coarse + fine / 4).item(), round(2.002 * math.tanh(0.3) / 2, 3)
         (0.25, 0.292)
     """
+    check_floating(vectors, "vectors")
     x = float32(vectors)
     halves, offsets, shifts = (x.new_tensor(each) for each in _bounds(levels))
     widths = x.new_tensor([level // 2 for level in levels])

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.vq.functional.ema import code_statistics
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 
@@ -27,6 +28,7 @@ def kmeans(
         >>> sorted(round(c, 2) for c in centres.flatten().tolist()), counts.tolist()
         ([0.05, 5.05], [2.0, 2.0])
     """
+    check_floating(vectors, "vectors")
     if vectors.ndim != 2 or not len(vectors):
         raise ValueError(f"k-means needs vectors of shape (N, D) with N >= 1, got {tuple(vectors.shape)}")
     vectors = vectors.float()

@@ -8,6 +8,7 @@ entropy loss = mean H(p(. | z)) - gamma * H(mean p(. | z))                      
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.straight_through import straight_through
 
@@ -25,6 +26,7 @@ def lookup_free(vectors: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(
             f"an index has 1 to 62 bits, one for each channel; got vectors of shape {tuple(vectors.shape)}"
         )
+    check_floating(vectors, "vectors")
     positive = vectors.detach() > 0
     places = 2 ** torch.arange(vectors.shape[-1], device=vectors.device)
     signs = torch.where(positive, 1.0, -1.0).to(vectors.dtype)
@@ -59,7 +61,9 @@ def soft_code_marginals(vectors: Tensor, tau: float = 0.01) -> list[Tensor]:
         >>> soft_code_marginals(torch.tensor([[5.0, -5.0], [5.0, 5.0]]))
         [tensor([0., 1., 0., 1.])]
     """
-    logits = float32(vectors) * (4.0 / tau)
+    check_floating(vectors, "vectors")
+    check_tau(tau)
+    logits = float32(vectors) / (tau / 4.0)
     marginals = []
     for group in logits.split(_GROUP, dim=-1):
         joint = group.new_ones(len(group), 1)

@@ -4,17 +4,18 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_finite
-from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
 
 _BLOCK = 1 << 22  # distances held at a time (16 MiB of float32): N x K is never built whole
 
 
 @without_autocast
+@float32_matmul
 @torch.no_grad()
 def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
     """Index of the nearest code in Euclidean distance: argmin_k |x - c_k|^2 = argmin_k |c_k|^2 - 2 x.c_k.
 
-    Distances are float32 under every precision, autocast included, and are computed in blocks of vectors.
+    Distances are float32 under every precision, autocast and TF32 included, and are computed in blocks of vectors.
 
     Args:
         vectors: shape (..., D).
@@ -41,9 +42,9 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
     flat, table = flat - centre, table - centre
     bias, transposed = table.square().sum(-1), table.t()
     if torch.compiler.is_compiling():  # one product: exported graphs keep a dynamic number of vectors
-        return torch.addmm(bias, flat, transposed, alpha=-2.0).argmin(-1).view(vectors.shape[:-1])
+        return addmm_float32(bias, flat, transposed, alpha=-2.0).argmin(-1).view(vectors.shape[:-1])
     rows = max(1, _BLOCK // max(1, codes.shape[0]))
-    blocks = [torch.addmm(bias, block, transposed, alpha=-2.0).min(-1) for block in flat.split(rows)]
+    blocks = [addmm_float32(bias, block, transposed, alpha=-2.0).min(-1) for block in flat.split(rows)]
     index = torch.cat([block.indices for block in blocks])
     if flat.device.type == "cpu" and not all(block.values.isfinite().all() for block in blocks):
         check_finite(vectors, "nearest_code")

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._precision import float32
 
 _TINY = 1e-6
@@ -55,7 +56,7 @@ def rotate(value: Tensor, vectors: Tensor) -> Tensor:
         vectors: what was quantised, same shape.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: if the shapes differ, or a tensor is not floating.
 
     Example:
         >>> x = torch.tensor([1.0, 0.0], requires_grad=True)
@@ -63,6 +64,8 @@ def rotate(value: Tensor, vectors: Tensor) -> Tensor:
         >>> x.grad.round(decimals=4)  # the gradient along the code has become one along the vector, twice as long
         tensor([2., 0.])
     """
+    check_floating(value, "value")
+    check_floating(vectors, "vectors")
     if value.shape != vectors.shape:
         raise ValueError(f"each vector needs its code: vectors {tuple(vectors.shape)}, codes {tuple(value.shape)}")
     return _Rotation.apply(value.detach(), vectors)

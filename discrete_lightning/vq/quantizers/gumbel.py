@@ -9,7 +9,7 @@ from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._checks import check_finite
-from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._precision import float32, float32_matmul
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.relaxed_embedding import embed
 from discrete_lightning.layers.temperature import Temperature
@@ -47,9 +47,10 @@ class GumbelQuantizer(SampledCodebook):
         super().__init__(num_codes, dim)
         self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
 
+    @float32_matmul  # the largest logit, and the codes that one-hot samples pick, decide what follows
     def quantize(self, vectors: Tensor) -> Quantized:
         check_finite(vectors, "GumbelQuantizer")
-        logits = self.to_logits(vectors)
+        logits = self.to_logits(vectors.to(self.to_logits.weight.dtype))
         loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
         if not (self.training or self.sample.training):
             indices = logits.argmax(-1)

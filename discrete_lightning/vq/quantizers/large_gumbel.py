@@ -7,18 +7,22 @@ from discrete_lightning.distributed import global_mean, rank_generator
 from discrete_lightning.functional import gumbel_lookup, largest_logit
 from discrete_lightning.functional._checks import check_finite
 from discrete_lightning.functional.entropy import entropy_of_probabilities
+from discrete_lightning.layers.entropy_bonus import is_zero
+from discrete_lightning.layers.relaxed import Sampling
 from discrete_lightning.layers.temperature import LossWeight, Temperature
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 
-class LargeGumbelQuantizer(SampledCodebook):
+class LargeGumbelQuantizer(SampledCodebook, Sampling):
     """GumbelQuantizer for 8,192 codes and more: logits, noise and samples are computed in blocks.
 
     The same logits, samples and gradients as GumbelQuantizer with StraightThroughGumbel (or GumbelSoftmax, if not `hard`).
     There are no logits to return, so the entropy bonuses belong to the layer:
 
-    loss = -(choice_entropy * mean H(p_n) + marginal_entropy * H(mean p_n)), over all tokens of all ranks.
+    loss = -(choice_entropy * mean H(p_n) + marginal_entropy * H(mean p_n)), over all tokens of all ranks,
+
+    where p_n is softmax(logits), or softmax(logits / tau) if tau is learned, which the bonus then raises.
 
     Args:
         num_codes: K >= 2.
@@ -59,10 +63,11 @@ class LargeGumbelQuantizer(SampledCodebook):
             check_finite(vectors, "LargeGumbelQuantizer")
             indices = largest_logit(vectors, weight, bias)
             return Quantized(self.codes_of(indices).to(vectors.dtype), indices, loss)
-        has_bonus = bool(self.choice_entropy() + self.marginal_entropy())  # equal on all ranks
+        has_bonus = not is_zero(self.choice_entropy() + self.marginal_entropy())  # equal on all ranks
         result = gumbel_lookup(
             vectors, weight, bias, self.codes, self.temperature(),
-            hard=self.hard, statistics=has_bonus, generator=rank_generator(vectors.device),
+            hard=self.hard, statistics=has_bonus, tempered=self.temperature.learnable,
+            generator=rank_generator(torch.device("cpu")),
         )  # fmt: skip
         quantized = result.quantized.to(vectors.dtype)
         if not has_bonus:

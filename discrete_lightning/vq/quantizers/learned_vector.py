@@ -5,6 +5,7 @@ loss = codebook * |sg[x] - c|^2 + commitment * |x - sg[c]|^2
 
 from torch import Tensor, nn
 
+from discrete_lightning.layers.float32 import check_whole
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, NearestCodeQuantizer
 
@@ -36,6 +37,8 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         torch.Size([16, 8])
     """
 
+    written_parameters = ("codes",)
+
     def __init__(
         self,
         num_codes: int,
@@ -55,6 +58,12 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
             raise ValueError(f"LearnedVectorQuantizer: codebook must be >= 0, got {codebook}")
         self.codebook = codebook
         self.codes = nn.Parameter(self._initial_codes())
+
+    def update(self) -> None:
+        if self.kmeans_iterations or self.revive_below:
+            advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
+            check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
+        super().update()
 
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.codebook * commitment_loss(codes, vectors) + super()._loss(vectors, codes)

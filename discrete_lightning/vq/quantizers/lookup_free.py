@@ -5,7 +5,7 @@ from torch import Tensor
 
 from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional import binary_entropy
-from discrete_lightning.functional._checks import check_finite
+from discrete_lightning.functional._checks import check_finite, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.entropy import entropy_of_probabilities
 from discrete_lightning.layers.entropy_bonus import is_zero
@@ -52,10 +52,10 @@ class LookupFreeQuantizer(Codebook):
         for name, value, allowed, rule in (
             ("commitment", commitment, commitment >= 0, ">= 0"),
             ("gamma", gamma, gamma >= 0, ">= 0"),
-            ("tau", tau, tau > 0, "> 0"),
         ):
             if not allowed:
                 raise ValueError(f"LookupFreeQuantizer: {name} must be {rule}, got {value}")
+        check_tau(tau, "LookupFreeQuantizer: tau")
         self.commitment, self.gamma, self.tau = commitment, gamma, tau
         self.entropy = LossWeight(entropy)
 
@@ -70,7 +70,7 @@ class LookupFreeQuantizer(Codebook):
     def entropy_loss(self, vectors: Tensor) -> Tensor:
         """Mean entropy of each choice - gamma * entropy of their mean, in nats, over all tokens of all ranks."""
         flat = float32(vectors).reshape(-1, self.dim)
-        each = global_mean(binary_entropy(flat * (4.0 / self.tau)).sum(), len(flat))
+        each = global_mean(binary_entropy(flat / (self.tau / 4.0)).sum(), len(flat))
         marginals = soft_code_marginals(flat, self.tau)
         mean = global_mean(torch.cat(marginals), len(flat))
         return each - self.gamma * entropy_of_probabilities(mean)

@@ -3,7 +3,6 @@
 from typing import NamedTuple, cast
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
@@ -15,6 +14,7 @@ from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
 from discrete_lightning.layers.use_estimator import use_estimator
+from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
@@ -30,7 +30,7 @@ class Reconstruction(NamedTuple):
     quantized: Quantized
 
 
-class VQAutoencoder(LightningModule):
+class VQAutoencoder(RestorableModule):
     """Convolutional autoencoder through a codebook: images to a grid of codes, and back.
 
     loss = mean squared error + the quantiser's own loss - choice_entropy * H(choice) - marginal_entropy * H(marginal)
@@ -140,22 +140,29 @@ class VQAutoencoder(LightningModule):
         return loss
 
     def _learned_temperature(self) -> Tensor | float:
-        """The temperature that the entropy bonus may raise; 1 where there is none to learn."""
-        learned = [each for each in self.quantizer.modules() if isinstance(each, Temperature) and each.learnable]
-        return learned[0]() if learned else 1.0
+        """The temperatures that the entropy bonus may raise, as divisors of the logits: (*index_shape, 1), or 0-dim of a single
+        codebook. 1 where nothing is learned."""
+        learned = [_learned(codebook) for codebook in self.quantizer.codebooks()]
+        if all(each is None for each in learned):
+            return 1.0
+        values = [torch.ones((), device=self.device) if each is None else each() for each in learned]
+        shape = self.quantizer.index_shape
+        return torch.stack(values).view(*shape, 1) if shape else values[0]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch
         output = self(images)
         loss = self.loss(output, images)
+        self.log("train/loss", loss, prog_bar=True)
         every: int = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
-        if (self.global_step + 1) % max(1, every) == 0:  # costs a tenth of a step: only for the rows that are written
-            self._log_training(loss, output, images)
+        written = (self.global_step + 1) % max(1, every) == 0
+        # costs a tenth of a step; the first and the last batch, so that callbacks find the values in every epoch
+        if written or batch_idx == 0 or self.trainer.is_last_batch:
+            self._log_training(output, images)
         return loss
 
-    def _log_training(self, loss: Tensor, output: Reconstruction, images: Tensor) -> None:
+    def _log_training(self, output: Reconstruction, images: Tensor) -> None:
         quantized = output.quantized
-        self.log("train/loss", loss, prog_bar=True)
         for name, codebook, indices in _each_codebook(self.quantizer, quantized.indices):
             counts = torch.bincount(indices.flatten(), minlength=codebook.num_codes)
             self.log(f"train/perplexity{name}", perplexity(counts), prog_bar=not name)
@@ -163,8 +170,12 @@ class VQAutoencoder(LightningModule):
         if quantized.logits is not None:
             self.log("train/choice_entropy", choice_entropy(quantized.logits.detach()))
             self.log("train/marginal_entropy", marginal_entropy(quantized.logits.detach(), self.bonus.separate))
-        if isinstance(learned := self._learned_temperature(), Tensor):
-            self.log("temperature", learned.detach(), prog_bar=True)  # an annealed one is logged by its callback
+        learned = {
+            name: each for name, each in self.named_modules() if isinstance(each, Temperature) and each.learnable
+        }
+        for name, each in learned.items():  # one that is annealed is logged by its callback
+            label = "temperature" if len(learned) == 1 else f"temperature/{name}"
+            self.log(label, each().detach(), prog_bar=len(learned) == 1)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         self._evaluate("val", self.val_metrics, batch)
@@ -195,6 +206,11 @@ class VQAutoencoder(LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
+
+
+def _learned(codebook: Codebook) -> Temperature | None:
+    found = [each for each in codebook.modules() if isinstance(each, Temperature) and each.learnable]
+    return found[0] if found else None
 
 
 class _StageMetrics(nn.Module):

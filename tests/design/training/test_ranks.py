@@ -11,6 +11,7 @@ from discrete_lightning import distributed
 from discrete_lightning.callbacks import DesignWriter
 from discrete_lightning.design import (
     Edit,
+    Evaluator,
     FromNothing,
     GradientSearch,
     Polish,
@@ -74,3 +75,49 @@ def test_two_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
     written = {f"{kind}.{end}" for kind in expected for end in ("csv", "fasta")}
     assert set(files) == written | {"pareto.csv"}  # one merged report
     assert all((alone / name).read_text() == text for name, text in files.items())
+
+
+class FailsOnOneRank(nn.Module):
+    """A sequence in the share of rank 1 that it cannot score."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if distributed.rank() == 1:
+            raise KeyError("a sequence of this share")
+        return x.sum((1, 2))
+
+
+class Slow(FailsOnOneRank):
+    """Fails after a first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x.sum((1, 2)) if self.calls == 1 else super().forward(x)
+
+
+def scored_on_a_rank() -> list[tuple[str, str, int]]:
+    found = []
+    for oracle, calls, gradient in ((FailsOnOneRank(), 1, False), (Slow(), 2, True)):
+        evaluator = Evaluator(oracle)
+        try:
+            for _ in range(calls):
+                evaluator.evaluate(torch.ones(5, 4, 4), gradient)
+        except Exception as error:
+            found.append((type(error).__name__, str(error), evaluator.count))
+    # both are in step: the next evaluation is right on both
+    total = Evaluator(Linear(4)).score(torch.ones(3, 4, 4)).sum()
+    return [*found, ("sum", f"{float(total):.4f}", 3)]
+
+
+def test_an_oracle_that_fails_on_one_rank_ends_both() -> None:
+    first, second = run_on_ranks(scored_on_a_rank, seconds=30)
+    for (kind, text, count), (other, its, same) in zip(first[:2], second[:2], strict=True):
+        assert kind == "RuntimeError"
+        assert text.endswith("failed on rank 1 of 2, whose message says why")
+        assert other == "KeyError"
+        assert "a sequence of this share" in its
+        assert count == same
+    assert first[2] == second[2]

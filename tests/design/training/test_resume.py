@@ -25,7 +25,7 @@ class StopAfter(Callback):
         self.steps = steps
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *_: Any) -> None:
-        if int(pl_module.search.taken) == self.steps:  # type: ignore[union-attr,arg-type]
+        if pl_module.search.taken == self.steps:  # type: ignore[union-attr,arg-type]
             trainer.should_stop = True
 
 

@@ -192,9 +192,9 @@ def test_random_architectures_are_of_the_space_and_within_the_limit(space: Searc
     choice = space.choice(None, 1.0)
     table, fixed = space.costs(torch.zeros(1, 1, 8, 8), 3, "parameters")
     choice.costs.copy_(table)
-    choice.fixed_cost.fill_(fixed)
+    choice.fixed_cost = fixed
     costs = sorted(choice.cost(choice.indices(names)) for names in drawn)
-    choice.limit.fill_(costs[10])
+    choice.limit = costs[10]
     assert costs[-1] > costs[10]
     for _ in range(20):
         assert choice.cost(choice.indices(space.random(generator, choice))) <= costs[10]
@@ -224,10 +224,10 @@ def test_darts_keeps_cheaper_edges_where_the_strongest_are_too_dear() -> None:
         choice.logits[[2, 3, 7, 8]] *= 2  # the last node's first two edges are the stronger ones
     choice.costs[:, 1:] = 10.0
     choice.costs[[3, 4, 8, 9], 1:] = 1.0  # and its others the cheaper
-    choice.limit.fill_(4 * 10.0 + 4 * 1.0)
+    choice.limit = 4 * 10.0 + 4 * 1.0
     choice.check_limit()
     assert choice.cost(choice.decide()) <= 44.0
-    choice.limit.fill_(43.0)
+    choice.limit = 43.0
     with pytest.raises(ValueError, match="the cheapest of all choices costs 44"):
         choice.check_limit()
 
@@ -255,3 +255,26 @@ def test_parameters_of_a_layer_that_is_called_twice_count_once() -> None:
     network = nn.Sequential(layer, nn.ReLU(), layer)
     assert operation_costs(network, torch.zeros(2, 8), "parameters")[0].tolist() == [[64, 0]]
     assert operation_costs(network, torch.zeros(2, 8), "flops")[0].tolist() == [[2 * 2 * 2 * 64, 0]]
+
+
+@each
+def test_questions_to_a_space_draw_nothing(space: SearchSpace) -> None:
+    names = space.random(torch.Generator().manual_seed(0))
+    before = torch.get_rng_state()
+    space.check(names)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+@each
+def test_a_supernet_in_eval_compares_its_decision_once(space: SearchSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    network = space.supernet(1, 3).eval()
+    expected = network(torch.ones(2, 1, 16, 16))
+    reads: list[int] = []
+    equal = torch.equal
+    monkeypatch.setattr(torch, "equal", lambda a, b: reads.append(1) or equal(a, b))
+    assert equal(network(torch.ones(2, 1, 16, 16)), expected)
+    assert len(reads) == 1
+    with torch.no_grad():
+        network.choice.logits[:, 1] += 1
+    network(torch.ones(2, 1, 16, 16))
+    assert network.choice.current().indices == network.choice.decide()

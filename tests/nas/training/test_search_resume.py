@@ -98,4 +98,4 @@ def test_resumed_with_another_measure_or_none(tmp_path: Path) -> None:
         quiet_trainer(max_epochs=2, limit_val_batches=0).fit(resumed, tiny_split(), ckpt_path=path, weights_only=True)
         table, _ = SPACE.costs(torch.zeros(1, 1, 28, 28), 10, "parameters")
         assert torch.equal(resumed.choice.costs, table)
-        assert float(resumed.choice.limit) == (150 if cost else math.inf)
+        assert resumed.choice.limit == (150 if cost else math.inf)

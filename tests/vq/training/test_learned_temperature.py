@@ -9,7 +9,14 @@ from discrete_lightning.data import Digits
 from discrete_lightning.estimators import GumbelSoftmax
 from discrete_lightning.losses import EntropyBonus
 from discrete_lightning.models import VQAutoencoder
-from discrete_lightning.nn import GumbelQuantizer, Temperature
+from discrete_lightning.nn import (
+    GumbelQuantizer,
+    LargeGumbelQuantizer,
+    ProductQuantizer,
+    ResidualQuantizer,
+    Temperature,
+)
+from tests.tiny_images import TinyImages, quiet_trainer
 
 
 def final_temperature(choice_entropy: float, seed: int, steps: int = 60) -> float:
@@ -52,3 +59,76 @@ def test_the_shipped_config_learns_its_temperature() -> None:
     assert arguments["quantizer"]["init_args"]["temperature"]["init_args"]["learnable"] is True
     assert arguments["choice_entropy"] > 0
     assert "temperature" not in config  # nothing anneals it
+
+
+def several(shared: bool = False) -> VQAutoencoder:
+    """Stages of products, each with a learned temperature of its own but one, which is fixed, or all with one."""
+    torch.manual_seed(0)
+    quantizer = ResidualQuantizer(
+        ProductQuantizer(GumbelQuantizer(6, 2, GumbelSoftmax(), Temperature(0.8, 0.1, learnable=True)), 2), 2
+    )
+    parts = list(quantizer.codebooks())
+    for i, part in enumerate(parts):
+        assert isinstance(part, GumbelQuantizer)
+        if shared:
+            part.sample.temperature = parts[0].sample.temperature  # type: ignore[union-attr]
+        elif i == 2:
+            part.sample.temperature = Temperature(0.5)
+        else:
+            torch.nn.init.constant_(part.sample.temperature.raw, 0.3 * i - 0.5)
+    return VQAutoencoder(quantizer, choice_entropy=0.7, marginal_entropy=0.4, hidden=4)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_bonus_reaches_every_learned_temperature(shared: bool) -> None:
+    """The gradients are those of the bonus in float64, one codebook at a time; a fixed temperature does not divide."""
+    model = several(shared)
+    images = torch.rand(3, 1, 8, 8)
+    output = model(images)
+    assert output.quantized.logits is not None
+    logits = output.quantized.logits.detach()
+    learned = [each for each in model.modules() if isinstance(each, Temperature) and each.learnable]
+    assert len(learned) == (1 if shared else 3)
+    output = output._replace(quantized=output.quantized._replace(logits=logits, loss=torch.zeros(())))
+    parameters = [each.raw for each in learned]
+    loss = model.loss(output._replace(images=output.images.detach()), images)
+    found = torch.autograd.grad(loss, parameters)
+
+    raws = {id(each): each.raw.detach().double().requires_grad_() for each in learned}
+    bonus = torch.zeros((), dtype=torch.float64)
+    for codebook, values in zip(model.quantizer.codebooks(), logits.double().flatten(-3, -2).unbind(-2), strict=True):
+        temperature = codebook.sample.temperature  # type: ignore[union-attr]
+        raw = raws.get(id(temperature))
+        tau = 1.0 if raw is None else 0.1 + torch.nn.functional.softplus(raw)
+        p = torch.softmax(values.flatten(0, -2) / tau, -1)
+        choice, used = -(p * p.log()).sum(-1).mean(), -(p.mean(0) * p.mean(0).log()).sum()
+        bonus = bonus - (0.7 * choice + 0.4 * used) / 4
+    expected = torch.autograd.grad(bonus, [raws[id(each)] for each in learned])
+    for ours, theirs in zip(found, expected, strict=True):
+        assert ours.item() == pytest.approx(theirs.item(), rel=1e-4)
+        assert ours.item() < 0  # a step of descent raises the temperature
+
+
+def test_several_learned_temperatures_are_logged_by_name() -> None:
+    model = several()
+    trainer = quiet_trainer(limit_train_batches=1, limit_val_batches=0)
+    trainer.fit(model, TinyImages(batch_size=8))
+    names = [name for name in trainer.callback_metrics if name.startswith("temperature/")]
+    assert len(names) == 3
+    assert "temperature/quantizer.quantizers.0.quantizers.0.sample.temperature" in names
+
+
+@pytest.mark.parametrize("learnable", [False, True])
+def test_the_bonus_of_a_large_codebook_is_that_of_a_small_one(learnable: bool) -> None:
+    """Loss and gradients, to the temperature too, equal those of EntropyBonus on all logits."""
+    torch.manual_seed(0)
+    large = LargeGumbelQuantizer(
+        9, 4, Temperature(0.6, 0.1, learnable=learnable), choice_entropy=0.7, marginal_entropy=0.4
+    )
+    vectors = torch.randn(20, 4)
+    parameters = [*large.to_logits.parameters(), *large.temperature.parameters()]
+    found = torch.autograd.grad(large(vectors).loss, parameters)
+    tau = large.temperature() if learnable else 1.0
+    expected = torch.autograd.grad(EntropyBonus(0.7, 0.4)(large.to_logits(vectors), tau), parameters)
+    torch.testing.assert_close(found, expected)
+    assert len(found) == 2 + learnable
