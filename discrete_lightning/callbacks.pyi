@@ -13,3 +13,4 @@ from discrete_lightning.training.gradient_probe import GradientProbe as Gradient
 from discrete_lightning.training.learning_rate_annealing import LearningRateAnnealing as LearningRateAnnealing
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions
 from discrete_lightning.vq.training.codebook_monitor import CodebookMonitor as CodebookMonitor
+from discrete_lightning.vq.training.codebook_updates import CodebookUpdates as CodebookUpdates

@@ -60,6 +60,21 @@ def all_gather_rows(x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def all_gather_equal(x: Tensor) -> Tensor:
+    """`x` of all ranks, of one shape, stacked in the order of ranks: (world_size, ...). Reads nothing on the host.
+
+    Example:
+        >>> all_gather_equal(torch.tensor(2.0))
+        tensor([2.])
+    """
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    if len(parts) == 1:
+        return x.detach().unsqueeze(0)
+    dist.all_gather(parts, x.detach().contiguous())
+    return torch.stack(parts)
+
+
+@torch.no_grad()
 def broadcast_(x: Tensor) -> Tensor:
     """Overwrites `x` with the `x` of rank 0."""
     if world_size() > 1:

@@ -23,6 +23,7 @@ from discrete_lightning.nas.spaces.nasbench201 import NASBench201 as NASBench201
 from discrete_lightning.nas.spaces.space import Edge as Edge
 from discrete_lightning.nas.spaces.space import SearchNetwork as SearchNetwork
 from discrete_lightning.nas.spaces.space import SearchSpace as SearchSpace
+from discrete_lightning.vq.codebook_updates import update_codebooks_after_step as update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer

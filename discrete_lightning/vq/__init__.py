@@ -1,6 +1,7 @@
 """Codebooks: quantisers of vectors, in plain PyTorch. Their Lightning part is `discrete_lightning.vq.training`."""
 
 from discrete_lightning.vq import choices as _choices  # noqa: F401 - tells ChoiceMonitor what a codebook chose
+from discrete_lightning.vq.codebook_updates import update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
@@ -28,4 +29,5 @@ __all__ = [
     "Quantizer",
     "ResidualQuantizer",
     "VectorQuantizer",
+    "update_codebooks_after_step",
 ]

@@ -36,7 +36,7 @@ class CodebookUpdates:
         """Updates the codebooks that the optimiser of this number owns. Collective."""
         self._find_owners()
         for codebook, owner in zip(self.codebooks, self.owners, strict=True):
-            if owner == number and codebook.training:
+            if owner == number:
                 codebook.update()
 
     def _find_owners(self) -> None:
@@ -54,7 +54,7 @@ class CodebookUpdates:
         windows = codebook.windows
         if not windows:
             return _UNKNOWN
-        parameter = windows[0].watch.parameter if windows[0].watch else None
+        parameter = windows[0].watch.leaf if windows[0].watch else None
         for number, optimizer in enumerate(self.optimizers):
             if any(parameter is each for group in optimizer.param_groups for each in group["params"]):
                 return _FIRST + number

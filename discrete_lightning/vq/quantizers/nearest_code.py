@@ -4,16 +4,18 @@ index = argmin_k |x - c_k|,   quantized = c_index forward,   gradient of x backw
 """
 
 import warnings
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, rank, world_size
+from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, world_size
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._torch_private import in_backward
+from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
-from discrete_lightning.vq.after_step import call_after_step
+from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.ema import code_statistics, ema_update_
 from discrete_lightning.vq.functional.kmeans import kmeans
@@ -21,71 +23,47 @@ from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.functional.rotation_trick import rotate
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook
+from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow, evenly_spaced
+from discrete_lightning.vq.quantizers.revival import sample_by_error
+from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
 
 Distance = Literal["euclidean", "cosine"]
 Gradient = Literal["straight_through", "rotation"]
 
-_FORGOTTEN = 1000  # batches without a step of a torch optimiser after which something is wrong
+_FORGOTTEN = 100  # passes that came to nothing, after which something is wrong
 _KMEANS_VECTORS_PER_CODE = 64
-_MOST_CANDIDATES = 4  # for revival, a code: bounds the memory of many passes without a step
+_CANDIDATES_PER_CODE = 4  # for revival: bounds the memory of many passes without a step
+_SETTLED_WHEN_READ = ("codes", "counts", "sums")
 
 
-@dataclass
-class _Batch:
-    """Statistics of one forward pass; `counted` keeps a second backward pass from adding them again."""
-
-    counts: Tensor
-    sums: Tensor
-    vectors: Tensor
-    errors: Tensor  # squared distance of each vector to its code
-    counted: bool = False
-
-
-@dataclass
-class _Pending:
-    """Statistics since the last update. Plain attributes, not buffers: DDP's broadcast must not overwrite them."""
-
-    batches: list[_Batch] = field(default_factory=list)
-    count: int = 0
-
-    def add(self, batch: _Batch) -> None:
-        self.count += 1
-        if self.batches:  # under accumulation: one sum, and vectors of each batch
-            before, most = self.batches[0], _MOST_CANDIDATES * len(batch.counts)
-            batch.counts, batch.sums = batch.counts + before.counts, batch.sums + before.sums
-            batch.vectors = torch.cat([before.vectors, batch.vectors])
-            batch.errors = torch.cat([before.errors, batch.errors])
-            if len(batch.vectors) > most:
-                kept = _spread(len(batch.vectors), most, batch.vectors.device)
-                batch.vectors, batch.errors = batch.vectors[kept], batch.errors[kept]
-        self.batches = [batch]
-
-
-def _spread(length: int, count: int, device: torch.device) -> Tensor:
-    """`count` of `length` positions, evenly spaced."""
-    return torch.arange(count, device=device) * length // count
-
-
-class NearestCodeQuantizer(Float32State, Codebook):
+class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
     """Base of VectorQuantizer (codes are moving averages) and LearnedVectorQuantizer (codes are parameters).
 
-    A training pass collects how often each code was chosen, and the sum of its vectors. The next step of a torch optimiser
-    applies what was collected, by `update()`; without a torch optimiser call `update()` yourself.
+    A training pass collects how often each code was chosen, and the sum of its vectors. All passes between two steps of the
+    codebook's optimiser count as one batch, which is applied once, after the step. That optimiser is the one that trains the
+    nearest parameter before the codebook; no other one matters.
 
+    - In one process the codebook sees the step by itself, from that parameter. In Lightning the callback `CodebookUpdates`,
+      which is there by itself, calls `update()` after the step on any number of ranks. A loop of your own on several ranks
+      calls `update_codebooks_after_step(model, optimizer)` once before it. Where no parameter that is trained comes before
+      the codebook (vectors of a frozen network), so does a loop in one process. You can also call `update()` yourself after
+      each step. A warning says so where it is needed.
     - A pass counts once its backward pass reaches the output, or at once if the vectors need no gradient. A pass under
-      `no_grad`, and one that activation checkpointing repeats, does not count; passes between two steps count as one batch.
-      Inside a ResidualQuantizer only the loss is reached: without `loss` in the training loss its codes do not move.
-    - The step of any torch optimiser in the process applies what was collected until then, also one that trains another
-      model.
-    - Start, codes and revival are computed from the vectors of all ranks, with a generator that all ranks share, so codes
-      are equal on all ranks. `update()` communicates: in each step a pass must count on all ranks or on none. A rank whose
-      batch is empty, or completely masked, takes part as long as its loss uses the output.
+      `no_grad`, and one that activation checkpointing repeats, does not count.
+    - Codes and revival are computed from the vectors of all ranks, so codes are equal on all of them. All ranks join each
+      update, also one whose batch was empty or did not reach the layer; a forward pass does not communicate. On several ranks
+      the k-means start is therefore that of each rank until the first update, which makes a common one.
+    - A copy (`copy.deepcopy`) starts with nothing collected and does not act on the original.
+
+    Attributes:
+        codes: (K, D).
+        counts: moving averages of how often each code was chosen (K,).
+        started: whether the k-means start was made.
     """
 
     codes: Tensor
     counts: Tensor
-    started: Tensor
-    updates: Tensor
+    started: bool
     has_commitment_loss = True
     collapse_advice = "raise revive_below, keep kmeans_iterations > 0, or lower the learning rate"
 
@@ -116,9 +94,15 @@ class NearestCodeQuantizer(Float32State, Codebook):
         self.kmeans_iterations, self.seed = kmeans_iterations, seed
         self.distance, self.gradient = distance, gradient
         self.register_buffer("counts", torch.zeros(num_codes, dtype=torch.float32))
-        self.register_buffer("started", torch.tensor(kmeans_iterations == 0))
-        self.register_buffer("updates", torch.tensor(0, dtype=torch.int64))
-        self._pending = _Pending()
+        self.register_number("started", kmeans_iterations == 0)
+        self.register_private("updates", torch.tensor(0, device=real_device()))
+        self.windows: list[
+            CodeWindow
+        ] = []  # plain attributes: no broadcast, cast or copy of the model's state reaches them
+        self.bound = 0
+        self._is_served = False  # whether `update` was called
+        self._may_be_fused = True
+        self._unreached = 0
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, distance={self.distance!r}, gradient={self.gradient!r}"
@@ -130,9 +114,41 @@ class NearestCodeQuantizer(Float32State, Codebook):
     def reset_parameters(self) -> None:
         self.codes.copy_(self._initial_codes())
         self.counts.zero_()
-        self.started.fill_(self.kmeans_iterations == 0)
+        self.started = self.kmeans_iterations == 0
         self.updates.zero_()
-        self._pending = _Pending()
+        self.windows.clear()
+
+    @property
+    def updates(self) -> Tensor:
+        """How many updates were applied, int64 0-dim."""
+        self._settle()
+        return self._updates
+
+    @updates.setter
+    def updates(self, value: Tensor) -> None:
+        self._updates = value
+
+    def __getattr__(self, name: str) -> Any:
+        # what is read after a step holds that step's update
+        if name in _SETTLED_WHEN_READ and not torch.compiler.is_compiling():
+            self._settle()
+        return super().__getattr__(name)
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._settle()
+        return {**self.__dict__, "windows": [], "bound": 0}
+
+    def train(self, mode: bool = True) -> Self:
+        self._settle()
+        return super().train(mode)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._settle()
+        return super()._apply(fn, recurse)
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self._settle()
+        super()._save_to_state_dict(*args)
 
     def _table(self) -> Tensor:
         """The codes as they are compared and returned: of length 1 for the cosine distance."""
@@ -143,8 +159,8 @@ class NearestCodeQuantizer(Float32State, Codebook):
         if self.distance == "cosine":
             compared = nn.functional.normalize(float32(vectors), dim=-1)
         learning = self.training and torch.is_grad_enabled()
-        if learning and not self.started:
-            self._start(compared)
+        if learning:
+            self._before_pass(compared)
         table = self._table()
         indices = nearest_code(compared, table)
         codes = nn.functional.embedding(indices, table)
@@ -164,8 +180,16 @@ class NearestCodeQuantizer(Float32State, Codebook):
         return self.commitment * commitment_loss(vectors, codes)
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        self.windows.clear()  # statistics of other codes
         super()._load_from_state_dict(*args, **kwargs)
-        self._pending = _Pending()  # statistics of other codes
+
+    @torch.compiler.disable
+    def _before_pass(self, vectors: Tensor) -> None:
+        if in_backward():  # activation checkpointing repeats a pass, with the codes that it had
+            return
+        self._settle()
+        if not self.started and not self.windows and (world_size() == 1 or self.bound or self._is_served):
+            self._start(vectors)
 
     @torch.compiler.disable
     def _collect(
@@ -174,99 +198,151 @@ class NearestCodeQuantizer(Float32State, Codebook):
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
-        batch = _Batch(counts, sums, flat, errors)
+        batch, leaf = CodeBatch(counts, sums, flat, errors), self._watched(compared)
 
         def count(_: Tensor | None) -> None:
             if not batch.counted:
-                batch.counted = True
-                self._pending.add(batch)
-                call_after_step(self)
-                self._warn_if_forgotten()
+                batch.counted, self._unreached = True, 0
+                self._add(batch, leaf)
 
         # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
         # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
         if not compared.requires_grad:
             count(None)
             return quantized, loss
+        self._unreached += 1
+        if self._unreached == _FORGOTTEN:
+            self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
         outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
         for each in outputs:
             if each.requires_grad:
                 each.register_hook(count)
         return outputs
 
-    def _warn_if_forgotten(self) -> None:
-        if self._pending.count == _FORGOTTEN:
-            warnings.warn(
-                f"{type(self).__name__} collected {_FORGOTTEN} batches and saw no step of a torch optimiser: its codes do "
-                "not move; call quantizer.update() after each step of your optimiser",
-                stacklevel=2,
+    def _watched(self, vectors: Tensor) -> Tensor | None:
+        """What the codebook's optimiser trains."""
+        return nearest_leaf(vectors)
+
+    def _add(self, batch: CodeBatch, leaf: Tensor | None) -> None:
+        watch = None if leaf is None else StepWatch(leaf, self._may_be_fused)
+        last = self.windows[-1] if self.windows else None
+        if last is None or (self._sees_steps() and last.over()):
+            self.windows.append(CodeWindow(batch, watch, self._most_candidates()))
+            return
+        last.add(batch)
+        if self._is_served or self.bound:
+            return
+        processes = world_size()
+        if processes > 1:
+            if last.passes == 2:
+                self._warn(
+                    f"on {processes} ranks its codes are not updated until all ranks do it together: call "
+                    "update_codebooks_after_step(model, optimizer) once before the loop (in Lightning the callback "
+                    "CodebookUpdates does it)"
+                )
+        elif last.passes == 2 and not last.watches(leaf):
+            self._warn(
+                "nothing that is trained comes before it, so it cannot see the optimiser's steps: its codes are not updated; "
+                "call quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
+            )
+        elif last.passes == _FORGOTTEN:
+            self._warn(
+                f"it collected {_FORGOTTEN} passes and saw no step of the optimiser: its codes are not updated; call "
+                "quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
             )
 
-    @torch.no_grad()
-    def update(self) -> None:
-        """Applies the statistics collected since the last update to the codes. Does nothing if there are none.
+    def _warn(self, what: str) -> None:
+        warnings.warn(f"{type(self).__name__}: {what}", stacklevel=2)
 
-        Called after each step of a torch optimiser. It communicates: all ranks call it together.
-        """
-        pending, self._pending = self._pending, _Pending()
-        if not pending.batches:
+    def _sees_steps(self) -> bool:
+        return not self.bound and world_size() == 1
+
+    def _most_candidates(self) -> int:
+        """How many vectors a window keeps for revival, or for the start."""
+        if self.started:
+            return _CANDIDATES_PER_CODE * self.num_codes
+        return -(-_KMEANS_VECTORS_PER_CODE * self.num_codes // world_size())
+
+    def _settle(self) -> None:
+        """Applies the windows that are over, in one process: several ranks must agree when to communicate."""
+        windows = self.__dict__.get("windows")  # there is none before the constructor is done
+        if not windows or in_backward() or not self._sees_steps():
             return
-        batch = pending.batches[0]
-        packed = all_reduce_sum(torch.cat([batch.counts.unsqueeze(1), batch.sums], 1))
-        counts, sums = packed[:, 0], packed[:, 1:]
-        finite = packed.isfinite().all()  # an overflowing fp16 step is skipped by the scaler; its vectors must be, too
-        ema_update_(self.counts, torch.where(finite, counts, self.counts), self.decay)
-        self._follow(sums, finite)
-        self.updates += 1
-        if self.revive_below:
-            self._revive(batch.vectors, batch.errors, finite)
+        while windows and windows[0].over():
+            window = windows.pop(0)
+            if window.watch is not None and window.watch.counted():
+                self._may_be_fused = False
+            self._update(window)
 
-    def _follow(self, sums: Tensor, finite: Tensor) -> None:
-        """Moves the codes to the vectors that chose them."""
+    def update(self) -> None:
+        """Applies what was collected since the last update to the codes; nothing if nothing was.
+
+        It communicates: all ranks call it together, whether or not they collected something.
+        """
+        self._is_served = True
+        windows, self.windows = self.windows, []
+        for window in windows if world_size() == 1 else [CodeWindow.merged(windows)]:
+            self._update(window)
+
+    @torch.no_grad()
+    def _update(self, window: CodeWindow | None) -> None:
+        if world_size() > 1 and not self.started:
+            self._start_together(window)
+            return
+        device = self.counts.device
+        if window is None:
+            batch, passes = CodeBatch.empty(self.num_codes, self.dim, device), 0
+        else:
+            batch, passes = window.batch, window.passes
+        packed = all_reduce_sum(
+            torch.cat([batch.counts, batch.sums.flatten(), torch.full((1,), float(passes), device=device)])
+        )
+        counts, sums = packed[: self.num_codes], packed[self.num_codes : -1].view(self.num_codes, self.dim)
+        # an overflowing fp16 step is skipped by the scaler; its vectors must be, too
+        valid = packed.isfinite().all() & (packed[-1] > 0)
+        ema_update_(self.counts, torch.where(valid, counts, self.counts), self.decay)
+        self._follow(sums, valid)
+        self._updates += packed[-1] > 0
+        if self.revive_below:
+            mean = self.counts.sum() / self.num_codes
+            dead = (self.counts < self.revive_below * mean) & valid
+            found, rows = sample_by_error(batch.vectors, batch.errors, dead)
+            self._place(found, rows, mean)  # their statistics become those of an average code
+
+    def _follow(self, sums: Tensor, valid: Tensor) -> None:
+        """Moves the codes to the vectors that chose them, if `valid`."""
 
     def _place(self, which: Tensor, vectors: Tensor, count: Tensor) -> None:
-        """Moves the codes `which` (n,) to `vectors` (n, D), as if each had been chosen `count` times."""
-        self.codes[which] = vectors
-        self.counts[which] = count
-
-    def _revive(self, vectors: Tensor, errors: Tensor, finite: Tensor) -> None:
-        """Moves rarely chosen codes to vectors that the codes fit badly; their statistics become those of an average code.
-
-        Vectors are taken with a probability in proportion to their error, as k-means++ does (Arthur and Vassilvitskii 2007),
-        by systematic sampling over all ranks: one grid over the running sum of errors, in which each rank finds its own part.
-        """
-        mean = self.counts.sum() / self.num_codes
-        dead = ((self.counts < self.revive_below * mean) & finite).nonzero().squeeze(1)  # equal on all ranks
-        if not len(dead):
-            return
-        running = errors.double().cumsum(0)
-        totals = all_gather_rows(running[-1:] if len(running) else running.new_zeros(1))
-        total, start = totals.sum(), totals[: rank()].sum()
-        points = (torch.arange(len(dead), device=errors.device) + 0.5) * (total / len(dead)) - start
-        mine = points[(points >= 0) & (points < totals[rank()])]
-        chosen = torch.searchsorted(running, mine, right=True).clamp_max(max(0, len(running) - 1)).unique()
-        pool = all_gather_rows(vectors[chosen])
-        self._place(dead[: len(pool)], pool, mean)  # a vector of a large error is taken once: the rest next time
+        """Moves the codes `which`, bool (K,), to their rows of `vectors` (K, D), as if each had been chosen `count` times."""
+        self.codes.copy_(torch.where(which.unsqueeze(1), vectors, self.codes))
+        self.counts.copy_(torch.where(which, count, self.counts))
 
     @torch.no_grad()
-    @torch.compiler.disable
     def _start(self, vectors: Tensor) -> None:
-        """k-means on the first batch of all ranks."""
+        """k-means on the first batch of this process."""
         flat = vectors.detach().reshape(-1, self.dim).float()
-        limit = -(-_KMEANS_VECTORS_PER_CODE * self.num_codes // world_size())
-        pool = all_gather_rows(flat[_spread(len(flat), limit, flat.device)] if len(flat) > limit else flat)
-        if not len(pool):
-            return
+        limit = self._most_candidates()
+        pool = flat[evenly_spaced(len(flat), limit, flat.device)] if len(flat) > limit else flat
+        if len(pool):
+            self._place_all(*self._kmeans(pool))
+            self.started = world_size() == 1
+
+    def _start_together(self, window: CodeWindow | None) -> None:
+        """k-means on the first batches of all ranks."""
+        pool = all_gather_rows(self.codes.new_zeros(0, self.dim) if window is None else window.batch.vectors)
+        if len(pool):
+            # ranks on different hardware may round differently
+            self._place_all(*(broadcast_(each) for each in self._kmeans(pool)))
+            self._updates += 1
+            self.started = True
+
+    def _kmeans(self, pool: Tensor) -> tuple[Tensor, Tensor]:
         if not (finite := pool.isfinite().all(-1)).all():
             raise ValueError(
                 f"{int((~finite).sum())} of {len(pool)} vectors are not finite in the first batch of a {type(self).__name__}"
             )
-        codes, counts = kmeans(
-            pool, self.num_codes, iterations=self.kmeans_iterations, generator=self._shared_generator()
-        )
-        # ranks on different hardware may round differently
-        self._place(torch.arange(self.num_codes, device=codes.device), broadcast_(codes), broadcast_(counts))
-        self.started.fill_(True)
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003)
+        return kmeans(pool, self.num_codes, iterations=self.kmeans_iterations, generator=generator)
 
-    def _shared_generator(self) -> torch.Generator:
-        return torch.Generator().manual_seed(self.seed * 1_000_003 + int(self.updates))
+    def _place_all(self, codes: Tensor, counts: Tensor) -> None:
+        self._place(torch.ones(self.num_codes, dtype=torch.bool, device=codes.device), codes, counts)

@@ -14,8 +14,8 @@ from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, Ne
 class VectorQuantizer(NearestCodeQuantizer):
     """Nearest-code quantiser whose codes follow the vectors that chose them, with k-means start and revival of dead codes.
 
-    Codes, counts and sums are updated after each step of a torch optimiser, from statistics of all ranks; see
-    NearestCodeQuantizer for when a pass counts.
+    Codes, counts and sums are updated after each step of the optimiser that trains what it quantises, from statistics of all
+    ranks; see NearestCodeQuantizer for how, and for when a pass counts.
 
     Args:
         num_codes: K >= 2.
@@ -62,11 +62,12 @@ class VectorQuantizer(NearestCodeQuantizer):
         super().reset_parameters()
         self.sums.zero_()
 
-    def _follow(self, sums: Tensor, finite: Tensor) -> None:
-        ema_update_(self.sums, torch.where(finite, sums, self.sums), self.decay)
+    def _follow(self, sums: Tensor, valid: Tensor) -> None:
+        ema_update_(self.sums, torch.where(valid, sums, self.sums), self.decay)
         moved = codes_from_statistics(self.counts, self.sums, self.codes)
-        self.codes.copy_(torch.where(finite, moved, self.codes))
+        self.codes.copy_(torch.where(valid, moved, self.codes))
 
     def _place(self, which: Tensor, vectors: Tensor, count: Tensor) -> None:
         super()._place(which, vectors, count)
-        self.sums[which] = vectors * count.expand(len(which)).unsqueeze(1)
+        sums = vectors * count.expand(self.num_codes).unsqueeze(1)
+        self.sums.copy_(torch.where(which.unsqueeze(1), sums, self.sums))

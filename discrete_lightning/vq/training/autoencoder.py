@@ -3,6 +3,7 @@
 from typing import NamedTuple, cast
 
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
@@ -18,6 +19,7 @@ from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
+from discrete_lightning.vq.training.codebook_updates import CodebookUpdates
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 
 Batch = tuple[Tensor, Tensor]
@@ -148,6 +150,11 @@ class VQAutoencoder(RestorableModule):
         values = [torch.ones((), device=self.device) if each is None else each() for each in learned]
         shape = self.quantizer.index_shape
         return torch.stack(values).view(*shape, 1) if shape else values[0]
+
+    def configure_callbacks(self) -> list[Callback]:
+        """What moves its codes; a Trainer has it already where the package is installed."""
+        there = any(isinstance(each, CodebookUpdates) for each in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return [] if there else [CodebookUpdates()]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, _ = batch

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.losses import EntropyBonus, KLToPrior, choice_entropy, code_diversity, marginal_entropy
-from discrete_lightning.nn import LookupFreeQuantizer, RelaxedEmbedding, VectorQuantizer
+from discrete_lightning.nn import LookupFreeQuantizer, RelaxedEmbedding, VectorQuantizer, update_codebooks_after_step
 from tests.ranks import run_on_ranks
 from tests.references.inputs import seeded
 from tests.vq.quantizers.makers import ALL, build, some_vectors
@@ -47,6 +47,7 @@ def train(
     """
     quantizer = build(name).to(dtype)
     optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(())), *quantizer.parameters()], lr=0.05)
+    update_codebooks_after_step(quantizer, optimizer)
     history = []
     for step, each in enumerate(lengths):
         mask = mask_of(each)

@@ -13,7 +13,13 @@ from torch.nn.parallel import DistributedDataParallel
 
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.estimators import GumbelSoftmax
-from discrete_lightning.nn import RelaxedBernoulli, RelaxedCategorical, VectorQuantizer, relaxed
+from discrete_lightning.nn import (
+    RelaxedBernoulli,
+    RelaxedCategorical,
+    VectorQuantizer,
+    relaxed,
+    update_codebooks_after_step,
+)
 from discrete_lightning.vq.quantized import Quantized
 from tests.ranks import run_on_ranks
 
@@ -67,6 +73,7 @@ def train(model: Model, case: Case) -> dict[str, Tensor]:
     alone = world_size() == 1
     wrapped: nn.Module = model if alone else DistributedDataParallel(model, broadcast_buffers=case.broadcast_buffers)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    update_codebooks_after_step(model, optimizer)
     history: dict[str, list[Tensor]] = {"codes": [], "counts": [], "sums": [], "weight": []}
     for step in range(STEPS):
         batch = torch.randn(BATCH, 4, generator=torch.Generator().manual_seed(step))
@@ -168,6 +175,7 @@ def train_unevenly() -> dict[str, tuple[Tensor, bool]]:
         torch.manual_seed(0)
         layer = VectorQuantizer(8, 4, revive_below=0.9)
         optimizer = torch.optim.SGD([x := nn.Parameter(torch.zeros(()))], lr=0.1)
+        update_codebooks_after_step(layer, optimizer)
         for step, sizes in enumerate(steps):
             vectors = torch.randn(sizes[rank()], 4, generator=torch.Generator().manual_seed(10 * step + rank()))
             (layer(vectors + x).quantized.sum() + x).backward()

@@ -3,6 +3,8 @@
 import copy
 import math
 import pickle
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -135,14 +137,19 @@ def test_vectors_that_are_not_finite(bad: float, training: bool, iterations: int
 
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda module: pickle.loads(pickle.dumps(module))])
-def test_copies_between_backward_and_step(duplicate: type) -> None:
+def test_a_copy_between_backward_and_step_leaves_the_original_alone(duplicate: Callable[[Any], Any]) -> None:
     layer = quantizer()
     layer(some_vectors(20, 4))
     twin = duplicate(layer)
-    for each in (layer, twin):
-        each.update()
-        assert each.updates.item() == 1
-    assert torch.equal(twin.codes, layer.codes)
+    before = layer.codes.clone()
+    twin(some_vectors(30, 4, seed=2))
+    twin.update()
+    assert (int(twin.updates), int(layer.updates)) == (1, 0)
+    assert torch.equal(layer.codes, before)
+    layer.update()
+    twin.update()  # nothing is left
+    assert (int(twin.updates), int(layer.updates)) == (1, 1)
+    assert not torch.equal(layer.codes, before)
 
 
 def test_evaluation_is_exported_with_any_batch() -> None:
