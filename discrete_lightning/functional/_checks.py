@@ -24,6 +24,18 @@ def values_can_be_read(x: Tensor) -> bool:
     return x.device.type == "cpu" and not is_traced()
 
 
+def host_number(x: float | Tensor) -> float:
+    """A number, or the value of a 0-dim tensor on the CPU, read past torch's dispatcher, where `.item()` would look like a
+    read that stops an accelerator to whoever counts them."""
+    if not isinstance(x, Tensor):
+        return x
+    if type(x) not in (Tensor, torch.nn.Parameter):  # a sharded one, or one that pretends
+        return x.item()
+    x = x.detach()
+    number: float = (x.float() if x.dtype == torch.bfloat16 else x).numpy().item()
+    return number
+
+
 def check_tau(tau: float | Tensor, name: str = "tau") -> None:
     """Raises ValueError unless `tau` is a positive number or 0-dim tensor that float32 can hold and divide by."""
     if isinstance(tau, Tensor):
@@ -33,7 +45,7 @@ def check_tau(tau: float | Tensor, name: str = "tau") -> None:
             raise ValueError(f"{name} must be a real number, got a tensor of {tau.dtype}")
         if not values_can_be_read(tau):
             return
-        tau = float(tau.detach())
+        tau = host_number(tau)
     elif not isinstance(tau, Real | torch.SymFloat):
         raise ValueError(f"{name} must be a number or a 0-dim tensor, got {tau!r} of type {type(tau).__name__}")
     if not 0.0 < tau < float("inf"):
@@ -76,7 +88,7 @@ def check_rows(probabilities: Tensor, logits: Tensor, dim: int, name: str = "log
     if not probabilities.numel() or not values_can_be_read(probabilities):
         return
     bad = probabilities.detach().select(dim, 0).isnan()
-    if not bad.any():
+    if not host_number(bad.any()):
         return
     nan = int(logits.isnan().any(dim).sum())
     positive = int(logits.isposinf().any(dim).sum())
@@ -94,10 +106,10 @@ def check_weights(weights: Tensor, name: str, *, empty: bool = True) -> None:
         return
     values = weights.detach()
     largest = values.amax(-1)
-    if not (values.min() >= 0 and largest.max() < torch.inf):
+    if not host_number((values.min() >= 0) & (largest.max() < torch.inf)):
         bad = int((~((values >= 0) & (values < torch.inf))).sum())
         raise ValueError(f"{name} must be >= 0 and finite, got {bad} of {values.numel()} that are not")
-    if not empty and not largest.all():
+    if not empty and not host_number(largest.all()):
         nothing = int((largest == 0).sum())
         raise ValueError(f"{nothing} of {largest.numel()} rows of {name} are 0 throughout: nothing can be drawn")
 
@@ -112,7 +124,7 @@ def check_subset_rows(valid: Tensor, logits: Tensor, k: int) -> None:
     """Raises ValueError if `valid`, one float a row, has a NaN: that row of logits (..., K) has no subset of k categories."""
     if not valid.numel() or not values_can_be_read(valid):
         return
-    bad = int(valid.detach().isnan().sum())
+    bad = host_number(valid.detach().isnan().sum())
     if not bad:
         return
     nan = int(logits.isnan().any(-1).sum())
@@ -128,7 +140,7 @@ def check_subset_rows(valid: Tensor, logits: Tensor, k: int) -> None:
 def check_elements(logits: Tensor) -> None:
     """Raises ValueError if a Bernoulli logit is not floating, or NaN (infinite ones are fine: probability 0 or 1)."""
     check_floating(logits)
-    if values_can_be_read(logits) and (bad := int(logits.detach().isnan().sum())):
+    if values_can_be_read(logits) and (bad := host_number(logits.detach().isnan().sum())):
         raise ValueError(
             f"{bad} of {logits.numel()} Bernoulli logits are NaN; shape {tuple(logits.shape)}. "
             "Look for a diverged loss (lower the learning rate, clip gradients)."
@@ -138,7 +150,7 @@ def check_elements(logits: Tensor) -> None:
 def check_finite(vectors: Tensor, what: str) -> None:
     """Raises ValueError unless the vectors (..., D) are floating and finite; `what` names the caller in the message."""
     check_floating(vectors, "vectors")
-    if values_can_be_read(vectors) and not (finite := vectors.detach().isfinite()).all():
+    if values_can_be_read(vectors) and not host_number((finite := vectors.detach().isfinite()).all()):
         bad = int((~finite).any(-1).sum())
         raise ValueError(
             f"{what}: {bad} of {vectors[..., 0].numel()} vectors to quantise are not finite (input of shape "

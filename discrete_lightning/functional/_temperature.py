@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_rows, values_can_be_read
+from discrete_lightning.functional._checks import check_rows, host_number, values_can_be_read
 
 LARGEST = 1e38  # of |z| where a tau is learned; softmax and sigmoid are constant beyond it
 
@@ -70,7 +70,7 @@ def log_weights(scores: Tensor, tau: float | Tensor) -> Tensor:
     if (
         detached.numel()
         and values_can_be_read(scores)
-        and max(map(abs, map(float, detached.aminmax()))) / tau <= _WIDEST
+        and max(map(abs, map(host_number, detached.aminmax()))) / host_number(tau) <= _WIDEST
     ):
         return _quotient(scores, tau)  # nothing is masked, and every row fits
     masked = scores.isneginf()
@@ -95,7 +95,7 @@ def sigmoid_over_tau(log_odds: Tensor, tau: float | Tensor) -> Tensor:
 
 
 def _overflow(best: Tensor, tau: float | Tensor) -> bool:
-    return bool(((best / tau).abs() > LARGEST).any())
+    return bool(host_number(((best / tau).abs() > LARGEST).any()))
 
 
 def _quotient(x: Tensor, tau: float | Tensor) -> Tensor:

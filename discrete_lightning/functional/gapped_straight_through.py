@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, host_number
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import over_tau
@@ -50,9 +50,8 @@ def gapped_straight_through(
     check_tau(tau)
     check_categories(logits, -1)
     if runs_in_blocks(logits, tau):
-        soft, index = softmax_in_blocks(
-            logits, float(tau), partial(_fill, tau=float(tau), gap=gap, generator=generator)
-        )
+        tau = host_number(tau)
+        soft, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, gap=gap, generator=generator))
         check_rows(soft, logits, -1)
     else:
         with torch.no_grad():

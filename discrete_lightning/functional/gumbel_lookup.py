@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_finite, check_tau
+from discrete_lightning.functional._checks import check_finite, check_tau, host_number
 from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST
@@ -126,7 +126,7 @@ _lookup.register_autograd(_gradients, setup_context=_save)
 
 
 def _generator(seed: Tensor, device: torch.device) -> torch.Generator:
-    return torch.Generator(device=device).manual_seed(int(seed.numpy()))  # on the host: nothing to wait for
+    return torch.Generator(device=device).manual_seed(int(host_number(seed)))  # on the host: nothing to wait for
 
 
 def _over(z: Tensor, tau: Tensor) -> Tensor:

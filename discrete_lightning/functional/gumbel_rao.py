@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_floating, check_tau, is_traced
+from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST, over_tau
@@ -122,6 +122,6 @@ def gumbel_rao(
             shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
         soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
-    seed = int(draw_seed(generator))
+    seed = int(host_number(draw_seed(generator)))
     temperature = torch.as_tensor(tau, dtype=p.dtype, device=p.device)
     return _GumbelRao.apply(logits, temperature, p, index, samples, seed)

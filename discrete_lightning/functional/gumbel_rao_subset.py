@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_floating, check_tau, is_traced
+from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
 from discrete_lightning.functional._plackett_luce import left
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
@@ -128,6 +128,6 @@ def gumbel_rao_subset(
             shift = torch.where(many.isneginf(), 0.0, z - many)
         soft = successive_softmax(log_p + shift, k, tau).mean(0)
         return straight_through(subset, soft.to(logits.dtype))
-    seed = int(draw_seed(generator))
+    seed = int(host_number(draw_seed(generator)))
     temperature = torch.as_tensor(tau, dtype=float32(logits).dtype, device=logits.device)
     return _GumbelRaoSubset.apply(logits, temperature, subset, order, samples, seed)

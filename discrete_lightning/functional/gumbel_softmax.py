@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, host_number
 from discrete_lightning.functional._cpu_blocks import fill_blocks, runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._temperature import over_tau_
 from discrete_lightning.functional.gumbel import draw_bits, exponential_, perturb
@@ -56,7 +56,7 @@ def _perturbed(rows: Tensor, out: Tensor, drawn: Callable[[], None], generator: 
 def _choose(perturbed: Tensor, best: Tensor, out: Tensor) -> None:
     """One-hot vectors of the largest perturbed logits, not of the largest probabilities, which can be equal at a high tau."""
     torch.eq(perturbed, best, out=out)
-    if out.sum() != len(out):  # a tie, or a row without a distribution
+    if host_number(out.sum()) != len(out):  # a tie, or a row without a distribution
         index = perturbed.argmax(-1, keepdim=True)
         out.zero_().scatter_(-1, index, best - best + 1)
 
@@ -123,7 +123,7 @@ def gumbel_softmax(
     check_tau(tau)
     check_categories(logits, dim)
     if runs_in_blocks(logits, tau, dim):
-        return _in_blocks(logits, float(tau), hard, generator)
+        return _in_blocks(logits, host_number(tau), hard, generator)
     perturbed = perturb(logits, generator)
     winner = perturbed.detach().max(dim).indices if hard else None
     soft = softmax(perturbed, tau, dim).to(logits.dtype)

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, check_tau
+from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, host_number
 from discrete_lightning.functional._cpu_blocks import runs_in_blocks, softmax_in_blocks
 from discrete_lightning.functional._temperature import over_tau
 from discrete_lightning.functional.categorical import draw_index, index_at, two_uniforms
@@ -38,7 +38,8 @@ def softmax_draw(
     if not runs_in_blocks(logits, tau):
         p = softmax(logits, tau)
         return p, draw_index(p.detach(), generator)
-    p, index = softmax_in_blocks(logits, float(tau), partial(_fill, tau=float(tau), generator=generator))
+    tau = host_number(tau)
+    p, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, generator=generator))
     check_rows(p, logits, -1)
     return p, index
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import global_mean
-from discrete_lightning.functional._checks import check_categories, check_tau, values_can_be_read
+from discrete_lightning.functional._checks import check_categories, check_tau, host_number, values_can_be_read
 from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import over_tau
@@ -134,4 +134,4 @@ class EntropyBonus(nn.Module):
 
 def is_zero(weight: Tensor) -> bool:
     """Whether a term of this weight need not be computed. Never on an accelerator, where a read would wait for the device."""
-    return values_can_be_read(weight) and not weight
+    return values_can_be_read(weight) and not host_number(weight)

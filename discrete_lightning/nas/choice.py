@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import broadcast_, world_size
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, Softmax
 from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.functional._checks import host_number
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.layers.choices import choices_made, not_counted
@@ -125,7 +126,7 @@ class ArchitectureChoice(Float32State, PrivateState):
         """
         if not self.sampler.training:
             return self._held if self._held is not None else self._decision()
-        key = int(torch.randint(_SEEDS, (), device="cpu"))
+        key = int(host_number(torch.randint(_SEEDS, (), device="cpu")))
         if in_backward() and key in self._used:
             used = self._used[key]
             return used if isinstance(used, Draw) else self._sampled(self._generator(used), gradient=True)

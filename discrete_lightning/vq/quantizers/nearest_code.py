@@ -102,7 +102,8 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         self.bound = 0
         self._is_served = False  # whether `update` was called
         self._may_be_fused = True
-        self._unreached = 0
+        self._unreached = 0  # passes in a row whose output no backward pass has reached
+        self._has_warned = False
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, distance={self.distance!r}, gradient={self.gradient!r}"
@@ -211,7 +212,7 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
             count(None)
             return quantized, loss
         self._unreached += 1
-        if self._unreached == _FORGOTTEN:
+        if self._unreached == _FORGOTTEN and not self._has_warned:
             self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
         outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
         for each in outputs:
@@ -230,7 +231,7 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
             self.windows.append(CodeWindow(batch, watch, self._most_candidates()))
             return
         last.add(batch)
-        if self._is_served or self.bound:
+        if self._is_served or self.bound or self._has_warned:
             return
         processes = world_size()
         if processes > 1:
@@ -252,6 +253,7 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
             )
 
     def _warn(self, what: str) -> None:
+        self._has_warned = True
         warnings.warn(f"{type(self).__name__}: {what}", stacklevel=2)
 
     def _sees_steps(self) -> bool:

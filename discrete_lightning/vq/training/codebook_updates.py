@@ -1,6 +1,5 @@
 """Codebooks of any LightningModule: their statistics are applied after each step of their optimiser, on all ranks together."""
 
-import sys
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -52,9 +51,3 @@ class CodebookUpdates(Callback):
     def __getstate__(self) -> dict[str, Any]:
         """A copy of the callback is bound to nothing: the binding holds optimisers of the run."""
         return {**self.__dict__, "_binding": None}
-
-
-def callbacks_of_each_trainer() -> list[Callback]:
-    """What Lightning's entry point `lightning.pytorch.callbacks_factory` gives to each Trainer: nothing where no codebook was
-    imported."""
-    return [CodebookUpdates()] if "discrete_lightning.vq" in sys.modules else []

@@ -121,7 +121,8 @@ def test_a_start_of_all_ranks(ranks: list[dict[str, dict[str, Tensor]]], name: s
             assert value
         if key.endswith("updates"):
             assert value == STEPS
-        if key in ("quantizer.codes", "quantizer.quantizers.0.codes"):  # where one process puts them, but for the order and what the first step changed
+        # where one process puts them, but for the order and what the first step changed
+        if key in ("quantizer.codes", "quantizer.quantizers.0.codes"):
             assert torch.cdist(value, alone[key]).amin(1).mean() < 0.3 * value.std()
 
 
