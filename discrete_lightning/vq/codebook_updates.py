@@ -19,7 +19,7 @@ from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer
 _UNKNOWN, _NO_PARAMETER, _FIRST = 0, 1, 2
 
 
-class CodebookUpdates:
+class CodebookBinding:
     """The binding that `update_codebooks_after_step` makes; `remove()` ends it."""
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
@@ -66,18 +66,20 @@ class CodebookUpdates:
             handle.remove()
         for codebook in self.codebooks:
             codebook.bound -= 1
+            if not codebook.bound:
+                codebook.windows.clear()  # no step has followed
         self._handles, self.codebooks, self.owners = [], [], []
 
 
 class _Hook:
-    def __init__(self, updates: CodebookUpdates, number: int) -> None:
+    def __init__(self, updates: CodebookBinding, number: int) -> None:
         self.updates, self.number = updates, number
 
     def __call__(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
         self.updates.after_step(self.number)
 
 
-def update_codebooks_after_step(model: nn.Module, *optimizers: Optimizer) -> CodebookUpdates:
+def update_codebooks_after_step(model: nn.Module, *optimizers: Optimizer) -> CodebookBinding:
     """Has the codebooks of a model updated after each step of their optimiser, on all ranks together.
 
     Needed in a training loop of your own on several ranks, once before the loop. In Lightning the callback
@@ -108,4 +110,4 @@ def update_codebooks_after_step(model: nn.Module, *optimizers: Optimizer) -> Cod
     """
     if not optimizers:
         raise ValueError("update_codebooks_after_step(model, *optimizers) needs an optimiser, got none")
-    return CodebookUpdates(model, optimizers)
+    return CodebookBinding(model, optimizers)

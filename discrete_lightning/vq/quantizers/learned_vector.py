@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.layers.float32 import check_whole
 from discrete_lightning.vq.functional.commitment import commitment_loss
+from discrete_lightning.vq.quantizers.code_window import CodeWindow
 from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, NearestCodeQuantizer
 
 _USAGE_DECAY = 0.99  # of the counts that revival looks at
@@ -59,11 +60,11 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         self.codebook = codebook
         self.codes = nn.Parameter(self._initial_codes())
 
-    def update(self) -> None:
+    def _update(self, window: CodeWindow | None) -> None:
         if self.kmeans_iterations or self.revive_below:
             advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
             check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
-        super().update()
+        super()._update(window)
 
     def _watched(self, vectors: Tensor) -> Tensor | None:
         return self.codes if (found := super()._watched(vectors)) is None else found

@@ -96,10 +96,10 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         self.register_buffer("counts", torch.zeros(num_codes, dtype=torch.float32))
         self.register_number("started", kmeans_iterations == 0)
         self.register_private("updates", torch.tensor(0, device=real_device()))
-        self.windows: list[
-            CodeWindow
-        ] = []  # plain attributes: no broadcast, cast or copy of the model's state reaches them
+        # plain attributes: no broadcast, cast or copy of the model's state reaches them
+        self.windows: list[CodeWindow] = []
         self.bound = 0
+        self._is_started_here = False  # on this rank alone
         self._is_served = False  # whether `update` was called
         self._may_be_fused = True
         self._unreached = 0  # passes in a row whose output no backward pass has reached
@@ -113,11 +113,11 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
+        self.windows.clear()
         self.codes.copy_(self._initial_codes())
         self.counts.zero_()
         self.started = self.kmeans_iterations == 0
         self.updates.zero_()
-        self.windows.clear()
 
     @property
     def updates(self) -> Tensor:
@@ -189,7 +189,8 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         if in_backward():  # activation checkpointing repeats a pass, with the codes that it had
             return
         self._settle()
-        if not self.started and not self.windows and (world_size() == 1 or self.bound or self._is_served):
+        # without an update that follows, ranks that start alone would stay different
+        if not (self.started or self._is_started_here) and (world_size() == 1 or self.bound or self._is_served):
             self._start(vectors)
 
     @torch.compiler.disable
@@ -297,7 +298,13 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         else:
             batch, passes = window.batch, window.passes
         packed = all_reduce_sum(
-            torch.cat([batch.counts, batch.sums.flatten(), torch.full((1,), float(passes), device=device)])
+            torch.cat(
+                [
+                    batch.counts,
+                    batch.sums.flatten(),
+                    torch.full((1,), float(passes), dtype=torch.float32, device=device),
+                ]
+            )
         )
         counts, sums = packed[: self.num_codes], packed[self.num_codes : -1].view(self.num_codes, self.dim)
         # an overflowing fp16 step is skipped by the scaler; its vectors must be, too
@@ -328,9 +335,11 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         if len(pool):
             self._place_all(*self._kmeans(pool))
             self.started = world_size() == 1
+            self._is_started_here = True
 
     def _start_together(self, window: CodeWindow | None) -> None:
         """k-means on the first batches of all ranks."""
+        self._is_started_here = False
         pool = all_gather_rows(self.codes.new_zeros(0, self.dim) if window is None else window.batch.vectors)
         if len(pool):
             # ranks on different hardware may round differently

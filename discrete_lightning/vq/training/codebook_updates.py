@@ -5,8 +5,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.training.averaging import sync_averaged_copies
-from discrete_lightning.vq.codebook_updates import CodebookUpdates as Binding
-from discrete_lightning.vq.codebook_updates import update_codebooks_after_step
+from discrete_lightning.vq.codebook_updates import CodebookBinding, update_codebooks_after_step
 
 
 class CodebookUpdates(Callback):
@@ -21,7 +20,7 @@ class CodebookUpdates(Callback):
     """
 
     def __init__(self) -> None:
-        self._binding: Binding | None = None
+        self._binding: CodebookBinding | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._release()
