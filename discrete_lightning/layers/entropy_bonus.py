@@ -118,7 +118,9 @@ class EntropyBonus(nn.Module):
                 (*codebooks, 1). With a learned temperature this term raises it: d(-H)/dtau < 0.
             mask: bool, shape (...) or its first dimensions; False where a token does not count.
         """
-        for each in tau.flatten() if isinstance(tau, Tensor) else [tau]:
+        codebooks = logits.shape[logits.ndim - 1 - self.separate : -1]
+        one_each = isinstance(tau, Tensor) and self.separate and tau.shape == (*codebooks, 1)
+        for each in tau.flatten() if isinstance(tau, Tensor) and one_each else [tau]:
             check_tau(each)
         check_categories(logits, -1)
         if mask is not None:  # before the division: tau's gradient must not see padding either

@@ -10,6 +10,7 @@ _NOTES = (
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.seed",
     "lightning.fabric.utilities.distributed",
+    "lightning.fabric.utilities.registry",
     "lightning.pytorch.accelerators.cuda",
 )
 _WARNINGS = (

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
 from discrete_lightning.distributed import all_gather_equal
-from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer
+from discrete_lightning.vq.quantizers.updated_codebook import UpdatedCodebook
 
 _UNKNOWN, _NO_PARAMETER, _FIRST = 0, 1, 2
 
@@ -23,7 +23,7 @@ class CodebookBinding:
     """The binding that `update_codebooks_after_step` makes; `remove()` ends it."""
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self.codebooks = [each for each in model.modules() if isinstance(each, NearestCodeQuantizer)]
+        self.codebooks = [each for each in model.modules() if isinstance(each, UpdatedCodebook)]
         self.optimizers = list(optimizers)
         self.owners: list[int | None] = [0 if len(self.optimizers) == 1 else None for _ in self.codebooks]
         for codebook in self.codebooks:
@@ -50,7 +50,7 @@ class CodebookBinding:
             if found != _UNKNOWN:
                 self.owners[index] = max(0, found - _FIRST)
 
-    def _owner_seen_here(self, codebook: NearestCodeQuantizer) -> int:
+    def _owner_seen_here(self, codebook: UpdatedCodebook) -> int:
         windows = codebook.windows
         if not windows:
             return _UNKNOWN

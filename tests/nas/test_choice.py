@@ -379,4 +379,4 @@ def test_layers_read_no_values_of_a_shared_draw() -> None:
     layers = torch.nn.Sequential(*(OneOf([torch.nn.Identity()] * 4, choice, row % 3) for row in range(6)))
     with one_draw(layers), Reads() as reads:
         layers(torch.zeros(2))
-    assert reads.count == len(layers)  # each layer's key, on the CPU
+    assert not reads.count

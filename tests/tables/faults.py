@@ -9,16 +9,8 @@ from typing import Any
 
 import pytest
 
-_B23 = "B23: computed in float64, which MPS does not have"
-_CUMSUM = "new: a cumulative sum of floats, which CUDA refuses under deterministic=True"
-
 # (test, glob of entries of the table): number of the fault, and what is wrong
-KNOWN_FAULTS: dict[tuple[str, str], str] = {
-    ("averaging", "ema-ema"): "F16: `updates` is a buffer, and buffers are averaged",
-    ("averaging", "ema-learned"): "F16: `updates` is a buffer, and buffers are averaged",
-    ("float64", "revived"): _B23,
-    ("deterministic", "revived"): _CUMSUM,
-}
+KNOWN_FAULTS: dict[tuple[str, str], str] = {}
 
 
 def cases(test: str, names: Iterable[str]) -> list[Any]:

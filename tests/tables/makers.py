@@ -42,6 +42,7 @@ ELSEWHERE = {
     "Estimator": "tests/estimators/test_expectation.py",
     "FixedDtype": "tests/layers/test_temperature.py",
     "Float32State": "tests/layers/test_temperature.py",
+    "update_codebooks_after_step": "tests/vq/quantizers/test_whose_step.py",
     "NearestCodeQuantizer": "tests/vq/quantizers/test_quantizers.py",
     "Quantizer": "tests/vq/quantizers/test_quantizers.py",
     "Relaxed": "tests/layers/test_relaxed.py",

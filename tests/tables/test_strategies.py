@@ -26,6 +26,7 @@ from discrete_lightning.nn import (
     ResidualQuantizer,
     Temperature,
     VectorQuantizer,
+    update_codebooks_after_step,
 )
 from discrete_lightning.schedules import Linear
 from tests.ranks import run_on_ranks
@@ -223,6 +224,7 @@ def _train_sharded(name: str, how: str) -> dict[str, Any] | str:
     before = protected(network)
     whole = network if how == "whole" else _shard(network, how)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.05)
+    update_codebooks_after_step(network, optimizer)
     temperatures = [each for each in network.modules() if isinstance(each, Temperature) and not each.learnable]
     try:
         for step in range(3):

@@ -60,11 +60,11 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         self.codebook = codebook
         self.codes = nn.Parameter(self._initial_codes())
 
-    def _update(self, window: CodeWindow | None) -> None:
+    def _apply_window(self, window: CodeWindow | None) -> None:
         if self.kmeans_iterations or self.revive_below:
             advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
             check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
-        super()._update(window)
+        super()._apply_window(window)
 
     def _watched(self, vectors: Tensor) -> Tensor | None:
         return self.codes if (found := super()._watched(vectors)) is None else found

@@ -3,9 +3,7 @@
 index = argmin_k |x - c_k|,   quantized = c_index forward,   gradient of x backward: straight through, or turned with x
 """
 
-import warnings
-from collections.abc import Callable
-from typing import Any, Literal, Self
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,47 +11,30 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, world_size
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._torch_private import in_backward
-from discrete_lightning.layers.constant_buffers import real_device
-from discrete_lightning.layers.float32 import Float32State
-from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.ema import code_statistics, ema_update_
 from discrete_lightning.vq.functional.kmeans import kmeans
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.functional.rotation_trick import rotate
 from discrete_lightning.vq.quantized import Quantized
-from discrete_lightning.vq.quantizer import Codebook
 from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow, evenly_spaced
 from discrete_lightning.vq.quantizers.revival import sample_by_error
-from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
+from discrete_lightning.vq.quantizers.updated_codebook import UpdatedCodebook
 
 Distance = Literal["euclidean", "cosine"]
 Gradient = Literal["straight_through", "rotation"]
 
-_FORGOTTEN = 100  # passes that came to nothing, after which something is wrong
 _KMEANS_VECTORS_PER_CODE = 64
 _CANDIDATES_PER_CODE = 4  # for revival: bounds the memory of many passes without a step
-_SETTLED_WHEN_READ = ("codes", "counts", "sums")
 
 
-class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
+class NearestCodeQuantizer(UpdatedCodebook):
     """Base of VectorQuantizer (codes are moving averages) and LearnedVectorQuantizer (codes are parameters).
 
-    A training pass collects how often each code was chosen, and the sum of its vectors. All passes between two steps of the
-    codebook's optimiser count as one batch, which is applied once, after the step. That optimiser is the one that trains the
-    nearest parameter before the codebook; no other one matters.
-
-    - In one process the codebook sees the step by itself, from that parameter. In Lightning the callback `CodebookUpdates`,
-      which is there by itself, calls `update()` after the step on any number of ranks. A loop of your own on several ranks
-      calls `update_codebooks_after_step(model, optimizer)` once before it. Where no parameter that is trained comes before
-      the codebook (vectors of a frozen network), so does a loop in one process. You can also call `update()` yourself after
-      each step. A warning says so where it is needed.
-    - A pass counts once its backward pass reaches the output, or at once if the vectors need no gradient. A pass under
-      `no_grad`, and one that activation checkpointing repeats, does not count.
-    - Codes and revival are computed from the vectors of all ranks, so codes are equal on all of them. All ranks join each
-      update, also one whose batch was empty or did not reach the layer; a forward pass does not communicate. On several ranks
-      the k-means start is therefore that of each rank until the first update, which makes a common one.
-    - A copy (`copy.deepcopy`) starts with nothing collected and does not act on the original.
+    A training pass collects how often each code was chosen, and the sum of its vectors, which are applied once after each step
+    of the optimiser: see UpdatedCodebook. Codes and revival are computed from the vectors of all ranks, so codes are equal on
+    all of them. A forward pass does not communicate: on several ranks the k-means start is that of each rank until the first
+    update, which makes a common one.
 
     Attributes:
         codes: (K, D).
@@ -95,15 +76,7 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         self.distance, self.gradient = distance, gradient
         self.register_buffer("counts", torch.zeros(num_codes, dtype=torch.float32))
         self.register_number("started", kmeans_iterations == 0)
-        self.register_private("updates", torch.tensor(0, device=real_device()))
-        # plain attributes: no broadcast, cast or copy of the model's state reaches them
-        self.windows: list[CodeWindow] = []
-        self.bound = 0
         self._is_started_here = False  # on this rank alone
-        self._is_served = False  # whether `update` was called
-        self._may_be_fused = True
-        self._unreached = 0  # passes in a row whose output no backward pass has reached
-        self._has_warned = False
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, distance={self.distance!r}, gradient={self.gradient!r}"
@@ -118,38 +91,6 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         self.counts.zero_()
         self.started = self.kmeans_iterations == 0
         self.updates.zero_()
-
-    @property
-    def updates(self) -> Tensor:
-        """How many updates were applied, int64 0-dim."""
-        self._settle()
-        return self._updates
-
-    @updates.setter
-    def updates(self, value: Tensor) -> None:
-        self._updates = value
-
-    def __getattr__(self, name: str) -> Any:
-        # what is read after a step holds that step's update
-        if name in _SETTLED_WHEN_READ and not torch.compiler.is_compiling():
-            self._settle()
-        return super().__getattr__(name)
-
-    def __getstate__(self) -> dict[str, Any]:
-        self._settle()
-        return {**self.__dict__, "windows": [], "bound": 0}
-
-    def train(self, mode: bool = True) -> Self:
-        self._settle()
-        return super().train(mode)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._settle()
-        return super()._apply(fn, recurse)
-
-    def _save_to_state_dict(self, *args: Any) -> None:
-        self._settle()
-        super()._save_to_state_dict(*args)
 
     def _table(self) -> Tensor:
         """The codes as they are compared and returned: of length 1 for the cosine distance."""
@@ -180,10 +121,6 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.commitment * commitment_loss(vectors, codes)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.windows.clear()  # statistics of other codes
-        super()._load_from_state_dict(*args, **kwargs)
-
     @torch.compiler.disable
     def _before_pass(self, vectors: Tensor) -> None:
         if in_backward():  # activation checkpointing repeats a pass, with the codes that it had
@@ -200,65 +137,7 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
-        batch, leaf = CodeBatch(counts, sums, flat, errors), self._watched(compared)
-
-        def count(_: Tensor | None) -> None:
-            if not batch.counted:
-                batch.counted, self._unreached = True, 0
-                self._add(batch, leaf)
-
-        # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
-        # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
-        if not compared.requires_grad:
-            count(None)
-            return quantized, loss
-        self._unreached += 1
-        if self._unreached == _FORGOTTEN and not self._has_warned:
-            self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
-        outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
-        for each in outputs:
-            if each.requires_grad:
-                each.register_hook(count)
-        return outputs
-
-    def _watched(self, vectors: Tensor) -> Tensor | None:
-        """What the codebook's optimiser trains."""
-        return nearest_leaf(vectors)
-
-    def _add(self, batch: CodeBatch, leaf: Tensor | None) -> None:
-        watch = None if leaf is None else StepWatch(leaf, self._may_be_fused)
-        last = self.windows[-1] if self.windows else None
-        if last is None or (self._sees_steps() and last.over()):
-            self.windows.append(CodeWindow(batch, watch, self._most_candidates()))
-            return
-        last.add(batch)
-        if self._is_served or self.bound or self._has_warned:
-            return
-        processes = world_size()
-        if processes > 1:
-            if last.passes == 2:
-                self._warn(
-                    f"on {processes} ranks its codes are not updated until all ranks do it together: call "
-                    "update_codebooks_after_step(model, optimizer) once before the loop (in Lightning the callback "
-                    "CodebookUpdates does it)"
-                )
-        elif last.passes == 2 and not last.watches(leaf):
-            self._warn(
-                "nothing that is trained comes before it, so it cannot see the optimiser's steps: its codes are not updated; "
-                "call quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
-            )
-        elif last.passes == _FORGOTTEN:
-            self._warn(
-                f"it collected {_FORGOTTEN} passes and saw no step of the optimiser: its codes are not updated; call "
-                "quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
-            )
-
-    def _warn(self, what: str) -> None:
-        self._has_warned = True
-        warnings.warn(f"{type(self).__name__}: {what}", stacklevel=2)
-
-    def _sees_steps(self) -> bool:
-        return not self.bound and world_size() == 1
+        return self._counting(quantized, loss, compared, CodeBatch(counts, sums, flat, errors))
 
     def _most_candidates(self) -> int:
         """How many vectors a window keeps for revival, or for the start."""
@@ -266,29 +145,8 @@ class NearestCodeQuantizer(Float32State, PrivateState, Codebook):
             return _CANDIDATES_PER_CODE * self.num_codes
         return -(-_KMEANS_VECTORS_PER_CODE * self.num_codes // world_size())
 
-    def _settle(self) -> None:
-        """Applies the windows that are over, in one process: several ranks must agree when to communicate."""
-        windows = self.__dict__.get("windows")  # there is none before the constructor is done
-        if not windows or in_backward() or not self._sees_steps():
-            return
-        while windows and windows[0].over():
-            window = windows.pop(0)
-            if window.watch is not None and window.watch.counted():
-                self._may_be_fused = False
-            self._update(window)
-
-    def update(self) -> None:
-        """Applies what was collected since the last update to the codes; nothing if nothing was.
-
-        It communicates: all ranks call it together, whether or not they collected something.
-        """
-        self._is_served = True
-        windows, self.windows = self.windows, []
-        for window in windows if world_size() == 1 else [CodeWindow.merged(windows)]:
-            self._update(window)
-
     @torch.no_grad()
-    def _update(self, window: CodeWindow | None) -> None:
+    def _apply_window(self, window: CodeWindow | None) -> None:
         if world_size() > 1 and not self.started:
             self._start_together(window)
             return

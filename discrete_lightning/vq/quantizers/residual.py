@@ -30,7 +30,7 @@ class _Reaching(torch.autograd.Function):
 
 def _reaching(x: Tensor, others: list[Tensor]) -> Tensor:
     """`x`, whose backward pass reaches `others`, too, with no gradient: a stage counts a pass that reaches its outputs
-    (see NearestCodeQuantizer), and of a stack the gradient goes past them, straight to the vectors."""
+    (see UpdatedCodebook), and of a stack the gradient goes past them, straight to the vectors."""
     if not x.requires_grad or not any(each.requires_grad for each in others):
         return x
     reaching: Tensor = _Reaching.apply(x, *others)

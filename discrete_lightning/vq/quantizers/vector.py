@@ -15,7 +15,7 @@ class VectorQuantizer(NearestCodeQuantizer):
     """Nearest-code quantiser whose codes follow the vectors that chose them, with k-means start and revival of dead codes.
 
     Codes, counts and sums are updated after each step of the optimiser that trains what it quantises, from statistics of all
-    ranks; see NearestCodeQuantizer for how, and for when a pass counts.
+    ranks; see UpdatedCodebook for how, and for when a pass counts.
 
     Args:
         num_codes: K >= 2.

@@ -9,7 +9,7 @@ from discrete_lightning.vq.codebook_updates import CodebookBinding, update_codeb
 
 
 class CodebookUpdates(Callback):
-    """Updates the codebooks of a LightningModule (`NearestCodeQuantizer`) after each step of their optimiser.
+    """Updates the codebooks of a LightningModule (`VectorQuantizer` and its relatives) after each step of their optimiser.
 
     Every Trainer has it by itself where this package is installed. With several optimisers, manual optimisation too, a
     codebook belongs to the one that trains the nearest parameter before it: the steps of a discriminator do not count.

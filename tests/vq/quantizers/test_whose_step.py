@@ -22,7 +22,7 @@ from discrete_lightning.nn import (
     VectorQuantizer,
     update_codebooks_after_step,
 )
-from discrete_lightning.vq.quantizers import nearest_code
+from discrete_lightning.vq.quantizers import updated_codebook
 from discrete_lightning.vq.quantizers.revival import sample_by_error
 from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
 from tests.ranks import run_on_ranks
@@ -314,7 +314,7 @@ def test_update_by_hand_is_silent() -> None:
 
 
 def test_a_run_without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_code, "_FORGOTTEN", 10)
+    monkeypatch.setattr(updated_codebook, "_FORGOTTEN", 10)
     model = Model(lambda: VectorQuantizer(8, 4))
     assert_silent(lambda: model(some_vectors(5, 3)).backward(), 9)
     with pytest.warns(UserWarning, match="10 passes and saw no step"):
@@ -323,7 +323,7 @@ def test_a_run_without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_outputs_that_no_loss_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nearest_code, "_FORGOTTEN", 10)
+    monkeypatch.setattr(updated_codebook, "_FORGOTTEN", 10)
     model = Model(lambda: VectorQuantizer(8, 4))
     assert_silent(lambda: model(some_vectors(5, 3)), 9)
     with pytest.warns(UserWarning, match="in 10 training passes no gradient has reached its output"):
