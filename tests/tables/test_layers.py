@@ -69,7 +69,7 @@ def test_a_cast_network_keeps_its_float32_state(name: str, dtype: torch.dtype) -
     assert protected(network) == before
 
 
-@pytest.mark.filterwarnings("ignore:.*nothing that is trained comes before it")
+@pytest.mark.filterwarnings("ignore:.*no optimiser trains what it quantises")
 @pytest.mark.parametrize("name", cases("autocast", [name for name in LAYERS if not among(name, OWN_AUTOCAST)]))
 def test_results_under_autocast_are_of_the_inputs_dtype(name: str) -> None:
     network = built(name)

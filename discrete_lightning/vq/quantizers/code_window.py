@@ -5,8 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from discrete_lightning.vq.step_watch import StepWatch
-
 
 @dataclass
 class CodeBatch:
@@ -17,6 +15,7 @@ class CodeBatch:
         sums: their sums (K, D).
         vectors: candidates for the places of dead codes (N, D).
         errors: squared distance of each to its code (N,).
+        trained: whether an optimiser is known that trains what was quantised.
         counted: keeps a second backward pass from counting it again.
     """
 
@@ -24,6 +23,7 @@ class CodeBatch:
     sums: Tensor
     vectors: Tensor
     errors: Tensor
+    trained: bool = False
     counted: bool = False
 
     @staticmethod
@@ -38,23 +38,15 @@ class CodeWindow:
 
     Args:
         batch: of the first pass.
-        watch: tells when the step has been made; None if nothing can tell.
-        most: how many vectors it keeps.
+        most: how many vectors it keeps of several passes.
     """
 
-    def __init__(self, batch: CodeBatch, watch: StepWatch | None, most: int) -> None:
-        self.batch, self.watch, self.most, self.passes = batch, watch, most, 1
+    def __init__(self, batch: CodeBatch, most: int) -> None:
+        self.batch, self.most, self.passes = batch, most, 1
 
-    @staticmethod
-    def merged(windows: "list[CodeWindow]") -> "CodeWindow | None":
-        """All of them as one; None if there is none."""
-        for each in windows[1:]:
-            windows[0].add(each.batch, each.passes)
-        return windows[0] if windows else None
-
-    def add(self, batch: CodeBatch, passes: int = 1) -> None:
+    def add(self, batch: CodeBatch) -> None:
         """Adds a pass, in place."""
-        self.passes += passes
+        self.passes += 1
         whole = self.batch
         whole.counts, whole.sums = whole.counts + batch.counts, whole.sums + batch.sums
         whole.vectors = torch.cat([whole.vectors, batch.vectors])
@@ -63,15 +55,8 @@ class CodeWindow:
             kept = evenly_spaced(len(whole.vectors), self.most, whole.vectors.device)
             whole.vectors, whole.errors = whole.vectors[kept], whole.errors[kept]
 
-    def over(self) -> bool:
-        """Whether the step that ends it has been made."""
-        return self.watch is not None and self.watch.stepped()
-
-    def watches(self, leaf: Tensor | None) -> bool:
-        """Whether it can see the step of the optimiser that trains `leaf`; data, which is another leaf each pass, has none."""
-        return self.watch is not None and self.watch.leaf is leaf
-
 
 def evenly_spaced(length: int, count: int, device: torch.device) -> Tensor:
-    """`count` of `length` positions, evenly spaced."""
-    return torch.arange(count, device=device) * length // count
+    """`count` of `length` positions, evenly spaced; all of them if there are no more."""
+    count = min(count, length)
+    return torch.arange(count, device=device) * length // max(1, count)

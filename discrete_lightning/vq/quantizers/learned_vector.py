@@ -66,8 +66,5 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
             check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
         super()._apply_window(window)
 
-    def _watched(self, vectors: Tensor) -> Tensor | None:
-        return self.codes if (found := super()._watched(vectors)) is None else found
-
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.codebook * commitment_loss(codes, vectors) + super()._loss(vectors, codes)

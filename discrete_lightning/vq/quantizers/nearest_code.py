@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import all_gather_rows, all_reduce_sum, broadcast_, world_size
+from discrete_lightning.functional._checks import host_number, values_can_be_read
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.vq.functional.commitment import commitment_loss
 from discrete_lightning.vq.functional.ema import code_statistics, ema_update_
 from discrete_lightning.vq.functional.kmeans import kmeans
@@ -86,7 +86,7 @@ class NearestCodeQuantizer(UpdatedCodebook):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        self.windows.clear()
+        self.drop_pending()
         self.codes.copy_(self._initial_codes())
         self.counts.zero_()
         self.started = self.kmeans_iterations == 0
@@ -123,11 +123,8 @@ class NearestCodeQuantizer(UpdatedCodebook):
 
     @torch.compiler.disable
     def _before_pass(self, vectors: Tensor) -> None:
-        if in_backward():  # activation checkpointing repeats a pass, with the codes that it had
-            return
-        self._settle()
         # without an update that follows, ranks that start alone would stay different
-        if not (self.started or self._is_started_here) and (world_size() == 1 or self.bound or self._is_served):
+        if not (self.started or self._is_started_here) and (world_size() == 1 or self.bindings or self._was_updated):
             self._start(vectors)
 
     @torch.compiler.disable
@@ -137,7 +134,7 @@ class NearestCodeQuantizer(UpdatedCodebook):
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
-        return self._counting(quantized, loss, compared, CodeBatch(counts, sums, flat, errors))
+        return self._counting(quantized, loss, CodeBatch(counts, sums, flat, errors))
 
     def _most_candidates(self) -> int:
         """How many vectors a window keeps for revival, or for the start."""
@@ -169,10 +166,12 @@ class NearestCodeQuantizer(UpdatedCodebook):
         valid = packed.isfinite().all() & (packed[-1] > 0)
         ema_update_(self.counts, torch.where(valid, counts, self.counts), self.decay)
         self._follow(sums, valid)
-        self._updates += packed[-1] > 0
+        self.updates += packed[-1] > 0
         if self.revive_below:
             mean = self.counts.sum() / self.num_codes
             dead = (self.counts < self.revive_below * mean) & valid
+            if values_can_be_read(dead) and world_size() == 1 and not host_number(dead.any()):
+                return
             found, rows = sample_by_error(batch.vectors, batch.errors, dead)
             self._place(found, rows, mean)  # their statistics become those of an average code
 
@@ -188,8 +187,7 @@ class NearestCodeQuantizer(UpdatedCodebook):
     def _start(self, vectors: Tensor) -> None:
         """k-means on the first batch of this process."""
         flat = vectors.detach().reshape(-1, self.dim).float()
-        limit = self._most_candidates()
-        pool = flat[evenly_spaced(len(flat), limit, flat.device)] if len(flat) > limit else flat
+        pool = flat[evenly_spaced(len(flat), self._most_candidates(), flat.device)]
         if len(pool):
             self._place_all(*self._kmeans(pool))
             self.started = world_size() == 1
@@ -198,11 +196,12 @@ class NearestCodeQuantizer(UpdatedCodebook):
     def _start_together(self, window: CodeWindow | None) -> None:
         """k-means on the first batches of all ranks."""
         self._is_started_here = False
-        pool = all_gather_rows(self.codes.new_zeros(0, self.dim) if window is None else window.batch.vectors)
+        flat = self.codes.new_zeros(0, self.dim) if window is None else window.batch.vectors
+        pool = all_gather_rows(flat[evenly_spaced(len(flat), self._most_candidates(), flat.device)])
         if len(pool):
             # ranks on different hardware may round differently
             self._place_all(*(broadcast_(each) for each in self._kmeans(pool)))
-            self._updates += 1
+            self.updates += 1
             self.started = True
 
     def _kmeans(self, pool: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ class _Reaching(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, *others: Tensor) -> Tensor:
         ctx.others = len(others)
-        return x.view_as(x)
+        return x.clone()  # no view, so that it may be changed in place
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

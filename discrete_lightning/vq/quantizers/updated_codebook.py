@@ -1,26 +1,33 @@
 """When what a codebook collected in its passes is applied: once after each step of the optimiser that it belongs to.
 
-Nothing outside of the codebook is registered anywhere: it watches the parameter nearest before it (`step_watch`), or a binding
-of that optimiser calls `update()` (`codebook_updates`).
+Nothing is registered for the whole process. Hooks are on that optimiser alone: in one process the codebook's own
+(`own_steps`), on several ranks those of a binding (`codebook_updates`).
 """
 
 import warnings
-from collections.abc import Callable
-from typing import Any, ClassVar, Self
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from discrete_lightning.distributed import world_size
-from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
+from discrete_lightning.vq.own_steps import OwnSteps
+from discrete_lightning.vq.owning_optimizers import owning_optimizers
 from discrete_lightning.vq.quantizer import Codebook
 from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow
-from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
 
 _FORGOTTEN = 100  # passes that came to nothing, after which something is wrong
+_CALL = "call quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
+
+
+class Binding(Protocol):
+    """What calls `update` after the steps of optimisers."""
+
+    optimizers: list[Optimizer]
 
 
 class UpdatedCodebook(Float32State, PrivateState, Codebook):
@@ -29,154 +36,139 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
     All passes between two steps of the codebook's optimiser count as one batch, which is applied once, after the step. That
     optimiser is the one that trains the nearest parameter before the codebook; no other one matters.
 
-    - In one process the codebook sees the step by itself, from that parameter. In Lightning the callback `CodebookUpdates`,
-      which is there by itself, calls `update()` after the step on any number of ranks. A loop of your own on several ranks
-      calls `update_codebooks_after_step(model, optimizer)` once before it. Where no parameter that is trained comes before
-      the codebook (vectors of a frozen network), so does a loop in one process. You can also call `update()` yourself after
-      each step. A warning says so where it is needed.
-    - A pass counts once its backward pass reaches the output, or at once if the vectors need no gradient. A pass under
-      `no_grad`, and one that activation checkpointing repeats, does not count.
+    - In one process the codebook finds that optimiser by itself. On several ranks the callback `CodebookUpdates`, which every
+      Lightning Trainer has by itself, calls `update()` after the step. A loop of your own on several ranks calls
+      `update_codebooks_after_step(model, optimizer)` once before it. Where nothing that is trained comes before the codebook
+      (vectors of a frozen network), so does a loop in one process. You can also call `update()` yourself after each step. A
+      warning says so where it is needed.
+    - A pass counts once its backward pass reaches the output. One whose vectors need no gradient counts at once, unless there
+      were passes with a gradient: then it is another network's turn, a discriminator's for instance. A pass under `no_grad`,
+      and one that activation checkpointing repeats, does not count.
     - All ranks join each update, also one whose batch was empty or did not reach the layer.
     - A copy (`copy.deepcopy`) starts with nothing collected and does not act on the original.
 
     Subclasses define `_apply_window` and `_most_candidates`.
 
     Attributes:
-        windows: what was collected and not applied yet, each up to a step.
-        bound: how many bindings call `update()`.
-        settled_when_read: names of the state that an update changes.
+        updates: how many updates were applied, int64 0-dim.
+        bindings: those that call `update`.
+        seen_owners: the optimisers of the bindings that train what a pass of this rank quantised.
     """
 
-    settled_when_read: ClassVar[tuple[str, ...]] = ("codes", "counts", "sums")
+    updates: Tensor
 
     def __init__(self, num_codes: int, dim: int) -> None:
         super().__init__(num_codes, dim)
         self.register_private("updates", torch.tensor(0, device=real_device()))
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
         # plain attributes: no broadcast, cast or copy of the model's state reaches them
-        self.windows: list[CodeWindow] = []
-        self.bound = 0
-        self._is_served = False  # whether `update` was called
-        self._may_be_fused = True  # the optimiser, so that a step counts up no version
-        self._unreached = 0  # passes in a row whose output no backward pass has reached
-        self._has_warned = False
-
-    @property
-    def updates(self) -> Tensor:
-        """How many updates were applied, int64 0-dim."""
-        self._settle()
-        return self._updates
-
-    @updates.setter
-    def updates(self, value: Tensor) -> None:
-        self._updates = value
-
-    def __getattr__(self, name: str) -> Any:
-        # what is read after a step holds that step's update
-        if name in type(self).settled_when_read and not torch.compiler.is_compiling():
-            self._settle()
-        return super().__getattr__(name)
+        self.bindings: list[Binding] = []
+        self.seen_owners: list[Optimizer] = []
+        self._window: CodeWindow | None = None
+        self._own_steps: OwnSteps | None = None
+        self._was_updated = False
+        self._uncounted = 0  # training passes in a row
 
     def __getstate__(self) -> dict[str, Any]:
-        self._settle()
-        return {**self.__dict__, "windows": [], "bound": 0}
-
-    def train(self, mode: bool = True) -> Self:
-        self._settle()
-        return super().train(mode)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        self._settle()
-        return super()._apply(fn, recurse)
-
-    def _save_to_state_dict(self, *args: Any) -> None:
-        self._settle()
-        super()._save_to_state_dict(*args)
+        """A copy collects, and is updated, by itself."""
+        return {**self.__dict__, "bindings": [], "seen_owners": [], "_window": None, "_own_steps": None}
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        self.windows.clear()  # statistics of other codes
+        self._window = None  # statistics of other codes
         super()._load_from_state_dict(*args, **kwargs)
 
-    def _counting(self, quantized: Tensor, loss: Tensor, vectors: Tensor, batch: CodeBatch) -> tuple[Tensor, Tensor]:
-        """The outputs of a pass over `vectors`, from which its backward pass counts `batch`."""
-        leaf = self._watched(vectors)
+    def drop_pending(self) -> None:
+        """Forgets the passes since the last step."""
+        self._window = None
+
+    def bind(self, binding: Binding) -> None:
+        """Leaves the calls of `update` to a binding, from the next pass on."""
+        self.bindings.append(binding)
+        self.drop_pending()
+        if self._own_steps is not None:
+            self._own_steps.forget()
+
+    def unbind(self, binding: Binding) -> None:
+        """Ends that."""
+        self.bindings = [each for each in self.bindings if each is not binding]
+        self.seen_owners = []
+        self.drop_pending()
+
+    def _counting(self, quantized: Tensor, loss: Tensor, batch: CodeBatch) -> tuple[Tensor, Tensor]:
+        """The outputs of a pass, from which its backward pass counts `batch`."""
+        self._uncounted += 1
+        if self._uncounted == _FORGOTTEN:
+            why = "no gradient has reached its output" if loss.requires_grad else "its vectors have needed no gradient"
+            self._warn(f"in {_FORGOTTEN} training passes {why}: its codes are not updated; {_CALL}")
 
         def count(_: Tensor | None) -> None:
             if not batch.counted:
-                batch.counted, self._unreached = True, 0
-                self._add(batch, leaf)
+                batch.counted = True
+                self._add(batch)
 
         # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
         # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
-        if not vectors.requires_grad:
-            count(None)
+        if not loss.requires_grad:
+            if not self._is_trained():
+                count(None)
             return quantized, loss
-        self._unreached += 1
-        if self._unreached == _FORGOTTEN and not self._has_warned:
-            self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
+        self._look_for_owners(loss)
+        batch.trained = self._is_trained()
         outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
         for each in outputs:
             if each.requires_grad:
                 each.register_hook(count)
         return outputs
 
-    def _watched(self, vectors: Tensor) -> Tensor | None:
-        """What the codebook's optimiser trains."""
-        return nearest_leaf(vectors)
+    def _is_trained(self) -> bool:
+        """Whether an optimiser that trains what it quantises is known."""
+        return bool(self.seen_owners) or (self._own_steps is not None and bool(self._own_steps))
 
-    def _add(self, batch: CodeBatch, leaf: Tensor | None) -> None:
-        watch = None if leaf is None else StepWatch(leaf, self._may_be_fused)
-        last = self.windows[-1] if self.windows else None
-        if last is None or (self._sees_steps() and last.over()):
-            self.windows.append(CodeWindow(batch, watch, self._most_candidates()))
+    def _look_for_owners(self, loss: Tensor) -> None:
+        if self.bindings:
+            _, seen = owning_optimizers(loss, [each for binding in self.bindings for each in binding.optimizers])
+            self.seen_owners = seen or self.seen_owners
+        elif world_size() == 1:
+            if self._own_steps is None:
+                self._own_steps = OwnSteps(self)
+            self._own_steps.look(loss, self._window.passes if self._window else 0)
+
+    def _add(self, batch: CodeBatch) -> None:
+        self._uncounted = 0
+        if self._window is None or (batch.trained and not self._window.batch.trained):
+            self._window = CodeWindow(batch, self._most_candidates())
             return
-        last.add(batch)
-        if self._is_served or self.bound or self._has_warned:
-            return
-        processes = world_size()
-        if processes > 1:
-            if last.passes == 2:
+        self._window.add(batch)
+        passes = self._window.passes
+        is_expected = bool(self.bindings) or self._was_updated or self._is_trained()
+        if is_expected and passes == _FORGOTTEN:
+            self._warn(f"it collected {_FORGOTTEN} passes without an update: its codes are not updated; {_CALL}")
+        elif not is_expected and passes == 2:
+            if (processes := world_size()) > 1:
                 self._warn(
                     f"on {processes} ranks its codes are not updated until all ranks do it together: call "
-                    "update_codebooks_after_step(model, optimizer) once before the loop (in Lightning the callback "
-                    "CodebookUpdates does it)"
+                    "update_codebooks_after_step(model, optimizer) once before the loop, or in Lightning give the Trainer the "
+                    "callback CodebookUpdates()"
                 )
-        elif last.passes == 2 and not last.watches(leaf):
-            self._warn(
-                "nothing that is trained comes before it, so it cannot see the optimiser's steps: its codes are not updated; "
-                "call quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
-            )
-        elif last.passes == _FORGOTTEN:
-            self._warn(
-                f"it collected {_FORGOTTEN} passes and saw no step of the optimiser: its codes are not updated; call "
-                "quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
-            )
+            else:
+                self._warn(f"no optimiser trains what it quantises: its codes are not updated; {_CALL}")
 
     def _warn(self, what: str) -> None:
-        self._has_warned = True
         warnings.warn(f"{type(self).__name__}: {what}", stacklevel=2)
-
-    def _sees_steps(self) -> bool:
-        return not self.bound and world_size() == 1
-
-    def _settle(self) -> None:
-        """Applies the windows that are over, in one process: several ranks must agree when to communicate."""
-        windows = self.__dict__.get("windows")  # there is none before the constructor is done
-        if not windows or in_backward() or not self._sees_steps():
-            return
-        while windows and windows[0].over():
-            window = windows.pop(0)
-            if window.watch is not None and window.watch.counted():
-                self._may_be_fused = False
-            self._apply_window(window)
 
     def update(self) -> None:
         """Applies what was collected since the last update to the codes; nothing if nothing was.
 
         It communicates: all ranks call it together, whether or not they collected something.
         """
-        self._is_served = True
-        windows, self.windows = self.windows, []
-        for window in windows if world_size() == 1 else [CodeWindow.merged(windows)]:
+        window, self._window, self._was_updated = self._window, None, True
+        if self._own_steps is not None:
+            self._own_steps.stepped(window.passes if window else 0)
+            if window is None and self._uncounted:  # called for vectors of a network that is no longer trained
+                self._own_steps.forget()
+        if window is not None or world_size() > 1:
             self._apply_window(window)
 
     def _apply_window(self, window: CodeWindow | None) -> None:

@@ -1,18 +1,22 @@
-"""Codebooks of any LightningModule: their statistics are applied after each step of their optimiser, on all ranks together."""
+"""Codebooks of any LightningModule on several ranks: all ranks join every update."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from discrete_lightning.distributed import world_size
 from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.vq.codebook_updates import CodebookBinding, update_codebooks_after_step
+from discrete_lightning.vq.quantizers.updated_codebook import UpdatedCodebook
 
 
 class CodebookUpdates(Callback):
-    """Updates the codebooks of a LightningModule (`VectorQuantizer` and its relatives) after each step of their optimiser.
+    """Updates the codebooks of a LightningModule (`VectorQuantizer` and its relatives) on several ranks after each step of
+    their optimiser, and gives copies that weight averaging keeps their numbers.
 
-    Every Trainer has it by itself where this package is installed. With several optimisers, manual optimisation too, a
-    codebook belongs to the one that trains the nearest parameter before it: the steps of a discriminator do not count.
+    Every Trainer that is made after codebooks were imported has it by itself, where this package is installed. With several
+    optimisers, manual optimisation too, a codebook belongs to those that train the nearest parameter before it: the steps of a
+    discriminator do not count.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -21,16 +25,21 @@ class CodebookUpdates(Callback):
 
     def __init__(self) -> None:
         self._binding: CodebookBinding | None = None
+        self._has_codebooks = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._release()
-        if trainer.optimizers:
-            self._binding = update_codebooks_after_step(pl_module, *trainer.optimizers)
+        self._has_codebooks = any(isinstance(each, UpdatedCodebook) for each in pl_module.modules())
+        self._bind(trainer, pl_module)
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        bound = self._binding.optimizers if self._binding is not None else []
+        if self._binding is not None and [id(each) for each in bound] != [id(each) for each in trainer.optimizers]:
+            self._bind(trainer, pl_module)  # a callback has set up other optimisers
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if self._binding is not None and self._binding.codebooks:
+        if self._has_codebooks:
             sync_averaged_copies(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -41,6 +50,11 @@ class CodebookUpdates(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._release()
+
+    def _bind(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._release()
+        if world_size() > 1 and trainer.optimizers and self._has_codebooks:
+            self._binding = update_codebooks_after_step(pl_module, *trainer.optimizers)
 
     def _release(self) -> None:
         if self._binding is not None:

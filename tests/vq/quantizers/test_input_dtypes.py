@@ -37,7 +37,7 @@ def test_integers_are_refused(name: str) -> None:
         quantizer(torch.ones(6, quantizer.dim, dtype=torch.complex64))
 
 
-@pytest.mark.filterwarnings("ignore:.*nothing that is trained comes before it")
+@pytest.mark.filterwarnings("ignore:.*no optimiser trains what it quantises")
 @pytest.mark.parametrize("name", ALL)
 def test_vectors_of_any_floating_dtype(name: str) -> None:
     """Of a float32 layer. Vectors have the codes of their float32 copies; a residual stack in 16 bits rounds what is left."""

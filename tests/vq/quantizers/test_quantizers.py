@@ -42,7 +42,7 @@ def trained(name: str, steps: int = 3) -> Quantizer:
 
 
 @every
-@pytest.mark.filterwarnings("ignore:.*nothing that is trained comes before it")
+@pytest.mark.filterwarnings("ignore:.*no optimiser trains what it quantises")
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_shapes_and_dtypes(name: str, training: bool, dtype: torch.dtype) -> None:

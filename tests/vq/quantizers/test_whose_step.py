@@ -22,9 +22,9 @@ from discrete_lightning.nn import (
     VectorQuantizer,
     update_codebooks_after_step,
 )
+from discrete_lightning.vq.owning_optimizers import living_optimizers, owning_optimizers, trained_leaves
 from discrete_lightning.vq.quantizers import updated_codebook
 from discrete_lightning.vq.quantizers.revival import sample_by_error
-from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
 from tests.ranks import run_on_ranks
 from tests.vq.moving_codes import MovingCodes
 from tests.vq.quantizers.makers import ALL, some_vectors
@@ -289,7 +289,7 @@ def test_vectors_of_a_frozen_network(grad: bool) -> None:
         optimizer.step()
 
     assert_silent(step, 1)
-    told = r"VectorQuantizer: nothing .*quantizer\.update\(\) after each step, or update_codebooks_after_step"
+    told = r"VectorQuantizer: no optimiser trains .*quantizer\.update\(\) after each step, or update_codebooks"
     with pytest.warns(UserWarning, match=told):
         step()
     assert_silent(step, 200)
@@ -316,10 +316,13 @@ def test_update_by_hand_is_silent() -> None:
 def test_a_run_without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(updated_codebook, "_FORGOTTEN", 10)
     model = Model(lambda: VectorQuantizer(8, 4))
+    optimizer = torch.optim.SGD(model.parameters())
     assert_silent(lambda: model(some_vectors(5, 3)).backward(), 9)
-    with pytest.warns(UserWarning, match="10 passes and saw no step"):
+    with pytest.warns(UserWarning, match="10 passes without an update"):
         model(some_vectors(5, 3)).backward()
     assert_silent(lambda: model(some_vectors(5, 3)).backward(), 20)
+    optimizer.step()
+    assert model.updates() == {1}
 
 
 def test_outputs_that_no_loss_uses(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -346,7 +349,7 @@ def test_a_binding_ends() -> None:
         layer(x).quantized.sum().backward()
         optimizer.step()
     assert layer.updates == 2  # afterwards it sees the steps by itself again
-    assert not layer.bound
+    assert not layer.bindings
 
 
 def test_two_bindings_count_once() -> None:
@@ -378,37 +381,31 @@ def test_each_codebook_of_its_own_optimiser() -> None:
     assert (first.updates(), second.updates()) == ({4}, {2})
 
 
-# What the watch sees
+# Which optimisers
 
 
-def test_the_nearest_leaf() -> None:
+def test_leaves_are_found_nearest_first() -> None:
     near, far = nn.Linear(2, 2), nn.Linear(2, 2)
     x = torch.randn(3, 2, requires_grad=True)
+    found = list(trained_leaves(near(far(x)).relu()))
     of_near = {id(each) for each in near.parameters()}
-    assert id(nearest_leaf(near(far(x)).relu())) in of_near
-    assert nearest_leaf((x * 2).exp()) is x
-    assert id(nearest_leaf(near(x) + x)) in of_near  # data is nearer, and nobody trains it
-    assert nearest_leaf(x) is x
-    assert nearest_leaf(torch.ones(2)) is None
-    assert nearest_leaf(torch.ones(2) * 2) is None
+    assert id(found[0]) in of_near  # the bias; the weight is behind a transpose
+    assert {id(each) for each in found} == of_near | {id(each) for each in far.parameters()} | {id(x)}
+    assert list(trained_leaves(x)) == [x]
+    assert not list(trained_leaves(torch.ones(2)))
+    assert not list(trained_leaves(torch.ones(2) * 2))
 
 
-@pytest.mark.parametrize("fused", [False, True])
-def test_a_watch_sees_a_step(fused: bool) -> None:
-    x = nn.Parameter(torch.randn(5000))
-    optimizer = torch.optim.Adam([x], fused=fused)
-    watches = []
-    x.register_hook(lambda _: watches.append(StepWatch(x)))
-    for _ in range(2):
-        optimizer.zero_grad()
-        x.sum().backward()
-        assert not watches[-1].stepped()
-    optimizer.zero_grad()
-    assert not any(each.stepped() for each in watches)  # a step that the gradient scaler left out
-    x.sum().backward()
-    optimizer.step()
-    assert all(each.stepped() for each in watches)
-    assert watches[-1].counted() is not fused
+def test_owners_hold_the_nearest_leaf_that_is_trained() -> None:
+    near, far = nn.Linear(2, 2), nn.Linear(2, 2)
+    result = near(far(torch.randn(3, 2)))
+    first, second = torch.optim.SGD(far.parameters()), torch.optim.Adam(far.parameters())
+    other = torch.optim.SGD(nn.Linear(2, 2).parameters())
+    leaf, owners = owning_optimizers(result, [other, first, second])
+    assert any(leaf is each for each in far.parameters())  # nobody trains the nearer one
+    assert owners == [first, second]
+    assert owning_optimizers(result, [other]) == (None, [])
+    assert {id(each) for each in (first, second, other)} <= {id(each) for each in living_optimizers()}
 
 
 # Ranks

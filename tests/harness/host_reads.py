@@ -1,9 +1,9 @@
 """Host reads of device values in the third training step, and in a pass in eval() after it, of every layer.
 
 Each read makes Python wait until an accelerator has finished. They are counted on the CPU, by the harness that pretends to be
-an accelerator (tests/harness/device.py).
+an accelerator (`device.py`).
 
-    python -m benchmarks.host_reads
+    python -m tests.harness.host_reads
 """
 
 import warnings
