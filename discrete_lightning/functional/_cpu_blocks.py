@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
-from discrete_lightning.functional._threads import in_turns
-from discrete_lightning.functional._torch_private import softmax_backward
+from discrete_lightning.functional._threads import in_threads
+from discrete_lightning.functional._torch_private import is_batched, softmax_backward
 
 _ELEMENTS = 1 << 18  # of float32: 1 MiB, which fits the level-2 cache of a core
 
-Fill = Callable[[slice, Tensor, Tensor, Callable[[], None]], Tensor]
+Fill = Callable[[slice, Tensor, Tensor], Tensor]
 
 
 def runs_in_blocks(logits: Tensor, tau: float | Tensor, dim: int = -1) -> bool:
@@ -30,16 +30,20 @@ def fill_blocks(logits: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
     """Results (..., K) and one number a row (...), computed block by block by `fill`. No gradient."""
     rows = logits.detach().reshape(-1, logits.shape[-1])
     results = torch.empty(rows.shape, dtype=rows.dtype, device=rows.device)
-    step = max(1, _ELEMENTS // rows.shape[1])
-    blocks = [slice(start, start + step) for start in range(0, max(1, len(rows)), step)]
+    blocks = _blocks(rows)
     numbers: dict[int, Tensor] = {}
 
-    def work(part: slice, drawn: Callable[[], None]) -> None:
-        numbers[part.start] = fill(part, rows[part], results[part], drawn)
+    def work(part: slice) -> None:
+        numbers[part.start] = fill(part, rows[part], results[part])
 
-    in_turns(blocks, work)
+    in_threads(blocks, work)
     of_rows = torch.cat([numbers[part.start] for part in blocks])
     return results.view(logits.shape), of_rows.view(logits.shape[:-1])
+
+
+def _blocks(rows: Tensor) -> list[slice]:
+    step = max(1, _ELEMENTS // rows.shape[1])
+    return [slice(start, start + step) for start in range(0, max(1, len(rows)), step)]
 
 
 class _SoftmaxInBlocks(torch.autograd.Function):
@@ -54,9 +58,17 @@ class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (soft,) = ctx.saved_tensors
-        gradient = softmax_backward(grad_outputs[0], soft)
-        if ctx.tau != 1:  # in place unless a second derivative is wanted
-            gradient = gradient / ctx.tau if torch.is_grad_enabled() else gradient.div_(ctx.tau)
+        if torch.is_grad_enabled() or is_traced() or is_batched(grad_outputs[0]):  # a second derivative, or many gradients at once
+            return softmax_backward(grad_outputs[0], soft) / ctx.tau, None, None
+        gradient = torch.empty_like(soft)
+        rows, g, out = (x.reshape(-1, soft.shape[-1]) for x in (soft, grad_outputs[0], gradient))
+
+        def work(part: slice) -> None:
+            softmax_backward(g[part], rows[part], out[part])
+            if ctx.tau != 1:
+                out[part].div_(ctx.tau)
+
+        in_threads(_blocks(rows), work)
         return gradient, None, None
 
 
@@ -68,9 +80,8 @@ def softmax_in_blocks(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, T
     Args:
         logits: (..., K), see `runs_in_blocks`.
         tau: temperature > 0.
-        fill: is called with a slice of the rows, those rows of logits (n, K), where to write softmax((logits + c) / tau), and
-            a function that it calls once it has drawn what it needs (see `in_turns`). It returns one number a row, such as the
-            index of the choice.
+        fill: is called with a slice of the rows, those rows of logits (n, K), and where to write softmax((logits + c) / tau),
+            by several threads at a time (see `in_threads`). It returns one number a row, such as the index of the choice.
 
     Returns:
         soft (..., K) with its gradient, and the numbers of the rows (...).

@@ -44,13 +44,21 @@ def conditional_gumbel(
     """
     check_floating(p, "p")
     noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
+    if not is_traced():
+        return _condition_(noise, p, index)
     chosen = index.view(1, -1, 1).expand(samples, -1, 1)
     first = noise.gather(-1, chosen)
-    z = noise.div_(p).add_(first) if not is_traced() else noise / p + first
-    return z.scatter_(-1, chosen, first).log_().neg_() if not is_traced() else -z.scatter(-1, chosen, first).log()
+    return -(noise / p + first).scatter(-1, chosen, first).log()
 
 
-_BLOCK = 1 << 18  # noise held at a time in the backward pass, over samples and rows: memory does not grow with samples
+def _condition_(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
+    """`conditional_gumbel` made of Exp(1) noise (S, N, K) in place."""
+    chosen = index.view(1, -1, 1).expand(len(noise), -1, 1)
+    first = noise.gather(-1, chosen)
+    return log_(noise.div_(p).add_(first).scatter_(-1, chosen, first)).neg_()
+
+
+_BLOCK = 1 << 18  # noise that a thread holds at a time in the backward pass: memory does not grow with samples
 
 
 class _GumbelRao(torch.autograd.Function):
@@ -67,14 +75,16 @@ class _GumbelRao(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         tau, p, index = ctx.saved_tensors
         samples, categories = ctx.samples, p.shape[-1]
-        generator = torch.Generator(device=p.device).manual_seed(ctx.seed)
         g = grad_outputs[0].reshape(-1, categories).to(p.dtype)
         probabilities, indices = p.view(-1, categories), index.view(-1)
-        gradient, tau_gradient = torch.empty_like(probabilities), torch.zeros_like(tau)
-        rows = max(1, _BLOCK // max(1, samples * categories))
-        for start in range(0, len(g), rows):
+        gradient, tau_gradients = torch.empty_like(probabilities), dict[int, Tensor]()
+        rows = max(1, _BLOCK // (samples * categories))
+        exponential = _exponential_by_position(ctx.seed, p.device)
+
+        def work(start: int) -> None:
             part = slice(start, start + rows)
-            z = conditional_gumbel(probabilities[part], indices[part], samples=samples, generator=generator)
+            noise = exponential((samples, *probabilities[part].shape), start * samples * categories).to(p.dtype)
+            z = _condition_(noise, probabilities[part], indices[part])
             scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
             y = torch.softmax(scaled, -1)
             mean = torch.einsum("snk,nk->sn", y, g[part])
@@ -82,9 +92,14 @@ class _GumbelRao(torch.autograd.Function):
             torch.sub(y.sum(0).mul_(g[part]), total, out=gradient[part])
             if ctx.needs_input_grad[1]:
                 slope = y * (g[part] - mean.unsqueeze(-1))
-                tau_gradient -= (slope * scaled.clamp_min(-LARGEST)).sum() / (samples * tau)
+                tau_gradients[start] = (slope * scaled.clamp_min(-LARGEST)).sum()
+
+        starts = range(0, len(g), rows)
+        in_threads(starts, work) if p.device.type == "cpu" else [work(start) for start in starts]
         gradient.div_(samples * tau)
-        wanted = tau_gradient if ctx.needs_input_grad[1] else None
+        wanted = None
+        if ctx.needs_input_grad[1]:
+            wanted = -sum((tau_gradients[start] for start in starts), torch.zeros_like(tau)) / (samples * tau)
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
 
 
