@@ -58,7 +58,9 @@ class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (soft,) = ctx.saved_tensors
-        if torch.is_grad_enabled() or is_traced() or is_batched(grad_outputs[0]):  # a second derivative, or many gradients at once
+        if (
+            torch.is_grad_enabled() or is_traced() or is_batched(grad_outputs[0])
+        ):  # a second derivative, or many gradients at once
             return softmax_backward(grad_outputs[0], soft) / ctx.tau, None, None
         gradient = torch.empty_like(soft)
         rows, g, out = (x.reshape(-1, soft.shape[-1]) for x in (soft, grad_outputs[0], gradient))

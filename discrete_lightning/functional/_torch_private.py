@@ -25,7 +25,7 @@ def backward_number() -> int:
 
 
 def softmax_backward(gradient: Tensor, output: Tensor, out: Tensor | None = None) -> Tensor:
-    """The gradient of softmax over the last dimension, from that of its `output`, in one pass over memory; into `out` if given."""
+    """The gradient of softmax over the last dimension, from that of its `output`, in one pass over memory; also in `out`."""
     if out is None:
         return torch._softmax_backward_data(gradient, output, -1, output.dtype)
     return torch._softmax_backward_data(gradient, output, -1, output.dtype, grad_input=out)

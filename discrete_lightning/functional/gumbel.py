@@ -81,7 +81,9 @@ def drawn_noise(
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
     noise = torch.empty(shape, device=device, dtype=torch.float32)
-    if noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor:  # others lack 64-bit draws, fake ones values
+    if (
+        noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor
+    ):  # others lack 64-bit draws, fake ones values
         exponential = traced_exponential(shape, device, generator)
         return exponential.log_().neg_() if log else exponential
 

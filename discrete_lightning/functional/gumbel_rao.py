@@ -8,16 +8,21 @@ that leads to the same choice.
 The same mean as straight-through Gumbel, with less variance. z is a constant in the backward pass.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
+from discrete_lightning.functional._logarithms import log_
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST, over_tau
-from discrete_lightning.functional.gumbel import exponential_noise
+from discrete_lightning.functional._threads import in_threads
+from discrete_lightning.functional._torch_private import softmax_backward
+from discrete_lightning.functional.gumbel import exponential_noise, seeded_source
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot_or_nan, straight_through_one_hot
@@ -79,7 +84,7 @@ class _GumbelRao(torch.autograd.Function):
         probabilities, indices = p.view(-1, categories), index.view(-1)
         gradient, tau_gradients = torch.empty_like(probabilities), dict[int, Tensor]()
         rows = max(1, _BLOCK // (samples * categories))
-        exponential = _exponential_by_position(ctx.seed, p.device)
+        exponential = _exponential(ctx.seed, p.device)
 
         def work(start: int) -> None:
             part = slice(start, start + rows)
@@ -87,20 +92,35 @@ class _GumbelRao(torch.autograd.Function):
             z = _condition_(noise, probabilities[part], indices[part])
             scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
             y = torch.softmax(scaled, -1)
-            mean = torch.einsum("snk,nk->sn", y, g[part])
-            total = torch.einsum("snk,sn->nk", y, mean)
-            torch.sub(y.sum(0).mul_(g[part]), total, out=gradient[part])
+            slope = softmax_backward(g[part].expand_as(y), y)
+            torch.sum(slope, 0, out=gradient[part]).div_(samples * tau)
             if ctx.needs_input_grad[1]:
-                slope = y * (g[part] - mean.unsqueeze(-1))
                 tau_gradients[start] = (slope * scaled.clamp_min(-LARGEST)).sum()
 
         starts = range(0, len(g), rows)
-        in_threads(starts, work) if p.device.type == "cpu" else [work(start) for start in starts]
-        gradient.div_(samples * tau)
+        if p.device.type == "cpu":
+            in_threads(starts, work)
+        else:
+            for start in starts:
+                work(start)
         wanted = None
         if ctx.needs_input_grad[1]:
-            wanted = -sum((tau_gradients[start] for start in starts), torch.zeros_like(tau)) / (samples * tau)
+            wanted = torch.stack([tau.new_zeros(()), *(tau_gradients[start] for start in starts)]).sum() / -(
+                samples * tau
+            )
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
+
+
+def _exponential(seed: int, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
+    """Exp(1) noise of a block of given shape, whose first element has the given position among those of all blocks.
+
+    An accelerator draws it from a generator instead, so that blocks must follow each other.
+    """
+    if device.type == "cpu":
+        fill = seeded_source(seed)
+        return lambda shape, start: fill(torch.empty(math.prod(shape), device=device), start).view(*shape)
+    generator = torch.Generator(device=device).manual_seed(seed)
+    return lambda shape, _: exponential_noise(shape, device=device, generator=generator)
 
 
 def gumbel_rao(
