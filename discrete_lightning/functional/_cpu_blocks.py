@@ -46,6 +46,25 @@ def _blocks(rows: Tensor) -> list[slice]:
     return [slice(start, start + step) for start in range(0, max(1, len(rows)), step)]
 
 
+def gradient_runs_in_blocks(g: Tensor) -> bool:
+    """Whether `gradient_in_blocks` can be used: on the CPU, for one gradient, without a second derivative."""
+    return g.device.type == "cpu" and not (torch.is_grad_enabled() or is_traced() or is_batched(g))
+
+
+def gradient_in_blocks(fill: Callable[..., None], g: Tensor, *others: Tensor) -> Tensor:
+    """A gradient of the shape and dtype of `g` (..., K).
+
+    Args:
+        fill: `fill(out, g, *others)` writes the gradient of a block of rows to `out`, of which all are (n, size).
+        g: the gradient that arrives.
+        others: (..., any size), of as many rows.
+    """
+    inputs = [x.reshape(-1, x.shape[-1]) for x in (g, *others)]
+    out = torch.empty(inputs[0].shape, dtype=g.dtype, device=g.device)
+    in_threads(_blocks(out), lambda part: fill(out[part], *(x[part] for x in inputs)))
+    return out.view(g.shape)
+
+
 class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:
@@ -58,20 +77,15 @@ class _SoftmaxInBlocks(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (soft,) = ctx.saved_tensors
-        if (
-            torch.is_grad_enabled() or is_traced() or is_batched(grad_outputs[0])
-        ):  # a second derivative, or many gradients at once
+        if not gradient_runs_in_blocks(grad_outputs[0]):
             return softmax_backward(grad_outputs[0], soft) / ctx.tau, None, None
-        gradient = torch.empty_like(soft)
-        rows, g, out = (x.reshape(-1, soft.shape[-1]) for x in (soft, grad_outputs[0], gradient))
 
-        def work(part: slice) -> None:
-            softmax_backward(g[part], rows[part], out[part])
+        def fill(out: Tensor, g: Tensor, rows: Tensor) -> None:
+            softmax_backward(g, rows, out)
             if ctx.tau != 1:
-                out[part].div_(ctx.tau)
+                out.div_(ctx.tau)
 
-        in_threads(_blocks(rows), work)
-        return gradient, None, None
+        return gradient_in_blocks(fill, grad_outputs[0], soft), None, None
 
 
 def softmax_in_blocks(logits: Tensor, tau: float, fill: Fill) -> tuple[Tensor, Tensor]:

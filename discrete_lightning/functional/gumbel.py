@@ -81,12 +81,10 @@ def drawn_noise(
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
     noise = torch.empty(shape, device=device, dtype=torch.float32)
-    if (
-        noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor
-    ):  # others lack 64-bit draws, fake ones values
+    # other devices lack 64-bit draws, and a fake tensor has no values
+    if noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor:
         exponential = traced_exponential(shape, device, generator)
         return exponential.log_().neg_() if log else exponential
-
     flat = noise.view(-1)
     exponential_ = exponential_source(len(flat), noise.device, generator)
 
