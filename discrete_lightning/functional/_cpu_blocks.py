@@ -47,8 +47,8 @@ def _blocks(rows: Tensor) -> list[slice]:
 
 
 def gradient_runs_in_blocks(g: Tensor) -> bool:
-    """Whether `gradient_in_blocks` can be used: on the CPU, for one gradient, without a second derivative."""
-    return g.device.type == "cpu" and not (torch.is_grad_enabled() or is_traced() or is_batched(g))
+    """Whether to use `gradient_in_blocks`: for one gradient of several blocks on the CPU, without a second derivative."""
+    return g.numel() > _ELEMENTS and g.is_cpu and not (torch.is_grad_enabled() or is_traced() or is_batched(g))
 
 
 def gradient_in_blocks(fill: Callable[..., None], g: Tensor, *others: Tensor) -> Tensor:
@@ -78,7 +78,8 @@ class _SoftmaxInBlocks(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None]:
         (soft,) = ctx.saved_tensors
         if not gradient_runs_in_blocks(grad_outputs[0]):
-            return softmax_backward(grad_outputs[0], soft) / ctx.tau, None, None
+            gradient = softmax_backward(grad_outputs[0], soft)
+            return gradient if ctx.tau == 1 else gradient / ctx.tau, None, None
 
         def fill(out: Tensor, g: Tensor, rows: Tensor) -> None:
             softmax_backward(g, rows, out)

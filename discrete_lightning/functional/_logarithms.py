@@ -15,19 +15,17 @@ _BY_NUMPY = sys.platform == "linux" and torch.backends.cpu.get_cpu_capability() 
 
 def log_(x: Tensor) -> Tensor:
     """Natural logarithm in place, without a gradient."""
-    if not _by_numpy(x):
+    if not (_BY_NUMPY and x.is_cpu and type(x) is Tensor):
         return x.log_()
-    np.log(x.numpy(), out=x.numpy())
+    numbers = x.numpy()
+    np.log(numbers, numbers)
     return x
 
 
 def log1p_(x: Tensor) -> Tensor:
     """log(1 + x) in place, without a gradient."""
-    if not _by_numpy(x):
+    if not (_BY_NUMPY and x.is_cpu and type(x) is Tensor):
         return x.log1p_()
-    np.log1p(x.numpy(), out=x.numpy())
+    numbers = x.numpy()
+    np.log1p(numbers, numbers)
     return x
-
-
-def _by_numpy(x: Tensor) -> bool:
-    return _BY_NUMPY and x.device.type == "cpu" and type(x) is Tensor

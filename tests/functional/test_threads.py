@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional import gapped_straight_through as gapped
-from discrete_lightning.functional import gumbel_noise, gumbel_softmax, softmax_draw
+from discrete_lightning.functional import gumbel_noise, gumbel_rao, gumbel_softmax, reinmax, softmax_draw
 from discrete_lightning.functional._threads import in_threads
 from tests.references.inputs import leaf, seeded
 
@@ -41,6 +41,8 @@ CALLS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "hard, no gradient": lambda x, g: gumbel_softmax(x.detach(), 0.7, hard=True, generator=g),
     "draw": lambda x, g: softmax_draw(x, 0.7, generator=g)[1],
     "gapped": lambda x, g: gapped(x, 0.7, generator=g),
+    "ReinMax": lambda x, g: reinmax(x, generator=g),
+    "Gumbel-Rao": lambda x, g: gumbel_rao(x, 0.7, samples=2, generator=g),
     "noise": lambda x, g: gumbel_noise(x.shape, generator=g),
 }
 
@@ -64,6 +66,16 @@ def test_draws_are_those_of_one_noise_tensor(number: int) -> None:
     assert torch.equal(hard.argmax(-1), perturbed.argmax(-1))
     assert torch.equal(hard.sum(-1), torch.ones(ROWS))
     torch.testing.assert_close(gumbel_softmax(logits, 0.7, generator=seeded(1)), torch.softmax(perturbed / 0.7, -1))
+
+
+@pytest.mark.parametrize("name", ["soft", "hard", "ReinMax"])
+def test_many_gradients_at_once(name: str) -> None:
+    logits = leaf(torch.randn(ROWS, K, generator=seeded(0)))
+    sample, g = CALLS[name](logits, seeded(1)), torch.randn(2, ROWS, K, generator=seeded(2))
+    (together,) = torch.autograd.grad(sample, logits, g, is_grads_batched=True, retain_graph=True)
+    for one, expected in zip(g, together, strict=True):
+        found = torch.autograd.grad(sample, logits, one, retain_graph=True)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_blocks_are_worked_on_at_once() -> None:
