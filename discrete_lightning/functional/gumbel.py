@@ -4,7 +4,8 @@
 
 The smallest E decide the argmax, so E is made from a uniform whose resolution near zero is 2^-31: events down to
 p = 1e-8 are drawn at their true rate. `Tensor.uniform_` has 2^-24 (noise capped at 16.6) and is slower on the CPU than the 32
-random bits used here (from one seed where there are many, _split_mix.py); `Tensor.exponential_` is most of what torch's gumbel_softmax costs (benchmarks/gumbel_softmax.py).
+random bits used here (of one seed where there are many, _split_mix.py); `Tensor.exponential_` is most of what torch's
+gumbel_softmax costs (benchmarks/gumbel_softmax.py).
 """
 
 from collections.abc import Callable, Sequence
