@@ -6,8 +6,8 @@ On the CPU in three cases: alone on its cores, with one thread, and beside a pro
 stopped here). Bars (8,192 x 512, float32, 2 cores): forward at least 6, 4.5 and 3 times as fast; forward + backward alone at
 least 3.5 times. On a GPU, compiled: no slower.
 
-On one thread two thirds of the time are random bits and two logarithms. Blocks smaller than 2^17 elements were slower, since
-each operation then costs as much to call as to do.
+On one thread two fifths of the time are random integers and two logarithms. Blocks smaller than 2^18 elements were no faster,
+since each operation then costs as much to call as to do.
 """
 
 import argparse

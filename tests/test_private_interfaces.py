@@ -46,6 +46,19 @@ def test_torchs_gradient_of_softmax() -> None:
     soft = torch.softmax(x, -1)
     (expected,) = torch.autograd.grad(soft, x, g)
     torch.testing.assert_close(_torch_private.softmax_backward(g, soft.detach()), expected, msg=changed("torch"))
+    written = torch.empty_like(g)
+    _torch_private.softmax_backward(g, soft.detach(), written)
+    torch.testing.assert_close(written, expected, msg=changed("torch"))
+
+
+def test_torch_tells_of_gradients_in_batches() -> None:
+    seen: list[bool] = []
+    x = torch.ones(2, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda g: seen.append(_torch_private.is_batched(g)))
+    torch.autograd.grad(y, x, torch.ones(2), retain_graph=True)
+    torch.autograd.grad(y, x, torch.ones(3, 2), is_grads_batched=True)
+    assert seen == [False, True], changed("torch")
 
 
 class Counting(LightningModule):

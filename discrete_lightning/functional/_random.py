@@ -68,9 +68,9 @@ def draw_seed(generator: torch.Generator | None) -> Tensor:
     if isinstance(generator, TracedGenerator):
         return generator.seed()
     if generator is None:
-        return torch.randint(2**62, ())
+        return torch.randint(2**62, (), device="cpu")
     if generator.device.type == "cpu":
-        return torch.randint(2**62, (), generator=generator)
+        return torch.randint(2**62, (), device="cpu", generator=generator)
     state = generator.get_state().numpy().tobytes()
     torch.empty(1, device=generator.device).uniform_(generator=generator)
     return torch.tensor(int.from_bytes(hashlib.blake2b(state, digest_size=7).digest(), "big"))

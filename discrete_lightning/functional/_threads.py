@@ -19,20 +19,17 @@ _pools: dict[int, ThreadPoolExecutor] = {}  # by number of threads
 _creation = threading.Lock()
 
 
-def in_turns(blocks: Sequence[T], work: Callable[[T, Callable[[], None]], None]) -> None:
-    """Calls `work(block, drawn)` for each of several blocks, in as many threads as torch may use.
-
-    Calls begin one at a time, in the order of the blocks: the next begins when `work` calls `drawn()`, or returns. What is
-    drawn from a generator before that does not depend on the number of threads.
+def in_threads(blocks: Sequence[T], work: Callable[[T], None]) -> None:
+    """Calls `work(block)` for each block, in as many threads as torch may use. They begin in the order of the blocks.
 
     Args:
         blocks: in order.
-        work: makes its draws, calls `drawn()`, and computes. It needs no gradient.
+        work: computes without a gradient. Threads run it at the same time: it may not draw from a generator.
     """
     number = min(torch.get_num_threads(), len(blocks))
     if number <= 1:
         for block in blocks:
-            work(block, lambda: None)
+            work(block)
         return
     turn, remaining = threading.Lock(), iter(blocks)
     inference = torch.is_inference_mode_enabled()
@@ -40,20 +37,11 @@ def in_turns(blocks: Sequence[T], work: Callable[[T, Callable[[], None]], None])
     def worker() -> None:
         with torch.inference_mode(inference), torch.no_grad():
             while True:
-                turn.acquire()
-                waiting = [turn]  # that this thread has the turn
-
-                def drawn(waiting: list[threading.Lock] = waiting) -> None:
-                    if waiting:
-                        waiting.pop().release()
-
-                try:
+                with turn:
                     block = next(remaining, None)
-                    if block is None:
-                        return
-                    work(block, drawn)
-                finally:
-                    drawn()
+                if block is None:
+                    return
+                work(block)
 
     futures = [_pool(torch.get_num_threads()).submit(worker) for _ in range(number)]
     wait(futures)

@@ -8,7 +8,6 @@ The shift makes D the largest logit, and keeps a gap between it and the others, 
 """
 
 import math
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -51,7 +50,8 @@ def gapped_straight_through(
     check_categories(logits, -1)
     if runs_in_blocks(logits, tau):
         tau = host_number(tau)
-        soft, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, gap=gap, generator=generator))
+        u = two_uniforms(logits[..., 0].numel(), logits.device, generator)
+        soft, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, gap=gap, u=u))
         check_rows(soft, logits, -1)
     else:
         with torch.no_grad():
@@ -67,19 +67,9 @@ def gapped_straight_through(
     return straight_through_one_hot(index, soft, soft.detach()[..., 0])
 
 
-def _fill(
-    _: slice,
-    rows: Tensor,
-    soft: Tensor,
-    drawn: Callable[[], None],
-    tau: float,
-    gap: float,
-    generator: torch.Generator | None,
-) -> Tensor:
+def _fill(part: slice, rows: Tensor, soft: Tensor, tau: float, gap: float, u: Tensor) -> Tensor:
     """exp(theta' / tau) from exp(logits / tau): the chosen becomes the largest, the others at most exp(-gap / tau) of it."""
-    u = two_uniforms(len(rows), rows.device, generator)
-    drawn()
-    index = index_at(torch.softmax(rows, -1, out=soft), u)
+    index = index_at(torch.softmax(rows, -1, out=soft), u[:, part])
     if tau != 1:
         torch.softmax(over_tau(rows, tau), -1, out=soft)
     best = soft.amax(-1, keepdim=True)

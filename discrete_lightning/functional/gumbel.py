@@ -4,7 +4,8 @@
 
 The smallest E decide the argmax, so E is made from a uniform whose resolution near zero is 2^-31: events down to
 p = 1e-8 are drawn at their true rate. `Tensor.uniform_` has 2^-24 (noise capped at 16.6) and is slower on the CPU than the 32
-random bits used here; `Tensor.exponential_` is most of what torch's gumbel_softmax costs (benchmarks/gumbel_softmax.py).
+random bits used here (of one seed where there are many, _split_mix.py); `Tensor.exponential_` is most of what torch's
+gumbel_softmax costs (benchmarks/gumbel_softmax.py).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,27 +13,47 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_rows, is_traced
+from discrete_lightning.functional._checks import check_categories, check_rows, host_number, is_traced
+from discrete_lightning.functional._logarithms import log1p_, log_
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional._random import TracedGenerator, uniform
-from discrete_lightning.functional._threads import in_turns
+from discrete_lightning.functional._random import TracedGenerator, draw_seed, uniform
+from discrete_lightning.functional._split_mix import SplitMix
+from discrete_lightning.functional._threads import in_threads
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
 _BITS_TO_UNIT = 2.0**-31 * (1.0 - 2.0**-23)  # the factor keeps the largest uniform below 1, where E would be inf
 _BLOCK = 1 << 18  # on the CPU noise is made in blocks that fit the cache: this halves the time
 
 
-def draw_bits(count: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """The random bits of `count` numbers, on the CPU or a GPU."""
-    bits = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
-    return bits.random_(-(2**63), None, generator=generator)
+def exponential_source(
+    count: int, device: torch.device, generator: torch.Generator | None
+) -> Callable[[Tensor, int], Tensor]:
+    """A function (part, start) that fills flat parts of a float32 tensor of `count` elements with Exp(1) noise.
+
+    More than a block on the CPU takes one seed from the generator, and threads may fill parts in any order: the noise of an
+    element depends on the seed and its position alone. Otherwise the whole is filled by one call, from the generator.
+    """
+    if device.type == "cpu" and count > _BLOCK:
+        return seeded_source(int(host_number(draw_seed(generator))))
+
+    def fill(noise: Tensor, _: int) -> Tensor:
+        bits = torch.empty((count + 1) // 2, dtype=torch.int64, device=device)
+        bits.random_(-(2**63), None, generator=generator)
+        return _exponential_(noise.copy_(bits.view(torch.int32)[:count]))
+
+    return fill
 
 
-def exponential_(noise: Tensor, bits: Tensor) -> Tensor:
-    """Fills a flat float32 tensor with Exp(1) noise made of 31 random bits an element."""
-    # |i + 1/2| for a 32-bit i: each of 2^31 midpoints twice. Rounded to float32 only where it is large.
-    noise.copy_(bits.view(torch.int32)[: len(noise)])
-    return noise.add_(0.5).abs_().mul_(-_BITS_TO_UNIT).log1p_().neg_()
+def seeded_source(seed: int) -> Callable[[Tensor, int], Tensor]:
+    """`exponential_source` on the CPU, for any number of elements, given the seed."""
+    integers = SplitMix(seed)
+    return lambda noise, start: _exponential_(integers.fill_(noise, start))
+
+
+def _exponential_(integers: Tensor) -> Tensor:
+    """Makes Exp(1) noise of random 32-bit integers in place."""
+    # |i + 1/2|: each of 2^31 midpoints twice. Rounded to float32 only where it is large.
+    return log1p_(integers.add_(0.5).abs_().mul_(-_BITS_TO_UNIT)).neg_()
 
 
 def _noise(
@@ -61,21 +82,20 @@ def drawn_noise(
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
     noise = torch.empty(shape, device=device, dtype=torch.float32)
-    if noise.device.type not in ("cpu", "cuda"):  # other devices lack 64-bit draws
+    # other devices lack 64-bit draws, and a fake tensor has no values
+    if noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor:
         exponential = traced_exponential(shape, device, generator)
         return exponential.log_().neg_() if log else exponential
+    flat = noise.view(-1)
+    exponential_ = exponential_source(len(flat), noise.device, generator)
 
-    def fill(block: Tensor, drawn: Callable[[], None]) -> None:
-        bits = draw_bits(len(block), block.device, generator)
-        drawn()
-        exponential_(block, bits)
+    def fill(start: int) -> None:
+        block = exponential_(flat[start : start + size], start)
         if log:
-            block.log_().neg_()
+            log_(block).neg_()
 
-    if noise.device.type == "cpu":
-        in_turns(noise.view(-1).split(_BLOCK), fill)
-    else:
-        fill(noise.view(-1), lambda: None)
+    size = _BLOCK if noise.device.type == "cpu" else max(1, len(flat))
+    in_threads(range(0, len(flat), size), fill)
     return noise
 
 

@@ -8,16 +8,21 @@ that leads to the same choice.
 The same mean as straight-through Gumbel, with less variance. z is a constant in the backward pass.
 """
 
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
+from discrete_lightning.functional._logarithms import log_
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST, over_tau
-from discrete_lightning.functional.gumbel import exponential_noise
+from discrete_lightning.functional._threads import in_threads
+from discrete_lightning.functional._torch_private import softmax_backward
+from discrete_lightning.functional.gumbel import exponential_noise, seeded_source
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot_or_nan, straight_through_one_hot
@@ -44,13 +49,21 @@ def conditional_gumbel(
     """
     check_floating(p, "p")
     noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
+    if not is_traced():
+        return _condition_(noise, p, index)
     chosen = index.view(1, -1, 1).expand(samples, -1, 1)
     first = noise.gather(-1, chosen)
-    z = noise.div_(p).add_(first) if not is_traced() else noise / p + first
-    return z.scatter_(-1, chosen, first).log_().neg_() if not is_traced() else -z.scatter(-1, chosen, first).log()
+    return -(noise / p + first).scatter(-1, chosen, first).log()
 
 
-_BLOCK = 1 << 18  # noise held at a time in the backward pass, over samples and rows: memory does not grow with samples
+def _condition_(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
+    """`conditional_gumbel` made of Exp(1) noise (S, N, K) in place."""
+    chosen = index.view(1, -1, 1).expand(len(noise), -1, 1)
+    first = noise.gather(-1, chosen)
+    return log_(noise.div_(p).add_(first).scatter_(-1, chosen, first)).neg_()
+
+
+_BLOCK = 1 << 18  # noise that a thread holds at a time in the backward pass: memory does not grow with samples
 
 
 class _GumbelRao(torch.autograd.Function):
@@ -67,25 +80,47 @@ class _GumbelRao(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         tau, p, index = ctx.saved_tensors
         samples, categories = ctx.samples, p.shape[-1]
-        generator = torch.Generator(device=p.device).manual_seed(ctx.seed)
         g = grad_outputs[0].reshape(-1, categories).to(p.dtype)
         probabilities, indices = p.view(-1, categories), index.view(-1)
-        gradient, tau_gradient = torch.empty_like(probabilities), torch.zeros_like(tau)
-        rows = max(1, _BLOCK // max(1, samples * categories))
-        for start in range(0, len(g), rows):
+        gradient, tau_gradients = torch.empty_like(probabilities), dict[int, Tensor]()
+        rows = max(1, _BLOCK // (samples * categories))
+        exponential = _exponential(ctx.seed, p.device)
+
+        def work(start: int) -> None:
             part = slice(start, start + rows)
-            z = conditional_gumbel(probabilities[part], indices[part], samples=samples, generator=generator)
+            noise = exponential((samples, *probabilities[part].shape), start * samples * categories).to(p.dtype)
+            z = _condition_(noise, probabilities[part], indices[part])
             scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
             y = torch.softmax(scaled, -1)
-            mean = torch.einsum("snk,nk->sn", y, g[part])
-            total = torch.einsum("snk,sn->nk", y, mean)
-            torch.sub(y.sum(0).mul_(g[part]), total, out=gradient[part])
+            slope = softmax_backward(g[part].expand_as(y), y)
+            torch.sum(slope, 0, out=gradient[part]).div_(samples * tau)
             if ctx.needs_input_grad[1]:
-                slope = y * (g[part] - mean.unsqueeze(-1))
-                tau_gradient -= (slope * scaled.clamp_min(-LARGEST)).sum() / (samples * tau)
-        gradient.div_(samples * tau)
-        wanted = tau_gradient if ctx.needs_input_grad[1] else None
+                tau_gradients[start] = (slope * scaled.clamp_min(-LARGEST)).sum()
+
+        starts = range(0, len(g), rows)
+        if p.device.type == "cpu":
+            in_threads(starts, work)
+        else:
+            for start in starts:
+                work(start)
+        wanted = None
+        if ctx.needs_input_grad[1]:
+            wanted = torch.stack([tau.new_zeros(()), *(tau_gradients[start] for start in starts)]).sum() / -(
+                samples * tau
+            )
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
+
+
+def _exponential(seed: int, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
+    """Exp(1) noise of a block of given shape, whose first element has the given position among those of all blocks.
+
+    An accelerator draws it from a generator instead, so that blocks must follow each other.
+    """
+    if device.type == "cpu":
+        fill = seeded_source(seed)
+        return lambda shape, start: fill(torch.empty(math.prod(shape), device=device), start).view(*shape)
+    generator = torch.Generator(device=device).manual_seed(seed)
+    return lambda shape, _: exponential_noise(shape, device=device, generator=generator)
 
 
 def gumbel_rao(

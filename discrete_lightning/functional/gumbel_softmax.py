@@ -12,44 +12,38 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, check_tau, host_number
 from discrete_lightning.functional._cpu_blocks import fill_blocks, runs_in_blocks, softmax_in_blocks
+from discrete_lightning.functional._logarithms import log_
 from discrete_lightning.functional._temperature import over_tau_
-from discrete_lightning.functional.gumbel import draw_bits, exponential_, perturb
+from discrete_lightning.functional.gumbel import exponential_source, perturb
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.straight_through import straight_through_one_hot
 
+Source = Callable[[Tensor, int], Tensor]
+
 
 def _relaxed(
-    part: slice,
-    rows: Tensor,
-    soft: Tensor,
-    drawn: Callable[[], None],
-    tau: float,
-    chosen: Tensor | None,
-    generator: torch.Generator | None,
+    part: slice, rows: Tensor, soft: Tensor, tau: float, chosen: Tensor | None, exponential_: Source
 ) -> Tensor:
     """Relaxed samples in `soft`, and the choices of the same noise in `chosen`. 0 for each row, NaN without a distribution."""
-    best = _perturbed(rows, soft, drawn, generator)
+    best = _perturbed(part, rows, soft, exponential_)
     if chosen is not None:
         _choose(soft, best, chosen[part])
     torch.softmax(over_tau_(soft, best, tau), -1, out=soft)
     return (best - best).squeeze(-1)  # inf - inf and nan - nan are nan
 
 
-def _discrete(
-    _: slice, rows: Tensor, chosen: Tensor, drawn: Callable[[], None], generator: torch.Generator | None
-) -> Tensor:
+def _discrete(part: slice, rows: Tensor, chosen: Tensor, exponential_: Source) -> Tensor:
     """As `_relaxed`, where nobody needs a gradient."""
     perturbed = torch.empty_like(chosen)
-    best = _perturbed(rows, perturbed, drawn, generator)
+    best = _perturbed(part, rows, perturbed, exponential_)
     _choose(perturbed, best, chosen)
     return (best - best).squeeze(-1)
 
 
-def _perturbed(rows: Tensor, out: Tensor, drawn: Callable[[], None], generator: torch.Generator | None) -> Tensor:
+def _perturbed(part: slice, rows: Tensor, out: Tensor, exponential_: Source) -> Tensor:
     """Logits + Gumbel noise in `out`; returns the largest of each row."""
-    bits = draw_bits(out.numel(), out.device, generator)
-    drawn()
-    torch.sub(rows, exponential_(out.view(-1), bits).log_().view_as(out), out=out)
+    noise = log_(exponential_(out.view(-1), part.start * rows.shape[-1]))
+    torch.sub(rows, noise.view_as(out), out=out)
     return out.amax(-1, keepdim=True)
 
 
@@ -75,12 +69,13 @@ class _ValueOf(torch.autograd.Function):
 
 
 def _in_blocks(logits: Tensor, tau: float, hard: bool, generator: torch.Generator | None) -> Tensor:
+    exponential_ = exponential_source(logits.numel(), logits.device, generator)
     if hard and not (torch.is_grad_enabled() and logits.requires_grad):
-        sample, zeros = fill_blocks(logits, partial(_discrete, generator=generator))
+        sample, zeros = fill_blocks(logits, partial(_discrete, exponential_=exponential_))
     else:
         chosen = torch.empty(logits.shape, dtype=logits.dtype, device=logits.device) if hard else None
         rows = chosen.view(-1, logits.shape[-1]) if chosen is not None else None
-        fill = partial(_relaxed, tau=tau, chosen=rows, generator=generator)
+        fill = partial(_relaxed, tau=tau, chosen=rows, exponential_=exponential_)
         sample, zeros = softmax_in_blocks(logits, tau, fill)
         sample = sample if chosen is None else _ValueOf.apply(sample, chosen)
     check_rows(zeros.unsqueeze(-1), logits, -1)

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._cpu_blocks import gradient_in_blocks, gradient_runs_in_blocks
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot_or_nan
@@ -33,19 +33,30 @@ class _ReinMax(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None, None, None]:
         p, p_tau, index = ctx.saved_tensors
-        g = grad_outputs[0].to(p.dtype)
-        chosen = index.unsqueeze(-1)
-        centred = g - g.gather(-1, chosen)  # J(q) g does not change when g moves by a constant; now g_D = 0
-        if ctx.at_one:  # the two terms collapse: p * g / 2 - D * p.g / 2
-            gradient = centred.mul_(p).mul_(0.5)
-            total = gradient.sum(-1, keepdim=True)  # the chosen entry of the gradient holds 0 so far
-            gradient = gradient.scatter(-1, chosen, -total) if is_traced() else gradient.scatter_(-1, chosen, -total)
+        g, chosen = grad_outputs[0].to(p.dtype), index.unsqueeze(-1)
+        if not ctx.at_one:
+            gradient = _gradient(g, p, p_tau, chosen)
+        elif gradient_runs_in_blocks(g):
+            gradient = gradient_in_blocks(_at_one, g, p, chosen)
         else:
-            first, second = p_tau * centred, 0.5 * p * centred
-            middle, mean = 0.5 * first.sum(-1, keepdim=True), second.sum(-1, keepdim=True)
-            gradient = first - p_tau * middle - second + p * mean
-            gradient = gradient.scatter_add(-1, chosen, -middle)
+            gradient = 0.5 * p * (g - g.gather(-1, chosen))
+            gradient = gradient.scatter(-1, chosen, -gradient.sum(-1, keepdim=True))
         return gradient.to(grad_outputs[0].dtype), None, None, None
+
+
+# J(q) g does not change when g moves by a constant; g_D is moved to 0
+def _gradient(g: Tensor, p: Tensor, p_tau: Tensor, chosen: Tensor) -> Tensor:
+    centred = g - g.gather(-1, chosen)
+    first, second = p_tau * centred, 0.5 * p * centred
+    middle, mean = 0.5 * first.sum(-1, keepdim=True), second.sum(-1, keepdim=True)
+    gradient = first - p_tau * middle - second + p * mean
+    return gradient.scatter_add(-1, chosen, -middle)
+
+
+def _at_one(out: Tensor, g: Tensor, p: Tensor, chosen: Tensor) -> None:
+    """At tau = 1 the two terms collapse to p * g / 2 - D * p.g / 2."""
+    torch.sub(g, g.gather(-1, chosen), out=out).mul_(p).mul_(0.5)
+    out.scatter_(-1, chosen, -out.sum(-1, keepdim=True))  # the chosen entry holds 0 so far
 
 
 def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Generator | None = None) -> Tensor:

@@ -1,6 +1,5 @@
 """Probabilities and one exact draw from them, which every estimator without Gumbel noise starts from."""
 
-from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -39,15 +38,12 @@ def softmax_draw(
         p = softmax(logits, tau)
         return p, draw_index(p.detach(), generator)
     tau = host_number(tau)
-    p, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, generator=generator))
+    u = two_uniforms(logits[..., 0].numel(), logits.device, generator)
+    p, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, u=u))
     check_rows(p, logits, -1)
     return p, index
 
 
-def _fill(
-    _: slice, rows: Tensor, soft: Tensor, drawn: Callable[[], None], tau: float, generator: torch.Generator | None
-) -> Tensor:
-    u = two_uniforms(len(rows), rows.device, generator)
-    drawn()
+def _fill(part: slice, rows: Tensor, soft: Tensor, tau: float, u: Tensor) -> Tensor:
     scaled = rows if tau == 1 else over_tau(rows, tau)
-    return index_at(torch.softmax(scaled, -1, out=soft), u)
+    return index_at(torch.softmax(scaled, -1, out=soft), u[:, part])

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from collections.abc import Iterator
 
 import pytest
 import torch
@@ -18,16 +19,20 @@ TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5, torch.bfloat16: 1e-2, tor
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Tensor]:
-    """The conditional noise of every block, as the backward pass draws it."""
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Tensor]]:
+    """The conditional noise of every block, as the backward pass draws it, in one thread and so in order."""
     blocks: list[Tensor] = []
+    condition = MODULE._condition_
 
-    def recorded(*args: Tensor, **kwargs: object) -> Tensor:
-        blocks.append(conditional_gumbel(*args, **kwargs))  # type: ignore[arg-type]
+    def recorded(*args: Tensor) -> Tensor:
+        blocks.append(condition(*args))
         return blocks[-1].clone()
 
-    monkeypatch.setattr(MODULE, "conditional_gumbel", recorded)
-    return blocks
+    monkeypatch.setattr(MODULE, "_condition_", recorded)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield blocks
+    torch.set_num_threads(before)
 
 
 @pytest.mark.parametrize("block", [1, 100, 1 << 19])

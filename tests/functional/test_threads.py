@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional import gapped_straight_through as gapped
-from discrete_lightning.functional import gumbel_noise, gumbel_softmax, softmax_draw
-from discrete_lightning.functional._threads import in_turns
+from discrete_lightning.functional import gumbel_noise, gumbel_rao, gumbel_softmax, reinmax, softmax_draw
+from discrete_lightning.functional._threads import in_threads
 from tests.references.inputs import leaf, seeded
 
 ROWS, K = 1500, 512  # three blocks
@@ -41,6 +41,8 @@ CALLS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
     "hard, no gradient": lambda x, g: gumbel_softmax(x.detach(), 0.7, hard=True, generator=g),
     "draw": lambda x, g: softmax_draw(x, 0.7, generator=g)[1],
     "gapped": lambda x, g: gapped(x, 0.7, generator=g),
+    "ReinMax": lambda x, g: reinmax(x, generator=g),
+    "Gumbel-Rao": lambda x, g: gumbel_rao(x, 0.7, samples=2, generator=g),
     "noise": lambda x, g: gumbel_noise(x.shape, generator=g),
 }
 
@@ -66,35 +68,43 @@ def test_draws_are_those_of_one_noise_tensor(number: int) -> None:
     torch.testing.assert_close(gumbel_softmax(logits, 0.7, generator=seeded(1)), torch.softmax(perturbed / 0.7, -1))
 
 
-def test_blocks_begin_in_order_and_go_on_at_once() -> None:
+@pytest.mark.parametrize("name", ["soft", "hard", "ReinMax"])
+def test_many_gradients_at_once(name: str) -> None:
+    logits = leaf(torch.randn(ROWS, K, generator=seeded(0)))
+    sample, g = CALLS[name](logits, seeded(1)), torch.randn(2, ROWS, K, generator=seeded(2))
+    (together,) = torch.autograd.grad(sample, logits, g, is_grads_batched=True, retain_graph=True)
+    for one, expected in zip(g, together, strict=True):
+        found = torch.autograd.grad(sample, logits, one, retain_graph=True)[0]
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_are_worked_on_at_once() -> None:
     torch.set_num_threads(3)
     begun: list[int] = []
     together = threading.Barrier(3, timeout=20)
 
-    def work(block: int, drawn: Callable[[], None]) -> None:
+    def work(block: int) -> None:
         begun.append(block)
         assert torch.get_num_threads() == 1
         assert not torch.is_grad_enabled()
-        drawn()
         together.wait()  # all three are here at once
 
-    in_turns(range(9), work)
-    assert begun == list(range(9))
+    in_threads(range(9), work)
+    assert sorted(begun) == list(range(9))
 
 
 def test_an_error_is_raised_when_all_have_stopped() -> None:
     torch.set_num_threads(2)
     done: list[int] = []
 
-    def work(block: int, drawn: Callable[[], None]) -> None:
+    def work(block: int) -> None:
         if block == 1:
             raise ValueError("block 1")
-        drawn()
         done.append(block)
 
     for _ in range(2):
         with pytest.raises(ValueError, match="block 1"):
-            in_turns(range(6), work)
+            in_threads(range(6), work)
     assert done.count(0) == 2
 
 
