@@ -1,7 +1,7 @@
 """Binds codebooks to the optimiser that trains what they quantise, so that all ranks join every update.
 
-One process needs no binding: a codebook finds its optimiser itself (`own_steps`). Ranks must agree when they communicate,
-also a rank whose batch did not reach the layer: there the step of the optimiser, which all ranks make, calls `update()`.
+In one process a codebook finds its optimiser itself (`own_steps`), if it trains anything before the codebook. Ranks must agree
+when they communicate, also a rank whose batch did not reach the layer: there the step that all ranks make calls `update()`.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class CodebookBinding:
         """Updates the codebooks that the optimiser of this number owns. Collective."""
         self._find_owners()
         for codebook, owners in zip(self.codebooks, self._owners, strict=True):
-            if number in (owners or {0}):  # the first, as long as nobody owns it
+            if number in (owners or {0}) and not codebook.has_own_steps():  # the first, as long as nobody owns it
                 codebook.update()
 
     def _find_owners(self) -> None:
@@ -64,8 +64,9 @@ def update_codebooks_after_step(model: nn.Module, *optimizers: Optimizer) -> Cod
     Needed in a training loop of your own on several ranks, once before the loop. In Lightning the callback
     `CodebookUpdates` does it; in one process codebooks find their optimiser themselves, unless nothing before them is trained.
 
-    With several optimisers a codebook belongs to the one that trains the nearest parameter upstream of its vectors, or to
-    the first if none does: a discriminator's steps do not count.
+    With several optimisers a codebook belongs to those that train the nearest parameter before it: a discriminator's steps do
+    not count. If none is seen to, it belongs to the first. FSDP with `use_orig_params`, and FSDP2, hide which parameter it is:
+    there the codebook's optimiser is given first.
 
     Args:
         model: the module, wrapped or not, that holds the codebooks; the same on all ranks.

@@ -33,6 +33,7 @@ class OwnSteps:
         self._owners: list[tuple[weakref.ref[Optimizer], RemovableHandle]] = []
         self._leaf: weakref.ref[Tensor] | None = None
         self._usual = 1  # passes a step
+        self._is_new = False
         self._next = 0  # pending passes at which it looks again, if there is no owner
 
     def __bool__(self) -> bool:
@@ -50,7 +51,6 @@ class OwnSteps:
         if self:
             if pending <= 2 * self._usual and any(each is leaf for each in trained_leaves(result)):
                 return
-            self._usual = max(self._usual, pending)
         elif pending < self._next:
             return
         self._next = 2 * pending + 1
@@ -60,11 +60,16 @@ class OwnSteps:
         known = [owner() for owner, _ in self._owners]
         for each in owners:
             if not any(each is one for one in known):
+                self._is_new = True
                 self._owners.append((weakref.ref(each), each.register_step_post_hook(self._hook)))
+        if not self._is_new:
+            self._usual = max(self._usual, pending)  # so many are usual, then
 
     def stepped(self, passes: int) -> None:
-        """Notes how many passes a step had."""
-        self._usual, self._next = max(self._usual, passes), 0
+        """Notes how many passes a step had, but for those before its optimiser was found."""
+        if not self._is_new:
+            self._usual = max(self._usual, passes)
+        self._is_new, self._next = False, 0
 
     def forget(self) -> None:
         """Ends the hooks."""

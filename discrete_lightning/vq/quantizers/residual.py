@@ -18,10 +18,15 @@ from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 
 
 class _Reaching(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *others: Tensor) -> Tensor:
-        ctx.others = len(others)
+    def forward(x: Tensor, *others: Tensor) -> Tensor:
         return x.clone()  # no view, so that it may be changed in place
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.others = len(inputs) - 1
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:

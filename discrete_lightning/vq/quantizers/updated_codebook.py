@@ -36,11 +36,10 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
     All passes between two steps of the codebook's optimiser count as one batch, which is applied once, after the step. That
     optimiser is the one that trains the nearest parameter before the codebook; no other one matters.
 
-    - In one process the codebook finds that optimiser by itself. On several ranks the callback `CodebookUpdates`, which every
-      Lightning Trainer has by itself, calls `update()` after the step. A loop of your own on several ranks calls
-      `update_codebooks_after_step(model, optimizer)` once before it. Where nothing that is trained comes before the codebook
-      (vectors of a frozen network), so does a loop in one process. You can also call `update()` yourself after each step. A
-      warning says so where it is needed.
+    - In one process the codebook finds that optimiser by itself. On several ranks, and where nothing that is trained comes
+      before the codebook (vectors of a frozen network), the callback `CodebookUpdates`, which every Lightning Trainer has by
+      itself, calls `update()` after the step; a loop of your own calls `update_codebooks_after_step(model, optimizer)` once
+      before it. You can also call `update()` yourself after each step. A warning says so where it is needed.
     - A pass counts once its backward pass reaches the output. One whose vectors need no gradient counts at once, unless there
       were passes with a gradient: then it is another network's turn, a discriminator's for instance. A pass under `no_grad`,
       and one that activation checkpointing repeats, does not count.
@@ -84,10 +83,10 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
         self._window = None
 
     def bind(self, binding: Binding) -> None:
-        """Leaves the calls of `update` to a binding, from the next pass on."""
+        """Has a binding call `update`, from the next pass on."""
         self.bindings.append(binding)
         self.drop_pending()
-        if self._own_steps is not None:
+        if self._own_steps is not None and world_size() > 1:
             self._own_steps.forget()
 
     def unbind(self, binding: Binding) -> None:
@@ -116,18 +115,22 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
             return quantized, loss
         self._look_for_owners(loss)
         batch.trained = self._is_trained()
-        outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
+        outputs = quantized, loss.view_as(loss)  # of this layer alone; no view, which may not be changed in place
         for each in outputs:
             if each.requires_grad:
                 each.register_hook(count)
         return outputs
 
+    def has_own_steps(self) -> bool:
+        """Whether it found its optimiser itself, which no binding may then do for it."""
+        return self._own_steps is not None and bool(self._own_steps)
+
     def _is_trained(self) -> bool:
         """Whether an optimiser that trains what it quantises is known."""
-        return bool(self.seen_owners) or (self._own_steps is not None and bool(self._own_steps))
+        return bool(self.seen_owners) or self.has_own_steps()
 
     def _look_for_owners(self, loss: Tensor) -> None:
-        if self.bindings:
+        if world_size() > 1 and self.bindings:
             _, seen = owning_optimizers(loss, [each for binding in self.bindings for each in binding.optimizers])
             self.seen_owners = seen or self.seen_owners
         elif world_size() == 1:

@@ -1,18 +1,17 @@
-"""Codebooks of any LightningModule on several ranks: all ranks join every update."""
+"""Codebooks of any LightningModule: updated after the steps of its optimisers, on all ranks together."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from discrete_lightning.distributed import world_size
 from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.vq.codebook_updates import CodebookBinding, update_codebooks_after_step
 from discrete_lightning.vq.quantizers.updated_codebook import UpdatedCodebook
 
 
 class CodebookUpdates(Callback):
-    """Updates the codebooks of a LightningModule (`VectorQuantizer` and its relatives) on several ranks after each step of
-    their optimiser, and gives copies that weight averaging keeps their numbers.
+    """Updates the codebooks of a LightningModule (`VectorQuantizer` and its relatives) after each step of their optimiser, and
+    gives copies that weight averaging keeps their numbers.
 
     Every Trainer that is made after codebooks were imported has it by itself, where this package is installed. With several
     optimisers, manual optimisation too, a codebook belongs to those that train the nearest parameter before it: the steps of a
@@ -53,7 +52,7 @@ class CodebookUpdates(Callback):
 
     def _bind(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._release()
-        if world_size() > 1 and trainer.optimizers and self._has_codebooks:
+        if trainer.optimizers and self._has_codebooks:
             self._binding = update_codebooks_after_step(pl_module, *trainer.optimizers)
 
     def _release(self) -> None:
