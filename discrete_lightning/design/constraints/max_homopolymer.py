@@ -36,10 +36,13 @@ class MaxHomopolymer(Constraint):
             raise ValueError(f"MaxHomopolymer: longest must be at least 1, got {self.longest}")
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
-        alphabet.encode(self.letters or "")
+        self._letters(alphabet)
+
+    def _letters(self, alphabet: Alphabet) -> str:
+        return alphabet.spelled(self.letters or alphabet.letters)
 
     def patterns(self, alphabet: Alphabet) -> Iterator[Pattern]:
-        for letter in self.letters or alphabet.letters:
+        for letter in self._letters(alphabet):
             yield (letter,) * (self.longest + 1)
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
@@ -49,4 +52,4 @@ class MaxHomopolymer(Constraint):
         return (runs * cached_on_device(self._limited, 0, alphabet, runs.device)).sum((-2, -1))
 
     def _limited(self, length: int, alphabet: Alphabet) -> Tensor:
-        return torch.tensor([letter in (self.letters or alphabet.letters) for letter in alphabet.letters])
+        return torch.tensor([letter in self._letters(alphabet) for letter in alphabet.letters])

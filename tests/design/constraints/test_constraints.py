@@ -65,6 +65,15 @@ def test_penalty_is_the_expected_number_of_faults(rule: Constraint) -> None:
     torch.testing.assert_close(rule.penalty(probabilities, DNA), (weight * faults).sum())
 
 
+def test_small_letters_in_rules() -> None:
+    assert not constraints.ForbiddenMotifs(["ggtctc"]).check("aaGGTCTCaa")
+    assert not constraints.FixedPositions({1: "gt"}).check("AACC")
+    assert constraints.AllowedLetters({1: "r"}).check("AACC")
+    assert not constraints.MaxHomopolymer(2, "a").check("CAAAC")
+    with pytest.raises(ValueError, match="position 1 is fixed to 'G' and to 'A'"):
+        constraints.FixedPositions({0: "ag", 1: "A"}).validate(4, DNA)
+
+
 def test_other_alphabets() -> None:
     assert constraints.SynonymousCodons("MS").check("AUGUCA", RNA)
     assert not constraints.ForbiddenMotifs(["GAAUUC"]).check("AAGAAUUCAA", RNA)
