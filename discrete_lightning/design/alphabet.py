@@ -72,8 +72,8 @@ class Alphabet:
             >>> DNA.spelled("ACgtA")
             'ACGTA'
         """
-        other_case = {x: x.swapcase() for x in set(sequence) - set(self.letters) if x.swapcase() in self.letters}
-        text = sequence.translate(str.maketrans(other_case))
+        other_case = {ord(x): x.swapcase() for x in set(sequence) - set(self.letters) if x.swapcase() in self.letters}
+        text = sequence.translate(other_case)
         for position, letter in enumerate(text):
             if letter not in self.letters:
                 raise ValueError(
