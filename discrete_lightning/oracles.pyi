@@ -3,6 +3,7 @@ from discrete_lightning.design.oracles.black_box import BlackBox as BlackBox
 from discrete_lightning.design.oracles.composite import Composite as Composite
 from discrete_lightning.design.oracles.ehrlich import Ehrlich as Ehrlich
 from discrete_lightning.design.oracles.ensemble import Ensemble as Ensemble
+from discrete_lightning.design.oracles.function import FunctionOracle as FunctionOracle
 from discrete_lightning.design.oracles.gb1 import GB1 as GB1
 from discrete_lightning.design.oracles.gb1 import GB1Surrogate as GB1Surrogate
 from discrete_lightning.design.oracles.motif_scan import MotifScan as MotifScan

@@ -5,6 +5,7 @@ from discrete_lightning.design.oracles.black_box import BlackBox
 from discrete_lightning.design.oracles.composite import Composite
 from discrete_lightning.design.oracles.ehrlich import Ehrlich
 from discrete_lightning.design.oracles.ensemble import Ensemble
+from discrete_lightning.design.oracles.function import FunctionOracle
 from discrete_lightning.design.oracles.gb1 import GB1, GB1Surrogate
 from discrete_lightning.design.oracles.motif_scan import MotifScan
 from discrete_lightning.design.oracles.one_output import OneOutput
@@ -18,6 +19,7 @@ __all__ = [
     "Composite",
     "Ehrlich",
     "Ensemble",
+    "FunctionOracle",
     "GB1Surrogate",
     "MotifScan",
     "OneOutput",
