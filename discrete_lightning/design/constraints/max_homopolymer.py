@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import (
     Constraint,
     Pattern,
@@ -22,6 +23,7 @@ class MaxHomopolymer(Constraint):
     Args:
         longest: the longest run allowed, at least 1.
         letters: the letters that are limited; all if None. For different limits use several constraints.
+        circular: whether the sequence is a circle, such as a plasmid: runs over its origin count, too.
 
     Example:
         >>> MaxHomopolymer(2).check("AACC"), MaxHomopolymer(2).check("AAAC")
@@ -30,6 +32,7 @@ class MaxHomopolymer(Constraint):
 
     longest: int
     letters: str | None = None
+    circular: bool = False
 
     def __post_init__(self) -> None:
         if self.longest < 1:
@@ -48,6 +51,8 @@ class MaxHomopolymer(Constraint):
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         if probabilities.shape[-2] <= self.longest:
             return probabilities.sum((-2, -1)) * 0
+        if self.circular:
+            probabilities = over_origin(probabilities, self.longest, -2)
         runs = run_products(probabilities, self.longest + 1)
         return (runs * cached_on_device(self._limited, 0, alphabet, runs.device)).sum((-2, -1))
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import Constraint
 from discrete_lightning.design.constraints.repeats import expected_repeats, word_hashes
 
@@ -23,6 +24,7 @@ class MaxRepeat(Constraint):
 
     Args:
         longest: the longest repeated word allowed, at least 1.
+        circular: whether the sequence is a circle, such as a plasmid: words over its origin count, too.
 
     Raises:
         ValueError: `longest` is less than 1.
@@ -33,6 +35,7 @@ class MaxRepeat(Constraint):
     """
 
     longest: int
+    circular: bool = False
 
     def __post_init__(self) -> None:
         if self.longest < 1:
@@ -42,10 +45,14 @@ class MaxRepeat(Constraint):
         return self.longest
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
+        if self.circular and probabilities.shape[-2] > self.longest:
+            probabilities = over_origin(probabilities, self.longest, -2)
         return expected_repeats(probabilities, self.longest + 1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         width = self.longest + 1
+        if self.circular and tokens.shape[-1] > self.longest:
+            tokens = over_origin(tokens, self.longest, -1)
         if tokens.shape[-1] <= width:
             return torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
         hashed = word_hashes(tokens, width, len(alphabet)).sort(-1).values
