@@ -14,6 +14,7 @@ from discrete_lightning.design.oracles import Composite
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.design.oracles.function import Oracle, as_module, name_of
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
 
 
@@ -61,8 +62,7 @@ class Evaluator(FixedDtype):
         self, oracle: Oracle, batch: int = 1024, goal: Goal | None = None, alphabet: Alphabet | None = None
     ) -> None:
         super().__init__()
-        if batch < 1:
-            raise ValueError(f"the oracle's batch must be at least 1, got {batch}")
+        check_at_least(1, batch=batch)
         self.oracle, self.batch, self.alphabet = as_module(oracle), batch, alphabet
         self.goal = Maximize() if goal is None else goal
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
@@ -188,7 +188,7 @@ class Evaluator(FixedDtype):
                 scores = oracle(x)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, TypeError, LookupError, AttributeError, AssertionError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
             if self.count:  # the oracle has already scored sequences of this shape
                 raise
             raise ValueError(

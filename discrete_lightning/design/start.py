@@ -1,13 +1,14 @@
 """Where a design starts: from random sequences, from known sequences, or from one that should change as little as possible."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.constraints import Constraint, fix_all_but
 from discrete_lightning.design.files import Record, is_path, read_sequences
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative
 
 
 class Start:
@@ -41,8 +42,7 @@ class FromNothing(Start):
     length: int
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"FromNothing: length must be at least 1, got {self.length}")
+        check_at_least(1, length=self.length)
 
 
 @dataclass(frozen=True)
@@ -92,13 +92,11 @@ class Edit(Start):
             )
         if not sequence:
             raise ValueError("Edit: the sequence is empty")
-        if not 0 <= edit_weight < math.inf:
-            raise ValueError(f"Edit: edit_weight must be a finite number >= 0, got {edit_weight}")
+        check_not_negative(edit_weight=edit_weight)
         object.__setattr__(self, "sequence", str(sequence))
         object.__setattr__(self, "_name", name)
         object.__setattr__(self, "edit_weight", edit_weight)
-        ranges = None if editable is None else tuple(tuple(bounds) for bounds in editable)
-        object.__setattr__(self, "editable", ranges)
+        object.__setattr__(self, "editable", _ranges(editable))
         self.constraints()  # raises an error for ranges that do not fit
 
     @property
@@ -156,6 +154,14 @@ class FromSequences(Start):
 
     def initial_sequences(self, alphabet: Alphabet) -> tuple[str, ...]:
         return tuple(map(alphabet.spelled, self.sequences, vars(self)["_names"]))
+
+
+def _ranges(editable: Any) -> tuple[tuple[int, ...], ...] | None:
+    if editable is None:
+        return None
+    if not isinstance(editable, Sequence) or not all(isinstance(bounds, Sequence) for bounds in editable):
+        raise ValueError(f"Edit: editable is a list of ranges such as [[10, 20], [30, 45]], got {editable!r}")
+    return tuple(tuple(bounds) for bounds in editable)
 
 
 def _one_record(path: Path, name: str | None) -> Record:

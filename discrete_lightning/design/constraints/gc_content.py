@@ -9,6 +9,7 @@ from torch import Tensor
 from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import Constraint, cached_on_device, run_sums
+from discrete_lightning.functional._arguments import check_at_least
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class GCContent(Constraint):
             raise ValueError(
                 f"GCContent needs 0 <= low <= high <= 1, got low={self.low}, high={self.high}; 40 % is 0.4"
             )
+        if self.window is not None:
+            check_at_least(1, window=self.window)
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
         if not {"G", "C"} <= set(alphabet.letters):
             raise ValueError(f"GCContent: the alphabet {alphabet.letters!r} has no G and C")
-        if self.window is not None and not 1 <= self.window <= length:
+        if self.window is not None and self.window > length:
             raise ValueError(f"GCContent: window={self.window} does not fit sequences of length {length}")
 
     def gc_bounds(self, length: int) -> tuple[int, int, int]:

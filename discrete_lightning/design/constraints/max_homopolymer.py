@@ -14,6 +14,7 @@ from discrete_lightning.design.constraints.base import (
     cached_on_device,
     run_products,
 )
+from discrete_lightning.functional._arguments import check_at_least
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class MaxHomopolymer(Constraint):
     circular: bool = False
 
     def __post_init__(self) -> None:
-        if self.longest < 1:
-            raise ValueError(f"MaxHomopolymer: longest must be at least 1, got {self.longest}")
+        check_at_least(1, longest=self.longest)
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
         self._letters(alphabet)

@@ -9,6 +9,7 @@ from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import Constraint
 from discrete_lightning.design.constraints.repeats import expected_repeats, word_hashes
+from discrete_lightning.functional._arguments import check_at_least
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,7 @@ class MaxRepeat(Constraint):
     circular: bool = False
 
     def __post_init__(self) -> None:
-        if self.longest < 1:
-            raise ValueError(f"MaxRepeat: longest must be at least 1, got {self.longest}")
+        check_at_least(1, longest=self.longest)
 
     def longest_repeat(self) -> int:
         return self.longest

@@ -7,7 +7,6 @@ The logarithm of the sum is the log of the expected occupancy at low concentrati
 sites.
 """
 
-import math
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, Literal
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.files import is_path, read_jaspar, read_motif
+from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.recorded import Recorded
@@ -67,8 +67,7 @@ class MotifScan(Recorded, ConstantBuffers):
         super().__init__()
         if reduce not in ("logsumexp", "max"):
             raise ValueError(f"MotifScan: reduce must be 'logsumexp' or 'max', got {reduce!r}")
-        if not 0 < pseudocount < math.inf:
-            raise ValueError(f"MotifScan: pseudocount must be positive and finite, got {pseudocount}")
+        check_positive(pseudocount=pseudocount)
         self.motif, self.reduce, self.circular = str(motif), reduce, circular
         with real_device():
             counts = _counts(self.motif, name)

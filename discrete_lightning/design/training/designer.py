@@ -15,6 +15,7 @@ from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.design.oracles.function import Oracle, as_module
 from discrete_lightning.design.oracles.one_output import Output
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
 from discrete_lightning.training.averaging import check_not_averaged
@@ -119,8 +120,7 @@ class SequenceDesigner(RestorableModule):
         output: Output | None = None,
     ) -> None:
         super().__init__()
-        if designs < 1 or distance < 1:
-            raise ValueError(f"SequenceDesigner needs designs >= 1 and distance >= 1, got {designs} and {distance}")
+        check_at_least(1, designs=designs, distance=distance, oracle_batch=oracle_batch)
         self.automatic_optimization = False  # a polish takes steps without a gradient
         self.requested_designs, self.design_distance, self.both_strands = designs, distance, both_strands
         problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch, output)

@@ -111,9 +111,3 @@ def test_no_list_of_sequences(given: list[str]) -> None:
         FromSequences(given)
     with pytest.raises(ValueError, match=r"of one length, got 2 of lengths \[0, 2\]"):
         FromSequences(["AC", ""])
-
-
-@pytest.mark.parametrize("weight", [-1.0, float("nan"), float("inf")])
-def test_the_weight_of_an_edit(weight: float) -> None:
-    with pytest.raises(ValueError, match=r"edit_weight must be a finite number >= 0, got"):
-        Edit("ACGT", weight)
