@@ -65,16 +65,14 @@ def name_of(oracle: nn.Module) -> str:
 
 
 def _modules_of(function: Any) -> Iterator[nn.Module]:
+    """The modules that a function uses by itself, as far as Python shows them."""
     if isinstance(function, functools.partial):
         yield from _modules_of(function.func)
         used = [*function.args, *function.keywords.values()]
-    elif inspect.ismethod(function):
-        used = [function.__self__, *getattr(function.__self__, "__dict__", {}).values()]
     elif inspect.isfunction(function):
         variables = inspect.getclosurevars(function)
         used = [*variables.nonlocals.values(), *variables.globals.values()]
     else:
-        used = list(getattr(function, "__dict__", {}).values())
-    if used and isinstance(used[0], nn.Module) and inspect.ismethod(function):
-        used = used[:1]  # its attributes are its submodules
+        owner = function.__self__ if inspect.ismethod(function) else function
+        used = [owner] if isinstance(owner, nn.Module) else list(getattr(owner, "__dict__", {}).values())
     yield from (each for each in used if isinstance(each, nn.Module))
