@@ -1,11 +1,12 @@
+from discrete_lightning.design.files.jaspar import read_jaspar as read_jaspar
 from discrete_lightning.design.oracles.black_box import BlackBox as BlackBox
 from discrete_lightning.design.oracles.composite import Composite as Composite
 from discrete_lightning.design.oracles.ehrlich import Ehrlich as Ehrlich
 from discrete_lightning.design.oracles.ensemble import Ensemble as Ensemble
+from discrete_lightning.design.oracles.function import FunctionOracle as FunctionOracle
 from discrete_lightning.design.oracles.gb1 import GB1 as GB1
 from discrete_lightning.design.oracles.gb1 import GB1Surrogate as GB1Surrogate
 from discrete_lightning.design.oracles.motif_scan import MotifScan as MotifScan
-from discrete_lightning.design.oracles.motif_scan import read_jaspar as read_jaspar
 from discrete_lightning.design.oracles.one_output import OneOutput as OneOutput
 from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN as SequenceCNN
 from discrete_lightning.design.oracles.tfbind8 import TFBind8 as TFBind8

@@ -58,20 +58,37 @@ class Alphabet:
         """Whether the letters are those of DNA or RNA in any order, with or without N (unknown) and - (gap)."""
         return set(self.letters) - set("N-") in [set(letters) for letters, _ in _STRANDS]
 
+    def spelled(self, sequence: str, name: str = "") -> str:
+        """A sequence in the letters of the alphabet: small letters become capitals if the alphabet has only the capitals.
+
+        Args:
+            sequence: letters in any case, such as a soft-masked sequence.
+            name: what the sequence is called in an error; the sequence itself if empty.
+
+        Raises:
+            ValueError: a letter is not in the alphabet; names the first one and its position.
+
+        Example:
+            >>> DNA.spelled("ACgtA")
+            'ACGTA'
+        """
+        other_case = {ord(x): x.swapcase() for x in set(sequence) - set(self.letters) if x.swapcase() in self.letters}
+        text = sequence.translate(other_case)
+        for position, letter in enumerate(text):
+            if letter not in self.letters:
+                raise ValueError(
+                    f"letter {letter!r} at position {position} (from 0) of {name or _short(sequence)} is not in the alphabet "
+                    f"{self.letters!r}{self._cure(letter.upper())}"
+                )
+        return text
+
     def encode(self, sequence: str) -> Tensor:
-        """Indices of the letters of a sequence, int64 (length,).
+        """Indices of the letters of a sequence, int64 (length,). Capital and small letters as in `spelled`.
 
         Raises:
             ValueError: a letter is not in the alphabet; names the first one.
         """
-        for position, letter in enumerate(sequence):
-            if letter not in self.letters:
-                hint = "; write it in capitals" if letter.upper() in self.letters else ""
-                raise ValueError(
-                    f"letter {letter!r} at position {position} of {_short(sequence)} is not in the alphabet "
-                    f"{self.letters!r}{hint}"
-                )
-        indices = [self.letters.index(letter) for letter in sequence]
+        indices = [self.letters.index(letter) for letter in self.spelled(sequence)]
         return torch.tensor(indices, dtype=torch.int64, device=real_device())
 
     def encode_all(self, sequences: Sequence[str]) -> Tensor:
@@ -93,24 +110,35 @@ class Alphabet:
         """The reverse complement: the other strand, read in its own direction.
 
         Raises:
-            ValueError: the alphabet has no complements.
+            ValueError: the alphabet has no complements, or a letter is not in it.
         """
         if not self.complements:
             raise ValueError(f"the alphabet {self.letters!r} has no complements, so no second strand")
-        paired = dict(zip(self.letters, self.complements, strict=True))
-        return "".join(paired[letter] for letter in reversed(sequence))
+        return self.spelled(sequence)[::-1].translate(str.maketrans(self.letters, self.complements))
 
     def choices(self, letter: str) -> str:
         """The letters that a letter of a pattern matches: itself, or those of an IUPAC code (N, R, Y ...) in DNA and RNA.
 
+        Small letters mean the capitals if the alphabet has only these.
+
         Raises:
             ValueError: it is neither a letter of the alphabet nor an IUPAC code.
         """
-        if letter in self.letters:
-            return letter
-        if self.nucleotides and letter in _NUCLEOTIDES:
-            return _NUCLEOTIDES[letter].replace("T", "U" if "U" in self.letters else "T")
+        for form in (letter, letter.swapcase()):
+            if form in self.letters:
+                return form
+        if self.nucleotides and letter.upper() in _NUCLEOTIDES:
+            return _NUCLEOTIDES[letter.upper()].replace("T", "U" if "U" in self.letters else "T")
         raise ValueError(f"{letter!r} is neither a letter of {self.letters!r} nor an IUPAC code for some of them")
+
+    def _cure(self, letter: str) -> str:
+        """What to do about a letter that is not in the alphabet, to be added to an error; empty if unknown."""
+        if self.nucleotides and letter in _NUCLEOTIDES:
+            return f": it stands for any of {', '.join(self.choices(letter))}, so write one of them"
+        if self.nucleotides and letter in "TU":
+            instead, other = ("T", "RNA") if letter == "U" else ("U", "DNA")
+            return f": write {instead} instead, or choose the alphabet {other}"
+        return ": remove the gaps of the alignment" if letter in "-." else ""
 
 
 def _short(sequence: str) -> str:

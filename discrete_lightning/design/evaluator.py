@@ -12,7 +12,9 @@ from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles import Composite
 from discrete_lightning.design.oracles.composite import one_score_each
+from discrete_lightning.design.oracles.function import Oracle, as_module, name_of
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
 
 
@@ -43,9 +45,9 @@ class Evaluator(FixedDtype):
     sequences. Each rank scores its share and receives all scores, so that a search takes the same steps on any number of ranks.
 
     Args:
-        oracle: a module that takes one-hot or relaxed sequences (batch, letters, length) and returns scores (batch,) or
-            (batch, 1). While it is called it is in eval() and its parameters need no gradient; after the call both are as
-            before. It keeps its dtype under `bf16-true`, so that the scores that rank the designs are not rounded.
+        oracle: a module or a function that takes one-hot or relaxed sequences (batch, letters, length) and returns scores
+            (batch,) or (batch, 1). While it is called it is in eval() and its parameters need no gradient; after the call both
+            are as before. It keeps its dtype under `bf16-true`, so that the scores that rank the designs are not rounded.
         batch: the number of sequences that each rank scores at a time.
         goal: the direction in which the uncertainty of a Composite oracle makes a score worse; Maximize() if None.
         alphabet: used to write sequences in error messages; they are written as numbers if None.
@@ -57,12 +59,11 @@ class Evaluator(FixedDtype):
     evaluations: Tensor
 
     def __init__(
-        self, oracle: nn.Module, batch: int = 1024, goal: Goal | None = None, alphabet: Alphabet | None = None
+        self, oracle: Oracle, batch: int = 1024, goal: Goal | None = None, alphabet: Alphabet | None = None
     ) -> None:
         super().__init__()
-        if batch < 1:
-            raise ValueError(f"the oracle's batch must be at least 1, got {batch}")
-        self.oracle, self.batch, self.alphabet = oracle, batch, alphabet
+        check_at_least(1, batch=batch)
+        self.oracle, self.batch, self.alphabet = as_module(oracle), batch, alphabet
         self.goal = Maximize() if goal is None else goal
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
 
@@ -140,7 +141,7 @@ class Evaluator(FixedDtype):
             raise failure
         if failed:
             raise RuntimeError(
-                f"the oracle {type(self.oracle).__name__} failed on rank {', '.join(map(str, failed))} of {world_size()}, "
+                f"the oracle {name_of(self.oracle)} failed on rank {', '.join(map(str, failed))} of {world_size()}, "
                 "whose message says why"
             )
         return torch.cat([part[1:] for part in parts])
@@ -169,7 +170,7 @@ class Evaluator(FixedDtype):
                     (slope,) = torch.autograd.grad(score.float().sum(), leaf)
                 elif require_differentiable:
                     raise ValueError(
-                        f"the oracle {type(self.oracle).__name__} has no gradient (its scores do not require one), and the "
+                        f"the oracle {name_of(self.oracle)} has no gradient (its scores do not require one), and the "
                         "search needs it. Use an estimator that needs no gradient, GradientSearch(estimator=LeaveOneOut(4)), "
                         "or SurrogateSearch; or make the oracle differentiable (no torch.no_grad(), detach() or argmax in it)"
                     )
@@ -187,12 +188,13 @@ class Evaluator(FixedDtype):
                 scores = oracle(x)
         except torch.OutOfMemoryError:
             raise
-        except (RuntimeError, ValueError, TypeError, IndexError, AssertionError) as error:
+        except (RuntimeError, ValueError, TypeError, IndexError, AttributeError, AssertionError) as error:
             if self.count:  # the oracle has already scored sequences of this shape
                 raise
             raise ValueError(
-                f"the oracle {type(oracle).__name__} failed when it was first called, with {tuple(x.shape)} = (batch, letters, "
-                f"length), {x.dtype}: {error}. An oracle takes one-hot sequences of this shape"
+                f"the oracle {name_of(oracle)} failed when it was first called, with {tuple(x.shape)} = (batch, letters, "
+                f"length), {x.dtype}: {error}. An oracle takes one-hot sequences of this shape, and "
+                "BlackBox makes one of a function of strings"
             ) from error
         return one_score_each(scores, oracle, len(x)), components
 
@@ -203,7 +205,7 @@ class Evaluator(FixedDtype):
                 tokens = rows[bad][0].argmax(-1)
                 sequence = tokens.tolist() if self.alphabet is None else self.alphabet.decode(tokens)
                 raise ValueError(
-                    f"the oracle {type(self.oracle).__name__} returned {name} for {int(bad.sum())} of {len(scores)} sequences, "
+                    f"the oracle {name_of(self.oracle)} returned {name} for {int(bad.sum())} of {len(scores)} sequences, "
                     f"after {self.count} evaluations; the first one is {sequence}"
                 )
 

@@ -1,7 +1,9 @@
 """What a score should be: as high as possible, as low as possible, or near a target."""
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from numbers import Real
 from typing import ClassVar
 
 import torch
@@ -61,12 +63,19 @@ class Minimize(Goal):
 class Target(Goal):
     """loss = (score - value)^2.
 
+    Args:
+        value: finite.
+
     Example:
         >>> Target(2.0).loss(torch.tensor([1.0, 2.0]))
         tensor([1., 0.])
     """
 
     value: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.value, Real) or not math.isfinite(self.value):
+            raise ValueError(f"Target: value must be a finite number, got {self.value}")
 
     def loss(self, scores: Tensor) -> Tensor:
         return (scores - self.value).square()

@@ -10,6 +10,8 @@ from discrete_lightning.design.constraints import Constraint, ConstraintSet, che
 from discrete_lightning.design.constraints.constraint_set import require_constraints
 from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
+from discrete_lightning.design.oracles.function import Oracle, as_module
+from discrete_lightning.design.oracles.one_output import OneOutput, Output
 from discrete_lightning.design.start import Start
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.protocols import ReadsChannelLetters
@@ -19,12 +21,13 @@ class DesignProblem(ConstantBuffers):
     """total(sequence) = goal.loss(score) + edit_weight * edits, over the sequences that satisfy all constraints.
 
     Args:
-        oracle: module of one-hot sequences (batch, letters, length) to scores (batch,).
+        oracle: module or function of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1).
         start: FromNothing(length), FromSequences(list) or Edit(sequence).
         letters: "DNA", "RNA", "protein", an Alphabet, or its letters in the order of the oracle's channels.
         goal: Maximize(), Minimize() or Target(value).
         constraints: rules that every design satisfies.
         batch: the number of sequences that the oracle scores at a time.
+        output: which output of the oracle is the score, if it returns several: see OneOutput. None: it returns one.
 
     Attributes:
         template: the sequence to edit, int64 (length,), or None.
@@ -35,7 +38,7 @@ class DesignProblem(ConstantBuffers):
         Unsatisfiable: no sequence satisfies all constraints, or none was found; names the constraints in conflict.
         ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle's `channel_letters`
             are not the alphabet (see protocols.ReadsChannelLetters).
-        TypeError: an entry of `constraints` is not a Constraint.
+        TypeError: an entry of `constraints` is not a Constraint, or the oracle is neither a module nor a function.
 
     Example:
         >>> from discrete_lightning.design import FromNothing
@@ -53,12 +56,13 @@ class DesignProblem(ConstantBuffers):
 
     def __init__(
         self,
-        oracle: nn.Module,
+        oracle: Oracle,
         start: Start,
         letters: str | Alphabet = DNA,
         goal: Goal | None = None,
         constraints: Sequence[Constraint] = (),
         batch: int = 1024,
+        output: Output | None = None,
     ) -> None:
         super().__init__()
         self.alphabet, self.start = alphabet(letters), start
@@ -74,8 +78,9 @@ class DesignProblem(ConstantBuffers):
             example = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
             self.register_constant("feasible_example", example)
         self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
-        _check_channels(oracle, self.alphabet)
-        self.evaluator = Evaluator(oracle, batch, self.goal, self.alphabet)
+        module = as_module(oracle) if output is None else OneOutput(oracle, output)
+        _check_channels(module, self.alphabet)
+        self.evaluator = Evaluator(module, batch, self.goal, self.alphabet)
 
     @property
     def length(self) -> int:

@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.constraints import Constraint, fix_all_but
-
-_FASTA = (".fasta", ".fa", ".fna", ".faa")
+from discrete_lightning.design.files import Record, is_path, read_sequences
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative
 
 
 class Start:
@@ -41,23 +42,27 @@ class FromNothing(Start):
     length: int
 
     def __post_init__(self) -> None:
-        if self.length < 1:
-            raise ValueError(f"FromNothing: length must be at least 1, got {self.length}")
+        check_at_least(1, length=self.length)
 
 
 @dataclass(frozen=True)
 class Edit(Start):
     """Substitutions in a given sequence, the template: total = loss(score) + edit_weight * number of changed letters.
 
+    The length stays as it is: there are no insertions and deletions.
+
     Args:
-        sequence: the template, or the path of a FASTA file with one sequence (.fasta, .fa, .fna or .faa).
-        edit_weight: the cost of one changed letter, >= 0.
+        sequence: the template, or the path of a FASTA or FASTQ file, also packed by gzip. Small letters (soft masking) are
+            read as capitals. A text with a suffix (`gene.fa`) or a separator of folders is a path.
+        edit_weight: the cost of one changed letter, finite and >= 0.
         editable: half-open ranges of positions (from 0) that may change, such as [[1000, 1200]]; all other positions are
             fixed. None: all positions may change.
+        record: the name of the sequence in a file of several.
 
     Raises:
-        ValueError: the sequence is empty, a range does not lie in it, or the file does not hold exactly one sequence.
-        OSError: the file does not exist.
+        ValueError: the sequence is empty, a range does not lie in it, or the file does not hold exactly one such sequence; or
+            (in `template`) a letter is not in the alphabet.
+        OSError: the file cannot be read.
 
     Example:
         >>> Edit("ACGT").length
@@ -71,18 +76,27 @@ class Edit(Start):
     editable: tuple[tuple[int, ...], ...] | None = None
 
     def __init__(
-        self, sequence: str, edit_weight: float = 0.1, editable: Sequence[Sequence[int]] | None = None
+        self,
+        sequence: str | Path,
+        edit_weight: float = 0.1,
+        editable: Sequence[Sequence[int]] | None = None,
+        record: str | None = None,
     ) -> None:
-        if sequence.endswith(_FASTA):
-            sequence = _read_fasta(Path(sequence))
+        name = ""
+        if is_path(sequence):
+            found = _one_record(Path(sequence), record)
+            sequence, name = found.sequence, str(found)
+        elif record is not None:
+            raise ValueError(
+                f"Edit: record={record!r} chooses a sequence of a file, and {str(sequence)[:30]!r} is a sequence"
+            )
         if not sequence:
             raise ValueError("Edit: the sequence is empty")
-        if edit_weight < 0:
-            raise ValueError(f"Edit: edit_weight must not be negative, got {edit_weight}")
-        object.__setattr__(self, "sequence", sequence)
+        check_not_negative(edit_weight=edit_weight)
+        object.__setattr__(self, "sequence", str(sequence))
+        object.__setattr__(self, "_name", name)
         object.__setattr__(self, "edit_weight", edit_weight)
-        ranges = None if editable is None else tuple(tuple(bounds) for bounds in editable)
-        object.__setattr__(self, "editable", ranges)
+        object.__setattr__(self, "editable", _ranges(editable))
         self.constraints()  # raises an error for ranges that do not fit
 
     @property
@@ -91,8 +105,7 @@ class Edit(Start):
         return len(self.sequence)
 
     def template(self, alphabet: Alphabet) -> str:
-        alphabet.encode(self.sequence)
-        return self.sequence
+        return alphabet.spelled(self.sequence, vars(self)["_name"])
 
     def constraints(self) -> tuple[Constraint, ...]:
         return () if self.editable is None else (fix_all_but(self.sequence, self.editable),)
@@ -103,10 +116,12 @@ class FromSequences(Start):
     """Known sequences, such as the best measured so far: the chains start from them, in turn, and every letter may change.
 
     Args:
-        sequences: one or more, all of the same length.
+        sequences: one or more, all of the same length; or the path of a FASTA or FASTQ file of them, such as `designs.fasta`
+            of an earlier run.
 
     Raises:
-        ValueError: the list is empty, or the lengths differ.
+        ValueError: there is no sequence, or the lengths differ; or (in `initial_sequences`) a letter is not in the alphabet.
+        OSError: the file cannot be read.
 
     Example:
         >>> FromSequences(["ACGT", "AAAA"]).length
@@ -115,13 +130,22 @@ class FromSequences(Start):
 
     sequences: tuple[str, ...]
 
-    def __init__(self, sequences: list[str] | tuple[str, ...]) -> None:
+    def __init__(self, sequences: Sequence[str] | str | Path) -> None:
+        names: tuple[str, ...] = ()
+        if isinstance(sequences, str | Path) and is_path(sequences):
+            records = read_sequences(sequences)
+            names, sequences = tuple(map(str, records)), [record.sequence for record in records]
+        if isinstance(sequences, str | Path) or not sequences:
+            raise ValueError(
+                f"FromSequences needs a list of sequences, or the path of a FASTA file, got {str(sequences)[:40]!r}"
+            )
         lengths = {len(sequence) for sequence in sequences}
-        if isinstance(sequences, str) or len(lengths) != 1 or 0 in lengths:
+        if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"FromSequences needs a list of sequences of one length, got {len(sequences)} of lengths {sorted(lengths)}"
             )
         object.__setattr__(self, "sequences", tuple(sequences))
+        object.__setattr__(self, "_names", names or ("",) * len(sequences))
 
     @property
     def length(self) -> int:  # type: ignore[override]
@@ -129,17 +153,24 @@ class FromSequences(Start):
         return len(self.sequences[0])
 
     def initial_sequences(self, alphabet: Alphabet) -> tuple[str, ...]:
-        alphabet.encode_all(self.sequences)
-        return self.sequences
+        return tuple(map(alphabet.spelled, self.sequences, vars(self)["_names"]))
 
 
-def _read_fasta(path: Path) -> str:
-    """The only sequence of a FASTA file."""
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = [line for line in lines if line.startswith(">")]
-    if len(names) != 1 or not lines[0].startswith(">") or len(lines) == 1:
-        raise ValueError(
-            f"Edit: {path} must hold one sequence below one line that begins with '>'; it has {len(names)} such lines and "
-            f"{len(lines) - len(names)} others"
-        )
-    return "".join(lines[1:])
+def _ranges(editable: Any) -> tuple[tuple[int, ...], ...] | None:
+    if editable is None:
+        return None
+    if not isinstance(editable, Sequence) or not all(isinstance(bounds, Sequence) for bounds in editable):
+        raise ValueError(f"Edit: editable is a list of ranges such as [[10, 20], [30, 45]], got {editable!r}")
+    return tuple(tuple(bounds) for bounds in editable)
+
+
+def _one_record(path: Path, name: str | None) -> Record:
+    """The sequence of a file that has this name, or its only one."""
+    records = read_sequences(path)
+    names = [record.name for record in records]
+    chosen = [record for record in records if name in (None, record.name)]
+    if len(chosen) != 1:
+        shown = ", ".join(names[:5]) + (" ..." if len(names) > 5 else "")
+        wanted = "choose one by record=NAME" if name is None else f"{len(chosen)} of them are called {name!r}"
+        raise ValueError(f"Edit: {path} holds {len(names)} sequences ({shown}); {wanted}")
+    return chosen[0]

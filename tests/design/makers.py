@@ -35,6 +35,7 @@ ORACLES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "BlackBox": (lambda: oracles.BlackBox(lambda sequences: [each.count("G") for each in sequences]), 4, 12),
     "Ehrlich": (lambda: oracles.Ehrlich(8, 16, 2, 4, infeasible=-1.0), 8, 16),
     "Ensemble": (lambda: oracles.Ensemble([oracles.TFBind8(), oracles.TFBind8()]), 4, 8),
+    "FunctionOracle": (lambda: oracles.FunctionOracle(lambda x: x[:, 2].mean(-1)), 4, 12),
     "GB1": (oracles.GB1, 20, 4),
     "GB1Surrogate": (lambda: oracles.GB1Surrogate(members=2), 20, 4),
     "MotifScan": (lambda: oracles.MotifScan("GATA2"), 4, 20),

@@ -41,6 +41,14 @@ def test_round_trip(letters: Alphabet) -> None:
     assert torch.equal(letters.encode(letters.decode(tokens)), tokens)
 
 
+def test_small_letters_are_capitals_unless_the_alphabet_has_both() -> None:
+    assert torch.equal(DNA.encode("ACgtA"), DNA.encode("ACGTA"))
+    assert (DNA.choices("g"), DNA.choices("r"), DNA.reverse_complement("aaCG")) == ("G", "AG", "CGTT")
+    assert Alphabet("ab").spelled("AB") == "ab"
+    both = Alphabet("Aa")
+    assert both.encode("aA").tolist() == [1, 0]
+
+
 def test_reverse_complement() -> None:
     assert DNA.reverse_complement("AACGT") == "ACGTT"
     assert RNA.reverse_complement("AACGU") == "ACGUU"
@@ -64,7 +72,12 @@ def test_codes(code: str, dna: str, rna: str | None) -> None:
     ("make", "words"),
     [
         (lambda: DNA.encode("ACGX"), ["'X'", "position 3", "'ACGT'"]),
-        (lambda: DNA.encode("ACgT"), ["'g'", "position 2", "capitals"]),
+        (lambda: DNA.encode("ACGNA"), ["'N'", "position 3", "any of A, C, G, T"]),
+        (lambda: DNA.encode("ACGU"), ["'U'", "write T instead", "RNA"]),
+        (lambda: RNA.encode("acgt"), ["'t'", "write U instead", "DNA"]),
+        (lambda: DNA.encode("AC-T"), ["'-'", "gaps"]),
+        (lambda: Alphabet("ab").encode("aBc"), ["'c'", "position 2"]),
+        (lambda: DNA.reverse_complement("ACGX"), ["'X'", "position 3"]),
         (lambda: DNA.encode_all(["ACG", "AC"]), ["one length", "[2, 3]"]),
         (lambda: Alphabet("A"), ["two or more"]),
         (lambda: Alphabet("AA"), ["different letters", "'AA'"]),

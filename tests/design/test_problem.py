@@ -1,6 +1,5 @@
 """What a problem is made of: where it starts, what it keeps, and what it refuses before the search."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -43,18 +42,6 @@ def test_the_protein_of_the_sequence_that_is_edited_is_kept() -> None:
     assert {translate(design.sequence[2:35]) for design in found} == {translate(CODING[2:35])}
     with pytest.raises(ValueError, match=r"no protein was given.*Edit"):
         DesignProblem(Linear(30), FromNothing(30), constraints=[SynonymousCodons()])
-
-
-def test_a_sequence_is_read_from_a_file(tmp_path: Path) -> None:
-    file = tmp_path / "promoter.fasta"
-    file.write_text(f">promoter of something\n{CODING[:20]}\n{CODING[20:]}\n\n")
-    assert Edit(str(file), editable=[[0, 2]]) == Edit(CODING, editable=[(0, 2)])
-    for text in ("", ">a\n", "ACGT\n", ">a\nAC\n>b\nGT\n", "AC\n>a\n"):
-        file.write_text(text)
-        with pytest.raises(ValueError, match=r"promoter\.fasta must hold one sequence below one line"):
-            Edit(str(file))
-    with pytest.raises(FileNotFoundError):
-        Edit("absent.fasta")
 
 
 @pytest.mark.parametrize("editable", [[[0, 61]], [[-1, 4]], [[4, 4]], [[9, 3]], [[5]]])

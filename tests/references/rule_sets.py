@@ -1,6 +1,7 @@
 """Random sets of constraints: small and hard ones for DNA, milder ones for long sequences of any letters."""
 
 import random
+from dataclasses import replace
 
 from discrete_lightning.design.constraints import (
     AllowedLetters,
@@ -36,6 +37,20 @@ def random_rule(rng: random.Random, length: int) -> Constraint:
         return MaxRepeat(rng.randint(1, 4))
     count = rng.randint(1, length // 3)
     return SynonymousCodons(text(count, "MWKSLR*XGI"), rng.randint(0, length - 3 * count))
+
+
+def random_strand_or_circle(rng: random.Random, length: int) -> Constraint:
+    """A rule over the origin of a circle, or for a gene on either strand."""
+    rule = random_rule(rng, length)
+    if isinstance(rule, FixedPositions | AllowedLetters):
+        return random_strand_or_circle(rng, length)
+    if isinstance(rule, SynonymousCodons):
+        assert rule.protein is not None
+        size, circular = rng.randint(3 * len(rule.protein), length), rng.random() < 0.5
+        start = rng.randrange(length) if circular else rng.randint(0, length - size)
+        end = (start + size - 1) % length + 1
+        return SynonymousCodons(rule.protein, start, end, rng.choice([1, -1]), circular=circular)
+    return replace(rule, circular=True)  # type: ignore[call-arg]
 
 
 def random_rules(rng: random.Random, length: int, most: int = 4) -> list[Constraint]:

@@ -28,28 +28,46 @@ def _reverse(sequence: str) -> str:
     return sequence.translate(str.maketrans("ACGT", "TGCA"))[::-1]
 
 
+def _line(rule: Constraint, s: str, width: int) -> str:
+    """A string whose windows of `width` letters are those of the sequence, over the origin of a circle, too."""
+    return s + s[: width - 1] if rule.circular and width <= len(s) else s  # type: ignore[attr-defined]
+
+
 def _allowed(rule: AllowedLetters, s: str) -> bool:
     return all(any(re.fullmatch(CODES[code], s[i]) for code in codes) for i, codes in rule.letters.items())
 
 
 def _motifs(rule: ForbiddenMotifs, s: str) -> bool:
     strands = [s, _reverse(s)] if rule.both_strands else [s]
-    return not any(re.search("".join(CODES[x] for x in motif), strand) for motif in rule.motifs for strand in strands)
+    return not any(
+        re.search("".join(CODES[x] for x in motif), _line(rule, strand, len(motif)))
+        for motif in rule.motifs
+        for strand in strands
+    )
 
 
 def _gc(rule: GCContent, s: str) -> bool:
     width = rule.window or len(s)
+    s = _line(rule, s, width)
     shares = [sum(x in "GC" for x in s[i : i + width]) / width for i in range(len(s) - width + 1)]
     return all(rule.low - 1e-9 <= share <= rule.high + 1e-9 for share in shares)
 
 
 def _repeat(rule: MaxRepeat, s: str) -> bool:
+    s = _line(rule, s, rule.longest + 1)
     words = [s[i : i + rule.longest + 1] for i in range(len(s) - rule.longest)]
     return len(words) == len(set(words))
 
 
 def _codons(rule: SynonymousCodons, s: str) -> bool:
-    return all(re.fullmatch(CODONS[a], s[rule.start + 3 * i :][:3]) for i, a in enumerate(rule.protein))
+    end = rule.end if rule.end is not None else rule.start + len(s) if rule.circular else len(s)
+    gene = (s + s)[rule.start : end if end > rule.start else end + len(s)]
+    gene = _reverse(gene) if rule.strand == -1 else gene
+    return all(re.fullmatch(CODONS[a], gene[3 * i :][:3]) for i, a in enumerate(rule.protein))
+
+
+def _runs(rule: MaxHomopolymer, s: str) -> bool:
+    return not any(x * (rule.longest + 1) in _line(rule, s, rule.longest + 1) for x in rule.letters or "ACGT")
 
 
 _CHECKS: dict[type, Callable[..., bool]] = {
@@ -57,7 +75,7 @@ _CHECKS: dict[type, Callable[..., bool]] = {
     AllowedLetters: _allowed,
     ForbiddenMotifs: _motifs,
     GCContent: _gc,
-    MaxHomopolymer: lambda rule, s: not any(x * (rule.longest + 1) in s for x in rule.letters or "ACGT"),
+    MaxHomopolymer: _runs,
     MaxRepeat: _repeat,
     SynonymousCodons: _codons,
 }

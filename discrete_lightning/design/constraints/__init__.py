@@ -7,10 +7,11 @@ from discrete_lightning.design.constraints.feasibility import Unsatisfiable, che
 from discrete_lightning.design.constraints.fixed_positions import FixedPositions, fix_all_but
 from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs
 from discrete_lightning.design.constraints.gc_content import GCContent
+from discrete_lightning.design.constraints.genetic_code import translate
 from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer
 from discrete_lightning.design.constraints.max_repeat import MaxRepeat
 from discrete_lightning.design.constraints.repair import repair
-from discrete_lightning.design.constraints.synonymous_codons import SynonymousCodons, translate
+from discrete_lightning.design.constraints.synonymous_codons import SynonymousCodons
 
 __all__ = [
     "AllowedLetters",

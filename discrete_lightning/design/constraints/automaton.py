@@ -72,7 +72,7 @@ def find_path(rules: ConstraintSet, steps: int) -> tuple[Tensor | None, bool]:
         the sequence (length,) or None; and whether it is certain that no sequence satisfies all rules.
     """
     length, alphabet = rules.length, rules.alphabet
-    codons = [required for rule in rules.constraints if (required := rule.codons()) is not None]
+    codons = [required for rule in rules.constraints if (required := rule.codons(length)) is not None]
     automaton = _Automaton(patterns_within(rules, length), codons, alphabet)
     bounds = [found for rule in rules.constraints if (found := rule.gc_bounds(length)) is not None]
     fewest = max((low for width, low, _ in bounds if width == length), default=0)

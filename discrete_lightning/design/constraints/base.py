@@ -1,6 +1,7 @@
 """The base of all constraints: a differentiable penalty that is 0 exactly where the constraint is satisfied."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import fields, is_dataclass
 from functools import lru_cache
 
 import torch
@@ -19,6 +20,14 @@ class Constraint:
     the rule. At one-hot probabilities the penalty is 0 if the rule is satisfied and positive if not. `satisfied` decides which
     sequences are reported: a sequence that breaks a rule is never a design.
     """
+
+    def __str__(self) -> str:
+        """The class and the arguments that are not their defaults."""
+        if not is_dataclass(self):
+            return repr(self)
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        texts = [f"{each.name}={given[each.name]!r}" for each in fields(self) if given[each.name] != each.default]
+        return f"{type(self).__name__}({', '.join(texts)})"
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
         """How much sequences with these letter probabilities break the rule.
@@ -64,8 +73,8 @@ class Constraint:
         """(window, minimum, maximum) number of G and C in every window, or None if the rule does not limit it."""
         return None
 
-    def codons(self) -> tuple[int, list[frozenset[str]]] | None:
-        """The position of the first codon and the allowed codons, one set for each codon; None if the rule has no codons."""
+    def codons(self, length: int) -> tuple[int, list[frozenset[str]]] | None:
+        """The first position of a gene and the codons allowed at each third letter; None if the rule has no codons."""
         return None
 
     def longest_repeat(self) -> int | None:

@@ -1,6 +1,6 @@
 """All constraints of a design problem together, for sequences of one length and alphabet."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -68,8 +68,9 @@ class ConstraintSet(ConstantBuffers):
 
 def require_constraints(constraints: Sequence[Constraint]) -> None:
     """Raises TypeError if an entry is not a Constraint, for example the name of a class."""
-    for constraint in [constraints] if isinstance(constraints, str) else constraints:
-        if not isinstance(constraint, Constraint):
+    listed = isinstance(constraints, Iterable) and not isinstance(constraints, str)
+    for constraint in constraints if listed else [constraints]:
+        if not listed or not isinstance(constraint, Constraint):
             raise TypeError(
                 f"constraints are a list of Constraint objects such as GCContent(0.25, 0.65), got {constraint!r}. In a config "
                 "each is written {class_path: GCContent, init_args: {low: 0.25, high: 0.65}}"

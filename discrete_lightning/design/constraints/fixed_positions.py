@@ -40,10 +40,9 @@ class FixedPositions(Constraint):
                     f"FixedPositions: {text!r} at position {start} is out of range of sequences of length {length} "
                     f"(positions 0 to {length - 1})"
                 )
-            alphabet.encode(text)
         seen: dict[int, str] = {}
         for start, text in self.letters.items():
-            for position, letter in enumerate(text, start):
+            for position, letter in enumerate(alphabet.spelled(text), start):
                 if seen.setdefault(position, letter) != letter:
                     raise ValueError(
                         f"FixedPositions: position {position} is fixed to {seen[position]!r} and to {letter!r}"

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import Constraint, cached_on_device, run_sums
+from discrete_lightning.functional._arguments import check_at_least
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class GCContent(Constraint):
     Args:
         low, high: fractions in [0, 1].
         window: the length of the windows, each of which must satisfy the limits; None: the whole sequence.
+        circular: whether the sequence is a circle, such as a plasmid: windows over its origin count, too.
 
     Raises:
         ValueError: not 0 <= low <= high <= 1, or (in `validate`) the window does not fit or the alphabet has no G and C.
@@ -29,15 +32,20 @@ class GCContent(Constraint):
     low: float
     high: float
     window: int | None = None
+    circular: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:
-            raise ValueError(f"GCContent needs 0 <= low <= high <= 1, got low={self.low}, high={self.high}")
+            raise ValueError(
+                f"GCContent needs 0 <= low <= high <= 1, got low={self.low}, high={self.high}; 40 % is 0.4"
+            )
+        if self.window is not None:
+            check_at_least(1, window=self.window)
 
     def validate(self, length: int, alphabet: Alphabet) -> None:
         if not {"G", "C"} <= set(alphabet.letters):
             raise ValueError(f"GCContent: the alphabet {alphabet.letters!r} has no G and C")
-        if self.window is not None and not 1 <= self.window <= length:
+        if self.window is not None and self.window > length:
             raise ValueError(f"GCContent: window={self.window} does not fit sequences of length {length}")
 
     def gc_bounds(self, length: int) -> tuple[int, int, int]:
@@ -58,12 +66,17 @@ class GCContent(Constraint):
         is_gc = cached_on_device(self._is_gc, 0, alphabet, probabilities.device)
         share = (probabilities * is_gc).sum(-1)
         width, fewest, most = self.gc_bounds(share.shape[-1])
-        counts = run_sums(share, width)
+        counts = self._counts(share, width)
         excess = (counts - most).clamp_min(0) + (fewest - counts).clamp_min(0)
         return (excess / width).sum(-1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         is_gc = cached_on_device(self._is_gc, 0, alphabet, tokens.device)[tokens].long()
         width, fewest, most = self.gc_bounds(tokens.shape[-1])
-        counts = run_sums(is_gc, width)
+        counts = self._counts(is_gc, width)
         return ((counts >= fewest) & (counts <= most)).all(-1)
+
+    def _counts(self, is_gc: Tensor, width: int) -> Tensor:
+        """The sums of all windows of `width` letters; a circle that is one window has one."""
+        around = self.circular and width < is_gc.shape[-1]
+        return run_sums(over_origin(is_gc, width - 1, -1) if around else is_gc, width)

@@ -6,8 +6,10 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.circular import over_origin
 from discrete_lightning.design.constraints.base import Constraint
 from discrete_lightning.design.constraints.repeats import expected_repeats, word_hashes
+from discrete_lightning.functional._arguments import check_at_least
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class MaxRepeat(Constraint):
 
     Args:
         longest: the longest repeated word allowed, at least 1.
+        circular: whether the sequence is a circle, such as a plasmid: words over its origin count, too.
 
     Raises:
         ValueError: `longest` is less than 1.
@@ -33,19 +36,23 @@ class MaxRepeat(Constraint):
     """
 
     longest: int
+    circular: bool = False
 
     def __post_init__(self) -> None:
-        if self.longest < 1:
-            raise ValueError(f"MaxRepeat: longest must be at least 1, got {self.longest}")
+        check_at_least(1, longest=self.longest)
 
     def longest_repeat(self) -> int:
         return self.longest
 
     def penalty(self, probabilities: Tensor, alphabet: Alphabet) -> Tensor:
+        if self.circular and probabilities.shape[-2] > self.longest:
+            probabilities = over_origin(probabilities, self.longest, -2)
         return expected_repeats(probabilities, self.longest + 1)
 
     def satisfied(self, tokens: Tensor, alphabet: Alphabet) -> Tensor:
         width = self.longest + 1
+        if self.circular and tokens.shape[-1] > self.longest:
+            tokens = over_origin(tokens, self.longest, -1)
         if tokens.shape[-1] <= width:
             return torch.ones(tokens.shape[:-1], dtype=torch.bool, device=tokens.device)
         hashed = word_hashes(tokens, width, len(alphabet)).sort(-1).values

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import DNA, Alphabet, alphabet
+from discrete_lightning.design.oracles.one_output import described
 from discrete_lightning.layers.recorded import Recorded
 
 
@@ -15,7 +16,7 @@ class BlackBox(Recorded, nn.Module):
     Use SurrogateSearch, or GradientSearch with the estimator LeaveOneOut.
 
     Args:
-        function: takes a list of sequences and returns one number for each.
+        function: takes a list of sequences and returns one number for each: a list, an array or a tensor.
         letters: "DNA", "RNA", "protein", an Alphabet, or its letters.
 
     Example:
@@ -40,10 +41,16 @@ class BlackBox(Recorded, nn.Module):
                 "such as LeaveOneOut, or use SurrogateSearch"
             )
         sequences = [self.alphabet.decode(row) for row in x.argmax(1)]
-        scores = torch.as_tensor(self.function(sequences), dtype=torch.float32)
-        if scores.shape != (len(sequences),):
+        values = self.function(sequences)
+        try:
+            scores = torch.as_tensor(values, dtype=torch.float32)
+        except (TypeError, ValueError, RuntimeError):
+            raise ValueError(
+                f"the function of BlackBox must return one number a sequence, got {described(values)}"
+            ) from None
+        if scores.shape not in ((len(sequences),), (len(sequences), 1)):
             raise ValueError(
                 f"the function of BlackBox must return one number a sequence: {len(sequences)} sequences, "
                 f"shape {tuple(scores.shape)}"
             )
-        return scores.to(x.device)
+        return scores.flatten().to(x.device)

@@ -1,10 +1,13 @@
 """Oracles that return several columns for a sequence, from which its score and the uncertainty of the score follow."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
+from discrete_lightning.design.oracles.function import name_of
+from discrete_lightning.design.oracles.one_output import OneOutput, described
 from discrete_lightning.layers.recorded import Recorded
 
 
@@ -49,14 +52,25 @@ def one_score_each(scores: Any, oracle: nn.Module, count: int) -> Tensor:
         >>> one_score_each(torch.zeros(3, 1), nn.Identity(), 3).shape
         torch.Size([3])
     """
-    name = type(oracle).__name__
+    name, index = name_of(oracle), "INDEX or NAME"
+    if isinstance(oracle, OneOutput):
+        name = f"{name_of(oracle.oracle)}, output {oracle.index!r},"
+        index = f"[{oracle.index!r}, INDEX or NAME]"
+    several = isinstance(scores, Mapping | tuple) or (isinstance(scores, Tensor) and scores.ndim == 2)
+    cure = (
+        f"choose one of several by output={index}, or elsewhere by OneOutput(oracle, {index})"
+        if several
+        else "make one score of each sequence in a function, such as lambda x: model(x).mean(-1)"
+    )
     if not isinstance(scores, Tensor):
-        raise ValueError(f"the oracle {name} must return a tensor of one score a sequence, got {type(scores).__name__}")
+        raise ValueError(
+            f"the oracle {name} must return a tensor of one score a sequence, got {described(scores)}: {cure}"
+        )
     if scores.shape == (count, 1):
         scores = scores.squeeze(1)
     if scores.shape != (count,):
         raise ValueError(
             f"the oracle {name} must return one score a sequence, ({count},) or ({count}, 1), for {count} sequences; it "
-            f"returned shape {tuple(scores.shape)}. To use one output of several, wrap the model: OneOutput(oracle, index)"
+            f"returned {described(scores)}: {cure}"
         )
     return scores

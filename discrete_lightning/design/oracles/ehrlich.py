@@ -11,6 +11,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.recorded import Recorded
@@ -59,11 +60,13 @@ class Ehrlich(Recorded, ConstantBuffers):
         infeasible: float = -math.inf,
     ) -> None:
         super().__init__()
+        check_at_least(1, length=length, motifs=motifs)
+        check_at_least(2, letters=letters, motif_length=motif_length)
+        check_not_negative(epistasis=epistasis)
         quantization = motif_length if quantization is None else quantization
-        if letters < 2 or motifs < 1 or motif_length < 2 or motifs * motif_length > length:
+        if motifs * motif_length > length:
             raise ValueError(
-                "Ehrlich needs letters >= 2, motifs >= 1, motif_length >= 2 and motifs * motif_length <= length, got "
-                f"{letters=}, {motifs=}, {motif_length=}, {length=}"
+                f"Ehrlich needs motifs * motif_length <= length, got {motifs=}, {motif_length=}, {length=}"
             )
         if quantization < 1 or motif_length % quantization:
             raise ValueError(

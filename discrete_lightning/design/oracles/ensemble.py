@@ -6,12 +6,14 @@ A search finds the sequences that an oracle overestimates. The members disagree 
 is an estimate of the uncertainty.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.oracles.composite import Composite, one_score_each
+from discrete_lightning.design.oracles.function import Oracle, as_module
 
 
 class Ensemble(Composite):
@@ -21,11 +23,13 @@ class Ensemble(Composite):
     WeightedSum with a negative weight it is the opposite. Designs report the columns `mean` and `deviation`.
 
     Args:
-        members: two or more modules of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1).
+        members: two or more modules or functions of one-hot sequences (batch, letters, length) to scores (batch,) or
+            (batch, 1).
         pessimism: the number of standard deviations by which the mean is made worse, >= 0; 0 gives the mean.
 
     Raises:
-        ValueError: there are fewer than two members, pessimism is negative, or (when called) a member returns a wrong shape.
+        ValueError: there are fewer than two members, pessimism is negative or not finite, or (when called) a member returns a
+            wrong shape.
 
     Example:
         >>> from discrete_lightning.design.oracles import SequenceCNN
@@ -35,15 +39,15 @@ class Ensemble(Composite):
         True
     """
 
-    def __init__(self, members: Sequence[nn.Module], pessimism: float = 1.0) -> None:
+    def __init__(self, members: Sequence[Oracle], pessimism: float = 1.0) -> None:
         super().__init__()
         if len(members) < 2:
             raise ValueError(f"Ensemble needs two or more members to estimate the uncertainty, got {len(members)}")
-        if not pessimism >= 0:
+        if not 0 <= pessimism < math.inf:
             raise ValueError(
-                f"Ensemble: pessimism must not be negative (uncertain sequences would score higher), got {pessimism}"
+                f"Ensemble: pessimism must be finite and not negative (uncertain sequences would score higher), got {pessimism}"
             )
-        self.members, self.pessimism = nn.ModuleList(members), pessimism
+        self.members, self.pessimism = nn.ModuleList(map(as_module, members)), pessimism
         self.names, self.signs = ["mean", "deviation"], [1.0, 0.0]
 
     def predict(self, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from discrete_lightning.design.alphabet import PROTEIN
 from discrete_lightning.design.oracles.ensemble import Ensemble
 from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.constant_buffers import ConstantBuffers
 from discrete_lightning.layers.recorded import Recorded
 
@@ -79,8 +80,10 @@ class GB1Surrogate(Ensemble):
     def __init__(
         self, training: int = 5000, members: int = 5, pessimism: float = 1.0, epochs: int = 40, seed: int = 0
     ) -> None:
-        if not 10 <= training <= 149_361 or epochs < 1:
-            raise ValueError(f"GB1Surrogate needs 10 <= training <= 149361 and epochs >= 1, got {training=}, {epochs=}")
+        check_at_least(10, training=training)
+        check_at_least(1, epochs=epochs, members=members)
+        if training > 149_361:
+            raise ValueError(f"training must be at most 149361, the number of measured variants, got {training}")
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             cnns = [SequenceCNN(20, 64, layers=2, width=3, pool="flatten", length=LENGTH) for _ in range(members)]

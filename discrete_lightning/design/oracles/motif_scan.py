@@ -14,6 +14,9 @@ from typing import Final, Literal
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.design.circular import over_origin
+from discrete_lightning.design.files import is_path, read_jaspar, read_motif
+from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.recorded import Recorded
@@ -25,16 +28,21 @@ class MotifScan(Recorded, ConstantBuffers):
     """Score of DNA (batch, 4, length) by its matches to a motif, on both strands; differentiable, float32.
 
     Shipped matrices, by name or JASPAR identifier: GATA2 (MA0036.4), GABPA (MA0062.4), FOS::JUN (MA0099.4), TP53 (MA0106.3),
-    TBP (MA0108.3), CTCF (MA0139.2), JUN (MA0488.2). Any file in JASPAR's format can be used.
+    TBP (MA0108.3), CTCF (MA0139.2), JUN (MA0488.2). Any file in the format of JASPAR, PFM, MEME or TRANSFAC can be used, also
+    packed by gzip. Probabilities in it are taken to be the frequencies of 100 sites if the file does not say their number
+    (MEME: 20). The background is 0.25 for each letter, whatever the file says.
 
     Args:
-        motif: a shipped name or identifier, or the path of a .jaspar file.
+        motif: a shipped name or identifier, or the path of a file.
         reduce: "logsumexp" over places and strands (strength and number of sites) or "max" (the best site).
         pseudocount: added to the counts of a position, a quarter to each letter.
+        name: the identifier or name of the motif in a file of several; None: the first.
+        circular: whether the sequence is a circle, such as a plasmid: places over its origin count, too.
 
     Raises:
-        ValueError: there is no such motif, or the file is not a JASPAR matrix; or (when called) a sequence is shorter than
-            the motif.
+        ValueError: there is no such motif, the file is none of motifs, or what it holds may be counts or probabilities; or
+            (when called) a sequence is shorter than the motif.
+        OSError: the file cannot be read.
 
     Example:
         >>> from discrete_lightning.design.alphabet import DNA
@@ -49,16 +57,20 @@ class MotifScan(Recorded, ConstantBuffers):
     channel_letters: Final = _ROWS
 
     def __init__(
-        self, motif: str = "GATA2", reduce: Literal["logsumexp", "max"] = "logsumexp", pseudocount: float = 0.8
+        self,
+        motif: str | Path = "GATA2",
+        reduce: Literal["logsumexp", "max"] = "logsumexp",
+        pseudocount: float = 0.8,
+        name: str | None = None,
+        circular: bool = False,
     ) -> None:
         super().__init__()
         if reduce not in ("logsumexp", "max"):
             raise ValueError(f"MotifScan: reduce must be 'logsumexp' or 'max', got {reduce!r}")
-        if not pseudocount > 0:
-            raise ValueError(f"MotifScan: pseudocount must be positive, got {pseudocount}")
-        self.motif, self.reduce = motif, reduce
+        check_positive(pseudocount=pseudocount)
+        self.motif, self.reduce, self.circular = str(motif), reduce, circular
         with real_device():
-            counts = read_jaspar(_text(motif), motif)
+            counts = _counts(self.motif, name)
             frequencies = (counts + pseudocount / 4) / (counts.sum(0) + pseudocount)
             self.register_constant("weight", (frequencies / 0.25).log().float())
 
@@ -72,11 +84,16 @@ class MotifScan(Recorded, ConstantBuffers):
 
     @without_autocast
     def hits(self, x: Tensor) -> Tensor:
-        """Log-odds (batch, 2, length - width + 1) at each place of the given strand and of the reverse strand."""
+        """Log-odds (batch, 2, places) at each place of the given strand and of the reverse strand.
+
+        There are length - width + 1 places, in a circular sequence as many as letters.
+        """
         if x.ndim != 3 or x.shape[1] != 4 or x.shape[2] < self.width:
             raise ValueError(
                 f"MotifScan({self.motif!r}) takes DNA (batch, 4, length) of {self.width} letters or more, got {tuple(x.shape)}"
             )
+        if self.circular:
+            x = over_origin(x, self.width - 1, -1)
         both = torch.stack([self.weight, self.weight.flip(0, 1)])  # reversing ACGT gives the complements TGCA
         return nn.functional.conv1d(x.float(), both)
 
@@ -86,49 +103,19 @@ class MotifScan(Recorded, ConstantBuffers):
         return hits.logsumexp(1) if self.reduce == "logsumexp" else hits.amax(1)
 
 
-def read_jaspar(text: str, name: str = "the file") -> Tensor:
-    r"""Counts (4, width), rows A, C, G, T, of the first matrix of a text in JASPAR's format.
-
-    Raises:
-        ValueError: the text holds no matrix.
-
-    Example:
-        >>> read_jaspar(">MA1 X\nA [1 2]\nC [3 4]\nG [5 6]\nT [7 8]").tolist()
-        [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]
-    """
-    rows: dict[str, list[float]] = {}
-    for line in text.splitlines():
-        if line.startswith(">") and rows:
-            break
-        letter, _, numbers = line.strip().partition("[")
-        if letter.strip() in _ROWS and letter.strip() and numbers:
-            try:
-                rows[letter.strip()] = [float(number) for number in numbers.rstrip("] \t").split()]
-            except ValueError:
-                raise ValueError(
-                    f"{name} is not a JASPAR matrix: a row holds something other than numbers: {line!r}"
-                ) from None
-    widths = {len(row) for row in rows.values()}
-    if set(rows) != set(_ROWS) or len(widths) != 1 or 0 in widths:
-        found = ", ".join(f"{letter}: {len(row)} numbers" for letter, row in rows.items()) or "none"
-        raise ValueError(f"{name} is not a JASPAR matrix: rows A, C, G, T of equal length were expected, found {found}")
-    counts = torch.tensor([rows[letter] for letter in _ROWS], dtype=torch.float64)
-    if (counts < 0).any() or not (counts.sum(0) > 0).all():
-        raise ValueError(f"{name} is not a matrix of counts: a number is negative, or all counts of a position are 0")
-    return counts
-
-
-def _text(motif: str) -> str:
-    shipped = {}
+def _counts(motif: str, name: str | None) -> Tensor:
+    """Of a shipped motif or of one in a file."""
+    shipped = dict[str, str]()
     for file in files("discrete_lightning.design.oracles").joinpath("jaspar").iterdir():
         if file.name.endswith(".jaspar"):
             text = file.read_text(encoding="utf-8")
-            identifier, name = text.splitlines()[0].removeprefix(">").split()[:2]
-            shipped[identifier], shipped[name] = text, text
-    if motif in shipped:
-        return shipped[motif]
-    if Path(motif).is_file():
-        return Path(motif).read_text(encoding="utf-8")
+            shipped |= dict.fromkeys(text.splitlines()[0].removeprefix(">").split()[:2], text)
+    if motif in shipped and name is None:
+        return read_jaspar(shipped[motif], motif)
+    if is_path(motif) or Path(motif).is_file():
+        return read_motif(motif, name).counts
     raise ValueError(
         f"MotifScan: {motif!r} is neither a file nor a shipped motif; these are {', '.join(sorted(shipped))}"
+        if name is None
+        else f"MotifScan: name={name!r} chooses a motif of a file, and {motif!r} is no file"
     )

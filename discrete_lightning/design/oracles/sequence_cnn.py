@@ -5,6 +5,7 @@ https://doi.org/10.1101/gr.227819.117): convolution, then residual blocks of dil
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.recorded import Recorded
 
 
@@ -34,10 +35,10 @@ class SequenceCNN(Recorded, nn.Module):
         length: int | None = None,
     ) -> None:
         super().__init__()
-        if width % 2 == 0 or min(letters, channels, width) < 1 or layers < 0:
-            raise ValueError(
-                f"SequenceCNN needs an odd width and positive sizes, got {letters=}, {channels=}, {layers=}, {width=}"
-            )
+        check_at_least(1, letters=letters, channels=channels, width=width)
+        check_at_least(0, layers=layers)
+        if width % 2 == 0:
+            raise ValueError(f"width must be odd, got {width}")
         if (pool == "flatten") != (length is not None) or pool not in ("mean", "flatten"):
             raise ValueError(f"SequenceCNN: pool is 'mean', or 'flatten' together with length; got {pool=}, {length=}")
         self.first = nn.Conv1d(letters, channels, width, padding=width // 2)

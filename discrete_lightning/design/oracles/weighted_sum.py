@@ -1,11 +1,13 @@
 """Several oracles as one: the weighted sum of their scores; each score is kept for the Pareto front."""
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.oracles.composite import Composite, one_score_each
+from discrete_lightning.design.oracles.function import Oracle, as_module, name_of
 from discrete_lightning.design.oracles.one_output import OneOutput
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
@@ -18,14 +20,15 @@ class WeightedSum(Composite, ConstantBuffers):
     DesignWriter.
 
     Args:
-        oracles: modules of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). Several OneOutput of
-            one model run it once. The columns of an Ensemble or a WeightedSum among them are named `<name>_<column>`.
+        oracles: modules or functions of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). Several
+            OneOutput of one model run it once. The columns of an Ensemble or a WeightedSum among them are named
+            `<name>_<column>`.
         weights: one number for each oracle, not 0.
         names: of the oracles in reports; if None, the names of their classes, numbered.
 
     Raises:
-        ValueError: the numbers of oracles, weights and names differ, names repeat, a weight is 0, or (when called) an oracle
-            does not return one score for each sequence.
+        ValueError: the numbers of oracles, weights and names differ, names repeat, a weight is 0 or not finite, or (when
+            called) an oracle does not return one score for each sequence.
 
     Example:
         >>> from discrete_lightning.design.oracles import MotifScan
@@ -37,22 +40,21 @@ class WeightedSum(Composite, ConstantBuffers):
 
     weights: Tensor
 
-    def __init__(
-        self, oracles: Sequence[nn.Module], weights: Sequence[float], names: Sequence[str] | None = None
-    ) -> None:
+    def __init__(self, oracles: Sequence[Oracle], weights: Sequence[float], names: Sequence[str] | None = None) -> None:
         super().__init__()
-        labels = (
-            [f"{type(oracle).__name__}_{i}" for i, oracle in enumerate(oracles, 1)] if names is None else list(names)
-        )
+        modules = [as_module(oracle) for oracle in oracles]
+        labels = [f"{name_of(each)}_{i}" for i, each in enumerate(modules, 1)] if names is None else list(names)
         if not len(oracles) == len(weights) == len(set(labels)) or not oracles:
             raise ValueError(
                 f"WeightedSum needs as many weights, and different names, as oracles: got {len(oracles)} oracles, "
                 f"weights {list(weights)}, names {labels}"
             )
-        if not all(weights):
-            raise ValueError(f"WeightedSum: an oracle with weight 0 has no effect, got weights {list(weights)}")
-        self.oracles, self.names, self.signs = nn.ModuleList(oracles), [], []
-        for oracle, weight, label in zip(oracles, weights, labels, strict=True):
+        if not all(weight and math.isfinite(weight) for weight in weights):
+            raise ValueError(
+                f"WeightedSum: weights are finite, and an oracle with weight 0 has no effect, got weights {list(weights)}"
+            )
+        self.oracles, self.names, self.signs = nn.ModuleList(modules), [], []
+        for oracle, weight, label in zip(modules, weights, labels, strict=True):
             sign = 1.0 if weight > 0 else -1.0
             if isinstance(oracle, Composite):
                 self.names += [f"{label}_{name}" for name in oracle.names]

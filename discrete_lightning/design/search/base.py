@@ -16,6 +16,7 @@ from discrete_lightning.design.search.design import Design, refuse_taken_names
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront
 from discrete_lightning.design.search.selection import designs_on_front, select
 from discrete_lightning.distributed import broadcast_
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.recorded import Recorded
@@ -62,8 +63,7 @@ class Search(Recorded, Float32State):
 
     def __init__(self, chains: int) -> None:
         super().__init__()
-        if chains < 1:
-            raise ValueError(f"{type(self).__name__}: chains must be at least 1, got {chains}")
+        check_at_least(1, chains=chains)
         self.chains, self.taken, self.seed = chains, 0, 0
         self.trajectory: list[Progress] = []
 

@@ -20,6 +20,7 @@ from discrete_lightning.design.search.sequence_keys import sequence_keys
 from discrete_lightning.design.search.sequence_logits import SequenceLogits
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import categorical_one_hot, straight_through
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative, check_positive
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
 
@@ -68,11 +69,9 @@ class GradientSearch(Search):
         polish: Polish | None = None,
     ) -> None:
         super().__init__(chains)
-        if steps < 0 or not learning_rate > 0 or min(template_logit, init_std, penalty_weight) < 0:
-            raise ValueError(
-                "GradientSearch needs steps, template_logit, init_std, penalty_weight >= 0 and learning_rate > 0, got "
-                f"{steps=}, {template_logit=}, {init_std=}, {penalty_weight=}, {learning_rate=}"
-            )
+        check_at_least(0, steps=steps)
+        check_positive(learning_rate=learning_rate)
+        check_not_negative(template_logit=template_logit, init_std=init_std, penalty_weight=penalty_weight)
         self.steps, self.learning_rate, self.penalty_weight = steps, learning_rate, penalty_weight
         self.template_logit, self.init_std = template_logit, init_std
         self.relaxed = RelaxedCategorical(StraightThrough() if estimator is None else estimator, temperature)

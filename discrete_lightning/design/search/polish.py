@@ -18,6 +18,7 @@ from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.beam import Beam, Scored
 from discrete_lightning.design.search.edit_proposals import ranked_edits
 from discrete_lightning.design.search.sequence_keys import sequence_keys
+from discrete_lightning.functional._arguments import check_at_least
 
 _TRIES = 20  # perturbations drawn until one satisfies the constraints and is new
 
@@ -49,8 +50,8 @@ class Polish:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, least = getattr(self, field.name), 0 if field.name == "restarts" else 1
-            if value is not None and value < least:
-                raise ValueError(f"Polish: {field.name} must be at least {least}, got {value}")
+            if value is not None:
+                check_at_least(least, **{field.name: value})
 
 
 class PolishedRound(NamedTuple):

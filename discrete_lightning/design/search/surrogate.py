@@ -15,6 +15,7 @@ from discrete_lightning.design.constraints import repair
 from discrete_lightning.design.search.base import Optimize, Search
 from discrete_lightning.design.search.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.search.sequence_keys import sequence_keys
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative
 
 _REFIT = 1.3  # the hyper-parameters are chosen again when the data have grown by this factor
 
@@ -58,12 +59,11 @@ class SurrogateSearch(Search):
         exploration: float = 1.0,
         memory: int = 600,
     ) -> None:
+        check_at_least(1, calls=calls, batch=batch, candidates=candidates, parents=parents)
+        check_at_least(2, first=first)
+        check_at_least(4, memory=memory)
+        check_not_negative(exploration=exploration)
         super().__init__(chains=batch)
-        if min(calls, batch, candidates, parents) < 1 or first < 2 or memory < 4 or exploration < 0:
-            raise ValueError(
-                "SurrogateSearch needs calls, batch, candidates, parents >= 1, first >= 2, memory >= 4 and exploration >= 0, "
-                f"got {calls=}, {batch=}, {first=}, {candidates=}, {parents=}, {exploration=}, {memory=}"
-            )
         self.calls, self.batch, self.first, self.candidates = calls, batch, first, candidates
         self.parents, self.exploration, self.memory = parents, exploration, memory
         self._seen: set[bytes] = set()  # keys of `evaluated`

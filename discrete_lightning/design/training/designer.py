@@ -13,6 +13,9 @@ from discrete_lightning.design import Design, DesignProblem, Goal, GradientSearc
 from discrete_lightning.design.constraints import Constraint
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles.composite import one_score_each
+from discrete_lightning.design.oracles.function import Oracle, as_module
+from discrete_lightning.design.oracles.one_output import Output
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
 from discrete_lightning.training.averaging import check_not_averaged
@@ -34,15 +37,24 @@ class _Steps(IterableDataset[int]):
 class _Judge(FixedDtype):
     """A second oracle. Its calls are not counted, and a NaN means that it does not know the sequence."""
 
-    def __init__(self, oracle: nn.Module) -> None:
+    def __init__(self, oracle: Oracle) -> None:
         super().__init__()
-        self.oracle = oracle
+        self.oracle = as_module(oracle)
 
     @torch.no_grad()
     def forward(self, x: Tensor) -> Tensor:
         """Scores (batch,), float32, of sequences (batch, letters, length)."""
         with frozen(self.oracle), in_dtype_of(self.oracle) as dtype:
             return one_score_each(self.oracle(x.to(dtype)), self.oracle, len(x)).float()
+
+
+def _prepare(oracle: nn.Module) -> None:
+    """Prepares a module, or else the parts of it that ask for that, such as an oracle in a WeightedSum."""
+    if isinstance(oracle, PreparesOracle):
+        oracle.prepare_oracle()
+        return
+    for part in oracle.children():
+        _prepare(part)
 
 
 class _ReleaseOnException(Callback):
@@ -61,9 +73,9 @@ class SequenceDesigner(RestorableModule):
     DesignTrajectory write and draw them when fitting ends, also after Ctrl-C.
 
     Args:
-        oracle: any module of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). If it has a method
-            `prepare_oracle()` (see protocols.PreparesOracle), this is called before the search. Parameters and modules are in
-            the same mode after fitting as before; only `prepare_oracle` may change the weights.
+        oracle: any module or function of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). If it, or
+            a part of it, has a method `prepare_oracle()` (see protocols.PreparesOracle), this is called before the search.
+            Parameters and modules are in the same mode after fitting as before; only `prepare_oracle` may change the weights.
         start: FromNothing(length), FromSequences(list) or Edit(sequence).
         alphabet: "DNA", "RNA", "protein", or the letters in the order of the oracle's channels.
         goal: Maximize(), Minimize() or Target(value).
@@ -75,6 +87,8 @@ class SequenceDesigner(RestorableModule):
         both_strands: whether a design must also differ by `distance` from the other strand of the others (DNA and RNA).
         judge: a second oracle that scores the reported designs and is not used by the search, for example a measured table.
         oracle_batch: the number of sequences that the oracle scores at a time on each device; fewer need less memory.
+        output: which output of the oracle is the score, if it returns several: the number of a column or of an item of a tuple,
+            or the key of a dict (see OneOutput). None: it returns one. Take OneOutput for the judge.
 
     Raises:
         Unsatisfiable: no sequence satisfies all constraints.
@@ -92,7 +106,7 @@ class SequenceDesigner(RestorableModule):
 
     def __init__(
         self,
-        oracle: nn.Module,
+        oracle: Oracle,
         start: Start,
         alphabet: str = "DNA",
         goal: Goal | None = None,
@@ -101,15 +115,15 @@ class SequenceDesigner(RestorableModule):
         designs: int = 20,
         distance: int = 1,
         both_strands: bool = False,
-        judge: nn.Module | None = None,
+        judge: Oracle | None = None,
         oracle_batch: int = 1024,
+        output: Output | None = None,
     ) -> None:
         super().__init__()
-        if designs < 1 or distance < 1:
-            raise ValueError(f"SequenceDesigner needs designs >= 1 and distance >= 1, got {designs} and {distance}")
+        check_at_least(1, designs=designs, distance=distance, oracle_batch=oracle_batch)
         self.automatic_optimization = False  # a polish takes steps without a gradient
         self.requested_designs, self.design_distance, self.both_strands = designs, distance, both_strands
-        problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch)
+        problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch, output)
         if both_strands and not problem.alphabet.complements:
             raise ValueError(f"the letters {problem.alphabet.letters!r} have no second strand: leave both_strands out")
         self.search = (GradientSearch() if search is None else copy.deepcopy(search)).begin(problem)
@@ -148,8 +162,7 @@ class SequenceDesigner(RestorableModule):
         oracles = [self.problem.evaluator.oracle, *([] if self.judge is None else [self.judge.oracle])]
         if stage == "fit" and not self._prepared:
             for oracle in oracles:
-                if isinstance(oracle, PreparesOracle):
-                    oracle.prepare_oracle()
+                _prepare(oracle)
             self._prepared = True
         for oracle in oracles:
             self._frozen.append(frozen(oracle))

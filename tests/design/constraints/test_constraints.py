@@ -2,6 +2,7 @@
 
 import pickle
 import random
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -14,16 +15,17 @@ from discrete_lightning.design.alphabet import (
     Alphabet,
     alphabet,
 )
-from discrete_lightning.design.constraints import Constraint, fix_all_but, translate
-from tests.references.rule_sets import random_rule
+from discrete_lightning.design.constraints import Constraint, fix_all_but
+from tests.references.rule_sets import random_rule, random_strand_or_circle
 from tests.references.rules import keeps
 
 
+@pytest.mark.parametrize("make", [random_rule, random_strand_or_circle])
 @pytest.mark.parametrize("seed", range(40))
-def test_hard_check_and_penalty_agree_with_strings(seed: int) -> None:
+def test_hard_check_and_penalty_agree_with_strings(seed: int, make: Callable[[random.Random, int], Constraint]) -> None:
     rng = random.Random(seed)
     length = rng.randint(3, 16)
-    rule = random_rule(rng, length)
+    rule = make(rng, length)
     rule.validate(length, DNA)
     tokens = torch.tensor([[rng.randrange(4) for _ in range(length)] for _ in range(300)])
     expected = torch.tensor([keeps(rule, DNA.decode(row)) for row in tokens])
@@ -52,6 +54,10 @@ def test_penalty_is_finite_and_has_a_gradient(seed: int) -> None:
         constraints.MaxHomopolymer(2),
         constraints.ForbiddenMotifs(["GAA", "CRT"]),
         constraints.SynonymousCodons("SK"),
+        constraints.SynonymousCodons("S", strand=-1),
+        constraints.SynonymousCodons("SK", 4, 4, -1, circular=True),
+        constraints.ForbiddenMotifs(["GAA", "CRT"], circular=True),
+        constraints.MaxHomopolymer(2, circular=True),
         constraints.AllowedLetters({2: "R"}),
     ],
 )
@@ -63,6 +69,15 @@ def test_penalty_is_the_expected_number_of_faults(rule: Constraint) -> None:
     weight = probabilities.expand(len(every), -1, -1).gather(-1, every.unsqueeze(-1)).squeeze(-1).prod(-1)
     faults = rule.penalty(torch.nn.functional.one_hot(every, 4).double(), DNA)
     torch.testing.assert_close(rule.penalty(probabilities, DNA), (weight * faults).sum())
+
+
+def test_small_letters_in_rules() -> None:
+    assert not constraints.ForbiddenMotifs(["ggtctc"]).check("aaGGTCTCaa")
+    assert not constraints.FixedPositions({1: "gt"}).check("AACC")
+    assert constraints.AllowedLetters({1: "r"}).check("AACC")
+    assert not constraints.MaxHomopolymer(2, "a").check("CAAAC")
+    with pytest.raises(ValueError, match="position 1 is fixed to 'G' and to 'A'"):
+        constraints.FixedPositions({0: "ag", 1: "A"}).validate(4, DNA)
 
 
 def test_other_alphabets() -> None:
@@ -130,19 +145,6 @@ def test_a_table_made_in_inference_mode_can_be_used_in_training() -> None:
     assert logits.grad is not None
 
 
-def test_codons_of_the_sequence_that_is_edited() -> None:
-    rule = constraints.SynonymousCodons(start=2)
-    assert rule.bind_template("CCATGTCATAGGGG") == constraints.SynonymousCodons("MS*", 2)  # to its stop
-    assert rule.bind_template("CCAUGUCAUUAG") == constraints.SynonymousCodons(
-        "MSL", 2
-    )  # no stop in frame: the last whole codon
-    assert constraints.SynonymousCodons("MK").bind_template("ATGTCA") == constraints.SynonymousCodons("MK")
-    with pytest.raises(ValueError, match=r"no codon at position 2.*4 letters"):
-        rule.bind_template("ATGT")
-    with pytest.raises(ValueError, match=r"no protein was given.*Edit"):
-        rule.validate(12, DNA)
-
-
 def test_long_words_are_compared_exactly_where_they_can_be() -> None:
     generator = torch.Generator().manual_seed(0)
     tokens = torch.randint(4, (4, 300), generator=generator)
@@ -161,13 +163,6 @@ def test_fix_all_but_the_editable() -> None:
             fix_all_but("ACGT", [bounds])
 
 
-def test_translate() -> None:
-    assert translate("ATGAAATAA") == "MK*"
-    assert translate("AUGUUU") == "MF"
-    with pytest.raises(ValueError, match=r"a codon has three letters.*got 4"):
-        translate("ATGA")
-
-
 @pytest.mark.parametrize(
     ("rule", "words"),
     [
@@ -180,7 +175,11 @@ def test_translate() -> None:
         (constraints.AllowedLetters({0: "Z"}), ["'Z'"]),
         (constraints.ForbiddenMotifs(["GAX"]), ["'X'"]),
         (constraints.GCContent(0.2, 0.4, window=9), ["window=9", "length 8"]),
+        (constraints.ForbiddenMotifs(["BsaX"]), ["'BsaX'", "names no enzyme", "BsaI"]),
         (constraints.SynonymousCodons("MMM"), ["3 codons", "9 letters", "8"]),
+        (constraints.SynonymousCodons("MM", 1, 6), ["2 codons", "6 letters", "there are 5"]),
+        (constraints.SynonymousCodons("M", 6, 2), ["start=6, end=2", "not a region", "8 letters", "circular=True"]),
+        (constraints.SynonymousCodons("M", 8, circular=True), ["start=8", "not a region"]),
         (constraints.MaxHomopolymer(2, "AQ"), ["'Q'"]),
     ],
 )
@@ -200,6 +199,8 @@ def test_rules_that_do_not_fit(rule: Constraint, words: list[str]) -> None:
         lambda: constraints.ForbiddenMotifs([]),
         lambda: constraints.ForbiddenMotifs("GAATTC"),  # type: ignore[arg-type]
         lambda: constraints.SynonymousCodons("MJ"),
+        lambda: constraints.SynonymousCodons(strand=0),
+        lambda: constraints.SynonymousCodons(table=7),
         lambda: constraints.SynonymousCodons(""),
     ],
 )

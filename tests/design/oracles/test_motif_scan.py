@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from discrete_lightning.design.alphabet import DNA
-from discrete_lightning.design.oracles import MotifScan, read_jaspar
+from discrete_lightning.design.oracles import MotifScan
 
 SHIPPED = {"GATA2": 7, "GABPA": 10, "FOS::JUN": 9, "TP53": 18, "TBP": 7, "CTCF": 15, "JUN": 10}
 TWO = ">MA1 TOY\nA [ 8 0 1 ]\nC [ 1 0 1 ]\nG [ 1 10 1 ]\nT [ 0 0 7 ]\n>MA2 OTHER\nA [1]\nC [1]\nG [1]\nT [1]\n"
@@ -48,7 +48,7 @@ def test_a_file_and_its_pseudocount(tmp_path: Path) -> None:
     x = torch.nn.functional.one_hot(DNA.encode("CCAGTCC"), 4).T[None].float()
     counts = [[8.0, 0.0, 1.0], [1.0, 0.0, 1.0], [1.0, 10.0, 1.0], [0.0, 0.0, 7.0]]
     expected = max(by_hand(counts, "CCAGTCC", 2.0))
-    assert MotifScan(str(path), "max", pseudocount=2.0)(x).item() == pytest.approx(expected, abs=1e-5)
+    assert MotifScan(path, "max", pseudocount=2.0, name="TOY")(x).item() == pytest.approx(expected, abs=1e-5)
 
 
 def test_both_strands_score_alike() -> None:
@@ -68,21 +68,17 @@ def test_gradient_is_that_of_the_formula() -> None:
     assert slope[1, 2, 5].item() == pytest.approx(difference.item(), abs=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("", ["rows A, C, G, T", "none"]),
-        ("A [1 2]\nC [1 2]\nG [1 2]\n", ["rows A, C, G, T"]),
-        ("A [1 2]\nC [1 2]\nG [1 2]\nT [1]\n", ["T: 1 numbers"]),
-        ("A [1 x]\nC [1 2]\nG [1 2]\nT [1 2]\n", ["something other than numbers", "x"]),
-        ("A [0 1]\nC [0 1]\nG [0 1]\nT [0 1]\n", ["all counts of a position are 0"]),
-        ("A [-1]\nC [1]\nG [1]\nT [1]\n", ["negative"]),
-    ],
-)
-def test_damaged_files(text: str, words: list[str]) -> None:
-    with pytest.raises(ValueError) as error:
-        read_jaspar(text)
-    assert all(word in str(error.value) for word in words), str(error.value)
+def test_places_over_the_origin_of_a_circle() -> None:
+    tokens = torch.randint(4, (3, 30), generator=torch.Generator().manual_seed(2))
+    x = torch.nn.functional.one_hot(tokens, 4).mT.float()
+    scan = MotifScan("GATA2", circular=True)
+    assert scan.hits(x).shape == (3, 2, 30)
+    torch.testing.assert_close(scan(x), scan(x.roll(11, -1)))
+    counts = (scan.weight.double().exp() * 0.25).tolist()
+    sequence = DNA.decode(tokens[0])
+    assert float(MotifScan("GATA2", "max", circular=True)(x)[0]) == pytest.approx(
+        max(by_hand(counts, sequence + sequence[:6], 1e-9)), abs=1e-4
+    )
 
 
 def test_errors() -> None:
@@ -92,3 +88,7 @@ def test_errors() -> None:
         MotifScan("GATA2")(torch.zeros(1, 4, 6))
     with pytest.raises(ValueError, match="pseudocount must be positive"):
         MotifScan("GATA2", pseudocount=0.0)
+    with pytest.raises(ValueError, match=r"name='X' chooses a motif of a file, and 'GATA2' is no file"):
+        MotifScan("GATA2", name="X")
+    with pytest.raises(FileNotFoundError, match=r"there is no file absent\.meme"):
+        MotifScan("absent.meme")
