@@ -62,9 +62,7 @@ def test_pictures_of_any_number_of_channels(tmp_path: Path, channels: int) -> No
     trainer(tmp_path, Reconstructions(), CodebookMonitor(), epochs=1).fit(model, data, data)
     with Image.open(tmp_path / "reconstructions.png") as picture:
         assert picture.mode == "RGB"
-        assert picture.info["Description"].endswith(
-            f"channels 1 to {min(3, channels)} of {channels} as red, green"[:29]
-        )
+        assert f"channels 1 to {min(3, channels)} of {channels} as red, green" in picture.info["Description"]
         assert np.array(picture)[:16, :16].any()
     assert (tmp_path / "codes.png").exists()
 
