@@ -162,7 +162,7 @@ def open_array(path: Path) -> Any:
         opened = np.load(path, mmap_mode="r", allow_pickle=False)
         return dict(opened) if isinstance(opened, np.lib.npyio.NpzFile) else opened
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it holds Python objects: save numbers of one shape" if "pickle" in str(error) else str(error)
+        reason = "it holds Python objects: save numbers of one shape" if "ython objects" in str(error) else str(error)
         raise DataError(f"{path}: cannot be read as NPY or NPZ: {reason}.") from error
 
 

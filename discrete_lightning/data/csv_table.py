@@ -101,6 +101,8 @@ class CSVTable(SplitDataModule):
 def _read(path: Path, label: str | int | None) -> tuple[Any, list[str] | None]:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file (the working directory is {Path.cwd()}).")
+    if isinstance(label, str) and label.lstrip("-").isdigit():
+        label = int(label)
     try:
         rows = _rows(path)
         line, first = next(rows, (0, []))
@@ -150,16 +152,15 @@ def _number(cell: str) -> float | None:
 
 
 def _is_data(first: list[str], label: str | int | None) -> bool:
-    """Whether the only word of the first row is a label."""
-    if not isinstance(label, int):
+    """Whether the only word of the first row is a label, and not the name of a column of labels."""
+    if not isinstance(label, int) or not first:
         return False
-    return all(_number(cell) is not None for i, cell in enumerate(first) if i != label % len(first))
+    rest = [cell for i, cell in enumerate(first) if i != label % len(first)]
+    return all(_number(cell) is not None for cell in rest) and first[label % len(first)].strip().lower() not in LABELS
 
 
 def _label_column(path: Path, names: list[str] | None, count: int, label: str | int | None) -> int | None:
     stripped = [name.strip() for name in names or []]
-    if isinstance(label, str) and label.lstrip("-").isdigit() and label not in stripped:
-        label = int(label)
     if isinstance(label, int):
         if not -count <= label < count:
             raise DataError(f"{path}: label={label}: there are {count} columns.")

@@ -41,7 +41,9 @@ class ImageFormat:
         except DataError:
             raise
         except (OSError, SyntaxError, ValueError, EOFError, struct.error, image_module.DecompressionBombError) as error:
-            reason = "no image in a format that Pillow reads" if "cannot identify" in str(error) else str(error)
+            reason = str(error)
+            if "cannot identify" in reason:
+                reason = "no image that Pillow reads (TIFF of more than 4 channels: save it as NPY and use data.Arrays)"
             raise DataError(f"{path}: cannot be read: {reason}. Remove or replace the file.") from error
 
     def convert(self, image: Any, name: str) -> Tensor:
