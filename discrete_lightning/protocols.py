@@ -19,6 +19,14 @@ class ReconstructsImages(Protocol):
 
 
 @runtime_checkable
+class ChecksBatches(Protocol):
+    """Is compared with the data before training, by `training.check_data`."""
+
+    def check_batch(self, batch: Any) -> None:
+        """Raises ValueError if a training batch, or one of validation, does not fit the model."""
+
+
+@runtime_checkable
 class DecodesIndices(Protocol):
     """Offers images of codes to `CodebookMonitor` and to the command `decode`."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 import yaml
+from PIL import Image
 
 from discrete_lightning.catalog import config_names, config_root
 
@@ -13,7 +14,7 @@ CONFIGS = config_names()
 
 
 def write_small_mnist(root: Path) -> Path:
-    """90 training and 20 test images under root/mnist and root/fashion-mnist."""
+    """90 training and 20 test images under root/mnist and root/fashion-mnist, and 40 colour images under root/images."""
     generator = torch.Generator().manual_seed(0)
     for folder in (root / "mnist", root / "fashion-mnist"):
         folder.mkdir(parents=True)
@@ -24,6 +25,10 @@ def write_small_mnist(root: Path) -> Path:
                 header = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", size) for size in values.shape)
                 content = header + bytes(values.flatten().tolist())
                 (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    (root / "images").mkdir()
+    for i in range(40):
+        pixels = torch.randint(256, (18, 20, 3), generator=generator, dtype=torch.uint8)
+        Image.fromarray(pixels.numpy()).save(root / "images" / f"{i}.png")
     return root
 
 
@@ -54,6 +59,8 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     ]
     if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
-    if parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
+    if parsed["data"]["class_path"] == "ImageFolder":
+        options += [f"--data.folder={data}/images", "--data.size=16"]
+    elif parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
         options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]
     return options

@@ -7,7 +7,7 @@ from lightning.pytorch import Trainer, seed_everything
 from torch import Tensor
 
 from discrete_lightning.data import ImageDataModule, SearchSplit
-from discrete_lightning.data.images import Split
+from discrete_lightning.data.splits import Split
 from discrete_lightning.models import ArchitectureSearch, SearchOptimizers
 from discrete_lightning.nn import NASBench201
 

@@ -38,7 +38,7 @@ from benchmarks.nas.architecture_table import (
     train,
 )
 from discrete_lightning.data import FashionMNIST, SearchSplit
-from discrete_lightning.data.images import Split
+from discrete_lightning.data.splits import Split
 from discrete_lightning.estimators import Estimator, GumbelRao, LeaveOneOut, ReinMax
 from discrete_lightning.models import (
     DARTS,

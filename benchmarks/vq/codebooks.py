@@ -141,8 +141,8 @@ class Images:
         data.prepare_data()
         data.setup("fit")
         data.setup("test")
-        self.train_images = _stack(data.train_dataloader().dataset)
-        self.test_images = _stack(data.test_dataloader().dataset)
+        self.train_images = _stack(data.dataset("train"))
+        self.test_images = _stack(data.dataset("test"))
 
 
 def _stack(dataset: Any) -> Tensor:

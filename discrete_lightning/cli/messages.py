@@ -14,6 +14,7 @@ from lightning.pytorch.loggers import Logger
 from discrete_lightning.cli.configs import Source
 from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
 from discrete_lightning.cli.trust import not_trusted
+from discrete_lightning.data.errors import DataError
 from discrete_lightning.training.checkpoints import checkpoint_fault
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger, Trainer)
@@ -80,7 +81,7 @@ def running_error(error: Exception, started: bool, checkpoint: str | None) -> Cl
     if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
         return CliError(message)
     files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    always = isinstance(error, (OSError, MisconfigurationException))
+    always = isinstance(error, (OSError, MisconfigurationException, DataError))
     raised_here = isinstance(error, ValueError) and files[-1].startswith(_PACKAGE)
     if not (always or raised_here or (not started and isinstance(error, _USERS))):
         return None

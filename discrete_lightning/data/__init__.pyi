@@ -1,8 +1,13 @@
+from discrete_lightning.data.arrays import Arrays as Arrays
+from discrete_lightning.data.csv_table import CSVTable as CSVTable
 from discrete_lightning.data.dataset import ImageDataset as ImageDataset
 from discrete_lightning.data.digits import Digits as Digits
 from discrete_lightning.data.errors import DataError as DataError
+from discrete_lightning.data.hugging_face import HuggingFaceImages as HuggingFaceImages
 from discrete_lightning.data.idx import read_idx as read_idx
+from discrete_lightning.data.image_folder import ImageFolder as ImageFolder
 from discrete_lightning.data.images import ImageDataModule as ImageDataModule
 from discrete_lightning.data.mnist import MNIST as MNIST
 from discrete_lightning.data.mnist import FashionMNIST as FashionMNIST
+from discrete_lightning.data.splits import SplitDataModule as SplitDataModule
 from discrete_lightning.nas.training.search_split import SearchSplit as SearchSplit

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.data.errors import DataError
-from discrete_lightning.data.images import ImageDataModule, Split
+from discrete_lightning.data.images import ImageDataModule
+from discrete_lightning.data.splits import Split
 
 INSTALL = "pip install 'discrete_lightning[recipes]'"
 PER_CLASS, TRAIN, VALIDATION = 500, 400, 50

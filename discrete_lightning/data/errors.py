@@ -6,3 +6,8 @@ class DataError(ValueError):
 
     The message names the file or data set, what was expected, what was found, and what to do.
     """
+
+    def __init__(self, message: str) -> None:
+        # a loader's worker process hands its error over as the text of a traceback, to be raised again
+        in_worker = message.startswith("Caught DataError in DataLoader worker")
+        super().__init__(message.rpartition("DataError: ")[2].strip() if in_worker else message)

@@ -1,21 +1,19 @@
-"""Base of the image data modules: three splits, binarisation, loaders."""
+"""Base of the data modules of small grey images in memory, with binarisation."""
 
-from abc import ABC, abstractmethod
-from typing import ClassVar, Literal
+from abc import abstractmethod
+from typing import Any, ClassVar
 
 import torch
-from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import Dataset
 
 from discrete_lightning.data.binarize import MODES, Binarize, bernoulli_bits
-from discrete_lightning.data.dataset import Batch, ImageDataset, as_is
+from discrete_lightning.data.dataset import ImageDataset, as_is
 from discrete_lightning.data.errors import DataError
+from discrete_lightning.data.splits import Split, SplitDataModule
 
-Split = Literal["train", "validation", "test"]
 
-
-class ImageDataModule(LightningDataModule, ABC):
+class ImageDataModule(SplitDataModule):
     """Base of data modules for small grey images; a subclass says what `load` returns.
 
     Batches are `(images, labels)`: float32 (B, 1, 28, 28) in [0, 1] and int64 (B,). Training batches are shuffled and
@@ -41,6 +39,7 @@ class ImageDataModule(LightningDataModule, ABC):
         (torch.Size([4, 1, 28, 28]), tensor([0., 1.]), torch.Size([4]))
     """
 
+    collate = staticmethod(as_is)
     image_shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
     num_classes: ClassVar[int] = 10
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
@@ -48,20 +47,10 @@ class ImageDataModule(LightningDataModule, ABC):
     def __init__(
         self, batch_size: int = 128, binarize: Binarize = "none", *, num_workers: int = 0, seed: int = 0
     ) -> None:
-        super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size}: expected 1 or more images a batch.")
+        super().__init__(batch_size, num_workers, seed)
         if binarize not in MODES:
             raise ValueError(f"binarize={binarize!r}: expected one of {', '.join(MODES)}.")
-        if num_workers < 0:
-            raise ValueError(f"num_workers={num_workers}: expected 0 (load in the training process) or more.")
-        if seed < 0:
-            raise ValueError(f"seed={seed}: expected 0 or more.")
-        self.batch_size = batch_size
         self.binarize = binarize
-        self.num_workers = num_workers
-        self.seed = seed
-        self._datasets: dict[Split, ImageDataset] = {}
 
     @abstractmethod
     def load(self) -> dict[Split, tuple[Tensor, Tensor]]:
@@ -69,51 +58,19 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def setup(self, stage: str | None = None) -> None:
         """Load all splits, once: they are small, and reading half of them would save less than a second."""
-        if not self._datasets:
-            self._datasets = self._build()
+        super().setup(stage)
         if self.trainer is not None:
-            self._datasets["train"].rank = self.trainer.global_rank
+            self.dataset("train").rank = self.trainer.global_rank
 
     def dataset(self, split: Split) -> ImageDataset:
         """A split as a dataset, with its `pixels` and `labels`."""
-        self.setup()
-        return self._datasets[split]
+        if not self._datasets:
+            self.setup()
+        return self._datasets[split]  # type: ignore[return-value]
 
-    def train_dataloader(self) -> DataLoader[Batch]:
-        ranks = 1 if self.trainer is None else self.trainer.world_size
-        share = -(-len(self.dataset("train")) // ranks)
-        if share < self.batch_size:
-            raise ValueError(
-                f"batch_size={self.batch_size}: expected at most {share}, since only full batches are used in training "
-                f"and there are {len(self.dataset('train')):,} images for {ranks} device(s)."
-            )
-        return self._loader("train")
-
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
-        # Lightning takes an empty list for "no validation" and warns of an empty loader
-        return self._loader("validation") if len(self.dataset("validation")) else []
-
-    def test_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Batch]:
-        return self._loader("test")
-
-    def _loader(self, split: Split) -> DataLoader[Batch]:
-        # Plain shuffle and batch_size rather than a sampler of our own: Lightning can swap in its DistributedSampler
-        return DataLoader(
-            self.dataset(split),
-            batch_size=self.batch_size,
-            shuffle=split == "train",
-            drop_last=split == "train",
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            collate_fn=as_is,
-        )
-
-    def _build(self) -> dict[Split, ImageDataset]:
+    def build(self) -> dict[Split, Dataset[Any]]:
         generator = torch.Generator().manual_seed(self.seed)
-        datasets: dict[Split, ImageDataset] = {}
+        datasets: dict[Split, Dataset[Any]] = {}
         for split, (pixels, labels) in self.load().items():
             self._check(split, pixels, labels)
             redraw = self.binarize == "dynamic" and split == "train"

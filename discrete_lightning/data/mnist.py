@@ -9,7 +9,8 @@ from discrete_lightning.data.download import download
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.files import Source, find, not_found
 from discrete_lightning.data.idx import read_idx
-from discrete_lightning.data.images import ImageDataModule, Split
+from discrete_lightning.data.images import ImageDataModule
+from discrete_lightning.data.splits import Split
 
 TRAIN_SIZE = 60_000
 

@@ -13,7 +13,7 @@ from discrete_lightning.functional._torch_private import in_backward, under_func
 from discrete_lightning.layers.choice_use import ChoiceUse, over_ranks
 from discrete_lightning.layers.choices import choices_made, is_counted, makes_choices
 from discrete_lightning.training.named_once import named_once
-from discrete_lightning.training.pictures import save_figure
+from discrete_lightning.training.pictures import never_ends_a_run, save_figure
 from discrete_lightning.training.usage_picture import draw_usage
 from discrete_lightning.training.wandb_media import log_histogram
 
@@ -183,8 +183,12 @@ class ChoiceMonitor(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.filename and self._last and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            figure = draw_usage(self._last, self.categories, self.pictures(pl_module))
-            save_figure(trainer, figure, self.filename, f"{self.kind}/picture")
+            picture, epoch = None, max(1, trainer.current_epoch)
+            with never_ends_a_run(f"what each of the {self.categories} decodes to"):
+                picture = self.pictures(pl_module)
+            with never_ends_a_run(self.filename):
+                figure = draw_usage(self._last, self.categories, epoch, picture)
+                save_figure(trainer, figure, self.filename, f"{self.kind}/picture", _CAPTION.format(epoch=epoch))
 
     def pictures(self, module: LightningModule) -> Tensor | None:
         """An image (C, H, W) of what the categories stand for, by rank; shown below the usage. None: there is none."""
@@ -202,6 +206,10 @@ class ChoiceMonitor(Callback):
         self._hooks, self._counting = [], False
 
 
+_CAPTION = (
+    "Of all training batches of epoch {epoch}; figures of validation and test (val/..., test/...) are of fewer examples and "
+    "another state of the weights."
+)
 _UNSEEN = (
     "made no choice that can be counted in epoch {epoch}: only forward passes in training mode are counted; calls of "
     "`expectation` and padded positions are not. Leave the layer out by `only`."

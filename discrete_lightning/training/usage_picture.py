@@ -5,14 +5,16 @@ from typing import Any
 from torch import Tensor
 
 from discrete_lightning.layers.choice_use import ChoiceUse
+from discrete_lightning.training.pictures import visible
 
 
-def draw_usage(uses: dict[str, ChoiceUse], categories: str, picture: Tensor | None = None) -> Any:
+def draw_usage(uses: dict[str, ChoiceUse], categories: str, epoch: int, picture: Tensor | None = None) -> Any:
     """A matplotlib figure of the usage in each layer, with an image below.
 
     Args:
         uses: by the name of the layer.
         categories: what is chosen, a plural.
+        epoch: of training, counted from 1, that is shown.
         picture: (C, H, W) in [0, 1], of what the categories stand for.
     """
     from matplotlib.figure import Figure  # an optional dependency, and slow to import
@@ -26,9 +28,9 @@ def draw_usage(uses: dict[str, ChoiceUse], categories: str, picture: Tensor | No
         what, how = ("gates", "were open") if use.are_gates else (categories, "were chosen")
         axis.set(xlim=(0, len(ranked)), xlabel=f"{what}, by rank", ylabel="share")
         live = int((ranked > 0).sum())
-        axis.set_title(f"{name}: {live} of {len(ranked)} {what} {how} in the last training epoch", fontsize=10)
+        axis.set_title(f"{name}: {live} of {len(ranked)} {what} {how} in training epoch {epoch}", fontsize=10)
     if picture is not None:
-        axes[-1].imshow(picture.movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
-        axes[-1].set_title("what each one decodes to on its own, by rank", fontsize=10)
+        axes[-1].imshow(visible(picture).movedim(0, -1).squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1)
+        axes[-1].set_title("what each one decodes to on its own, by rank, row by row", fontsize=10)
         axes[-1].axis("off")
     return figure

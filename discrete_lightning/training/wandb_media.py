@@ -7,11 +7,11 @@ from lightning.pytorch.loggers import WandbLogger
 from torch import Tensor
 
 
-def log_image(trainer: Trainer, key: str, image: Any) -> None:
-    """Sends an image, as a pillow image or the path of a file, to every W&B logger."""
+def log_image(trainer: Trainer, key: str, image: Any, caption: str = "") -> None:
+    """Sends an image, as a pillow image or the path of a file, with its caption to every W&B logger."""
     for logger in trainer.loggers:
         if isinstance(logger, WandbLogger):
-            logger.log_image(key, [image])
+            logger.log_image(key, [image], caption=[caption])
 
 
 def log_histogram(trainer: Trainer, key: str, values: Tensor) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from discrete_lightning.data import DataError, Digits, digits
-from discrete_lightning.data.images import Split
+from discrete_lightning.data.splits import Split
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler, SequentialSampler
 
 from discrete_lightning.data import DataError, ImageDataModule
-from discrete_lightning.data.images import Split
+from discrete_lightning.data.splits import Split
 
 
 class Stripes(ImageDataModule):

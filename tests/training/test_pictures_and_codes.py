@@ -10,8 +10,11 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.callbacks import CodebookMonitor, CodeWriter, Reconstructions
+from discrete_lightning.models import VQAutoencoder
+from discrete_lightning.nn import VectorQuantizer
 from discrete_lightning.training.pictures import image_grid, save_figure
 from discrete_lightning.training.run_files import fresh_path
 from discrete_lightning.training.wandb_media import log_histogram
@@ -34,10 +37,52 @@ def test_reconstructions_are_written_beside_the_originals(tmp_path: Path) -> Non
     trainer(tmp_path, Reconstructions(count=5), csv_file=False).fit(Codes(), images(), images())
     assert (tmp_path / "reconstructions.png").read_text() == "from before"  # nothing is overwritten
     with Image.open(tmp_path / "reconstructions-2.png") as picture:
-        assert picture.size == (5 * 4 * 2, 2 * 4 * 2)
-        originals = torch.from_numpy(np.array(picture))[::2, ::2][:4].float() / 255
+        caption = "Validation, end of training (epoch 3): first row images, second row their reconstructions"
+        assert picture.info["Description"] == caption
+        assert picture.width == 320  # the caption, below, needs more than the images
+        originals = torch.from_numpy(np.array(picture))[::2, ::2][:4, : 5 * 4].float() / 255
     expected = image_grid(next(iter(images()))[0][:5], columns=5)[0]
     assert torch.allclose(originals, expected, atol=1 / 255)
+
+
+def test_captions_say_split_epoch_and_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr("discrete_lightning.training.reconstructions.log_image", lambda *args: sent.append(args[-1]))
+    trainer(tmp_path, Reconstructions(), CodebookMonitor(), epochs=2).fit(Codes(), images(), images())
+    rows = "first row images, second row their reconstructions"
+    assert sent == [f"Validation, epoch 1: {rows}", f"Validation, epoch 2: {rows}"]
+    with Image.open(tmp_path / "codes.png") as picture:
+        assert picture.info["Description"].startswith("Of all training batches of epoch 2;")
+
+
+@pytest.mark.parametrize("channels", [2, 5])
+def test_pictures_of_any_number_of_channels(tmp_path: Path, channels: int) -> None:
+    data = DataLoader(TensorDataset(torch.rand(8, channels, 8, 8)), batch_size=4)
+    model = VQAutoencoder(VectorQuantizer(4, 4), hidden=4, channels=channels)
+    trainer(tmp_path, Reconstructions(), CodebookMonitor(), epochs=1).fit(model, data, data)
+    with Image.open(tmp_path / "reconstructions.png") as picture:
+        assert picture.mode == "RGB"
+        assert f"channels 1 to {min(3, channels)} of {channels} as red, green" in picture.info["Description"]
+        assert np.array(picture)[:16, :16].any()
+    assert (tmp_path / "codes.png").exists()
+
+
+def test_a_picture_never_ends_a_run(tmp_path: Path) -> None:
+    class Broken(Codes):
+        def reconstruct(self, images: Tensor) -> Tensor:
+            raise RuntimeError("no picture today")
+
+        def decode_indices(self, indices: Tensor) -> Tensor:
+            raise RuntimeError("no codes either")
+
+    loop = trainer(tmp_path, Reconstructions(), CodebookMonitor(), epochs=1)
+    with pytest.warns(UserWarning, match="the run goes on") as caught:
+        loop.fit(Broken(), images(), images())
+    said = {str(warning.message) for warning in caught}
+    assert "reconstructions.png was not drawn (RuntimeError: no picture today); the run goes on" in said
+    assert any("no codes either" in each for each in said)
+    assert loop.state.finished
+    assert (tmp_path / "codes.png").exists()  # the use of the codes is drawn all the same
 
 
 def test_predict_writes_codes_in_the_order_of_the_data(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from lightning.pytorch import LightningModule, Trainer
 from discrete_lightning.design.search.base import Progress
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import RecordsSearch
-from discrete_lightning.training.pictures import save_figure
+from discrete_lightning.training.pictures import never_ends_a_run, save_figure
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
@@ -31,9 +31,6 @@ class DesignTrajectory(DesignCallback):
         seen = [each for each in trajectory if each.sequence]
         if not seen:
             return
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
         folder = output_folder(trainer)
         with fresh_path(folder, f"{self.name}.csv").open("x", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
@@ -43,13 +40,18 @@ class DesignTrajectory(DesignCallback):
                 if each.sequence != before:
                     before = each.sequence
                     writer.writerow([each.step, each.calls, f"{each.best_score:.6g}", f"{each.best_total:.6g}", before])
-        figure = Figure(figsize=(5, 3.2), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.add_subplot()
-        calls = [each.calls for each in seen]
-        axes.plot(calls, [each.best_score for each in seen], label="best design")
-        axes.plot(calls, [each.mean_score for each in seen], label="mean of the chains' best")
-        axes.set_xlabel("oracle calls")
-        axes.set_ylabel("score")
-        axes.legend()
-        save_figure(trainer, figure, f"{self.name}.png", "designs/trajectory")
+        with never_ends_a_run(f"{self.name}.png"):
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+
+            figure = Figure(figsize=(5, 3.2), layout="constrained")
+            FigureCanvasAgg(figure)
+            axes = figure.add_subplot()
+            calls = [each.calls for each in seen]
+            axes.plot(calls, [each.best_score for each in seen], label="best design")
+            axes.plot(calls, [each.mean_score for each in seen], label="mean of the chains' best")
+            axes.set_xlabel("oracle calls")
+            axes.set_ylabel("score")
+            axes.legend()
+            caption = "Search: best design so far, and the mean of the chains' best, over the calls of the oracle"
+            save_figure(trainer, figure, f"{self.name}.png", "designs/trajectory", caption)

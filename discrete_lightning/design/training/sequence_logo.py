@@ -11,7 +11,7 @@ from discrete_lightning.design import Design
 from discrete_lightning.design.alphabet import DNA, PROTEIN, RNA
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import DescribesDesigns, ReportsDesigns
-from discrete_lightning.training.pictures import save_figure
+from discrete_lightning.training.pictures import never_ends_a_run, save_figure
 
 _MOST = 120  # the number of positions that can be read in one picture
 
@@ -49,7 +49,9 @@ class SequenceLogo(DesignCallback):
             letters, template = pl_module.design_letters, pl_module.design_template
         columns = zip(*sequences, *([template] if template else []), strict=True)
         start = next((i for i, column in enumerate(columns) if len(set(column)) > 1), 0)
-        save_figure(trainer, draw_logo(sequences, start, letters), self.filename, "designs/logo")
+        caption = f"The {len(sequences)} designs at the end of the search: information of each letter at each position"
+        with never_ends_a_run(self.filename):
+            save_figure(trainer, draw_logo(sequences, start, letters), self.filename, "designs/logo", caption)
 
 
 def information(sequences: Sequence[str], letters: str) -> Any:

@@ -13,6 +13,7 @@ from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.spaces.space import Edge
 from discrete_lightning.nas.training.cell_picture import draw, graphviz
 from discrete_lightning.protocols import ConfiguresRetraining, DrawsArchitecture, RecordsArchitecture
+from discrete_lightning.training.pictures import add_caption, never_ends_a_run
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
@@ -66,9 +67,13 @@ class ArchitectureWriter(Callback):
         if isinstance(pl_module, DrawsArchitecture):
             edges = [Edge(*each) for each in pl_module.architecture_edges()]
             fresh_path(folder, "architecture.dot").write_text(graphviz(edges), encoding="utf-8")
-            picture = fresh_path(folder, "architecture.png")
-            draw(edges, picture)
-            _show(trainer, "architecture", picture)
+            caption = (
+                f"The decided architecture after search epoch {max(1, trainer.current_epoch)}: data flows left to right"
+            )
+            with never_ends_a_run("architecture.png"):
+                picture = fresh_path(folder, "architecture.png")
+                draw(edges, picture, caption)
+                _show(trainer, "architecture", picture, caption)
         if isinstance(pl_module, ConfiguresRetraining):
             self._write_config(trainer, folder, pl_module.retraining_config())
 
@@ -96,7 +101,8 @@ class ArchitectureWriter(Callback):
                     for row, values in enumerate(rows.tolist()):
                         for option, value in zip(choices[name].options, values, strict=True):
                             writer.writerow([each["epoch"], name, row, option, f"{value:.6g}"])
-        _draw_history(self._history, choices, fresh_path(folder, "choice_probabilities.png"))
+        with never_ends_a_run("choice_probabilities.png"):
+            _draw_history(self._history, choices, fresh_path(folder, "choice_probabilities.png"))
 
     def _write_config(self, trainer: Trainer, folder: Path, config: dict[str, Any]) -> None:
         import yaml  # type: ignore[import-untyped]
@@ -124,11 +130,11 @@ def _choices(module: LightningModule) -> dict[str, ArchitectureChoice]:
     return {name: each for name, each in module.named_modules() if isinstance(each, ArchitectureChoice)}
 
 
-def _show(trainer: Trainer, key: str, picture: Path) -> None:
+def _show(trainer: Trainer, key: str, picture: Path, caption: str) -> None:
     from PIL import Image
 
     with Image.open(picture) as image:
-        log_image(trainer, key, image.convert("RGB"))
+        log_image(trainer, key, image.convert("RGB"), caption)
 
 
 def _draw_history(history: list[dict[str, Any]], choices: dict[str, ArchitectureChoice], path: Path) -> None:
@@ -154,7 +160,7 @@ def _draw_history(history: list[dict[str, Any]], choices: dict[str, Architecture
     for axes in grid[len(panels) :]:
         axes.axis("off")
     grid[0].set_ylabel("probability")
-    figure.supxlabel("epoch", fontsize=8)
+    add_caption(figure, "Search: probability of each option of each choice (training), over epochs")
     if shared:
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=110)

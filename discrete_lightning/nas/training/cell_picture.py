@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from discrete_lightning.nas.spaces.space import Edge
+from discrete_lightning.training.pictures import add_caption
 
 
 def graphviz(edges: Sequence[Edge]) -> str:
@@ -20,8 +21,8 @@ def graphviz(edges: Sequence[Edge]) -> str:
     return "\n".join([*lines, "}"]) + "\n"
 
 
-def draw(edges: Sequence[Edge], path: Path) -> None:
-    """A PNG: one panel a cell, nodes from left to right, edges as arcs with their operations."""
+def draw(edges: Sequence[Edge], path: Path, caption: str = "") -> None:
+    """A PNG: one panel a cell, nodes from left to right, edges as arcs with their operations, a caption below."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -55,6 +56,7 @@ def draw(edges: Sequence[Edge], path: Path) -> None:
             axes.text(middle, apex, edge.operation, ha="center", va="center", fontsize=8, bbox=label, zorder=4)
         axes.set_xlim(-0.4, max(longest - 1, 1) + 0.4)
         axes.set_ylim(-reach, reach)
+    add_caption(figure, caption)
     figure.savefig(path, dpi=120, bbox_inches="tight")
 
 

@@ -17,10 +17,11 @@ from discrete_lightning.nas.cost_table import Measure
 from discrete_lightning.nas.one_of import derive
 from discrete_lightning.nas.shared_draw import hold_architecture, one_draw
 from discrete_lightning.nas.spaces.space import Edge, SearchSpace
+from discrete_lightning.nas.training.labelled_images import Batch, labelled_images
 from discrete_lightning.nas.training.settings import CostTarget
+from discrete_lightning.training.batches import examples_of
+from discrete_lightning.training.per_loader import PerLoader
 from discrete_lightning.training.restorable import RestorableModule
-
-Batch = tuple[Tensor, Tensor]
 
 
 class SearchedNetwork(RestorableModule):
@@ -53,9 +54,8 @@ class SearchedNetwork(RestorableModule):
         self.space, self.target = space, target
         self.network = space.supernet(image_shape[0], classes, estimator)
         self.image_shape, self.classes = tuple(image_shape), classes
-        self.val_gap = RelaxationGap()
+        self.val_gap = PerLoader(RelaxationGap)
         self._draws_before_validation: int | None = None
-        self._is_checked = False
 
     @property
     def choice(self) -> ArchitectureChoice:
@@ -118,31 +118,34 @@ class SearchedNetwork(RestorableModule):
             self.choice.draws = self._draws_before_validation
             self._draws_before_validation = None
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = self._checked(batch)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, labels = self.examples(batch, batch_idx)
         with self._decided():
             logits, correct = self._correct(images, labels)
         with one_draw(self.network, gradient=False):
             _, as_searched = self._correct(images, labels)
-        self.val_gap.update(relaxed=1 - as_searched, discrete=1 - correct)
+        gap = self.val_gap.of(dataloader_idx, self.device)
+        gap.update(relaxed=1 - as_searched, discrete=1 - correct)
         sizes: dict[str, Any] = {"batch_size": len(images), "sync_dist": True}
         self.log("val/accuracy", correct.mean(), prog_bar=True, **sizes)
         self.log("val/accuracy_as_searched", as_searched.mean(), **sizes)
         self.log("val/loss", nn.functional.cross_entropy(logits, labels), **sizes)
-        self.log("val/relaxation_gap", self.val_gap, batch_size=len(images))
+        where = f"val_gap.{dataloader_idx}"
+        self.log("val/relaxation_gap", gap, batch_size=len(images), metric_attribute=where)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, labels = self._checked(batch)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, labels = self.examples(batch, batch_idx)
         with self._decided():
             _, correct = self._correct(images, labels)
         self.log("test/accuracy_with_search_weights", correct.mean(), batch_size=len(images), sync_dist=True)
         if self.target is not None:
             self.log(f"architecture/{self.target.measure}", self.cost(), batch_size=len(images))
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        images, labels = self._checked(batch)
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        found = examples_of(batch)
         with self._decided():
-            return {"classes": self.network(images).argmax(-1), "labels": labels}
+            classes = {"classes": self.network(found.inputs).argmax(-1)}
+        return classes | ({} if found.labels is None else {"labels": found.labels})
 
     def on_train_epoch_end(self) -> None:
         probabilities = torch.softmax(self.choice.logits.detach().float(), -1)
@@ -174,21 +177,10 @@ class SearchedNetwork(RestorableModule):
     def architecture_is_disconnected(self) -> bool:
         return set(self.architecture()) <= {"none"}
 
-    def _checked(self, batch: Batch) -> Batch:
-        """The batch; the first one is compared with what the network was built for."""
-        if not self._is_checked:
-            check_images(batch, self.image_shape, self.classes)
-            self._is_checked = True
-        return batch
+    def examples(self, batch: Any, batch_idx: int = 0) -> Batch:
+        """Images and labels of a batch; the shape of every one and the labels of the first are compared with the network."""
+        return labelled_images(batch, self.image_shape, self.classes, batch_idx)
 
-
-def check_images(batch: Batch, image_shape: tuple[int, ...], classes: int) -> None:
-    """Raises ValueError if the images have another shape, or labels are not below `classes`."""
-    images, labels = batch
-    if images.shape[1:] != image_shape:
-        raise ValueError(
-            f"image_shape is {list(image_shape)}, and the data module serves images of {list(images.shape[1:])}: "
-            f"set model.image_shape to [{', '.join(map(str, images.shape[1:]))}]"
-        )
-    if int(labels.max()) >= classes:
-        raise ValueError(f"classes is {classes}, and a label is {int(labels.max())}: set model.classes to their number")
+    def check_batch(self, batch: Any) -> None:
+        """Compares the network with a training batch of the data; raises as `labelled_images`."""
+        self.examples(batch)

@@ -10,14 +10,13 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import average_over_ranks
 from discrete_lightning.nas.spaces.space import SearchSpace
-from discrete_lightning.nas.training.evaluation import check_images
+from discrete_lightning.nas.training.labelled_images import Batch, labelled_images
 from discrete_lightning.schedules import Cosine
 from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.batches import examples_of
 from discrete_lightning.training.learning_rate_annealing import LearningRate
 from discrete_lightning.training.progress import progress
 from discrete_lightning.training.restorable import RestorableModule
-
-Batch = tuple[Tensor, Tensor]
 
 
 class ArchitectureTraining(RestorableModule):
@@ -84,12 +83,16 @@ class ArchitectureTraining(RestorableModule):
         """Logits (B, classes) of the found network."""
         return self.network(images)
 
-    def on_validation_batch_start(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> None:
-        if batch_idx == 0:
-            check_images(batch, self.image_shape, self.classes)
+    def examples(self, batch: Any, batch_idx: int = 0) -> Batch:
+        """Images and labels of a batch; the shape of every one and the labels of the first are compared with the network."""
+        return labelled_images(batch, self.image_shape, self.classes, batch_idx)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, labels = batch
+    def check_batch(self, batch: Any) -> None:
+        """Compares the network with a training batch of the data; raises as `labelled_images`."""
+        self.examples(batch)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images, labels = self.examples(batch, batch_idx)
         loss = nn.functional.cross_entropy(self.network(images).float(), labels)
         self.log("train/loss", loss, prog_bar=True)
         for network in self.random_networks:  # separate parameters: each gets the gradient of its own loss
@@ -99,23 +102,25 @@ class ArchitectureTraining(RestorableModule):
     def on_validation_epoch_start(self) -> None:
         self._right, self._seen = torch.zeros(len(self.random_networks), device=self.device), 0
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", batch)
-        right = [_correct(network, batch).sum() for network in self.random_networks]
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        examples = self.examples(batch, batch_idx)
+        self._evaluate("val", examples)
+        right = [_correct(network, examples).sum() for network in self.random_networks]
         if right:
             self._right += torch.stack(right)
-        self._seen += len(batch[0])
+        self._seen += len(examples[0])
 
     def on_validation_epoch_end(self) -> None:
         if len(self.random_networks) and self._seen:
             self.validation.copy_(average_over_ranks([self._right / self._seen])[0])
             self.log("val/accuracy_of_random_search", self.validation.max())
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", batch)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        examples = self.examples(batch, batch_idx)
+        self._evaluate("test", examples)
         if len(self.random_networks):
-            sizes: dict[str, Any] = {"batch_size": len(batch[0]), "sync_dist": True}
-            accuracies = torch.stack([_correct(network, batch).mean() for network in self.random_networks])
+            sizes: dict[str, Any] = {"batch_size": len(examples[0]), "sync_dist": True}
+            accuracies = torch.stack([_correct(network, examples).mean() for network in self.random_networks])
             self.log("test/accuracy_of_random_search", accuracies[int(self.validation.argmax())], **sizes)
             self.log("test/accuracy_of_random_mean", accuracies.mean(), **sizes)
             self.log("test/random_architectures", float(len(accuracies)), **sizes)
@@ -124,9 +129,9 @@ class ArchitectureTraining(RestorableModule):
         accuracy = _correct(self.network, batch).mean()
         self.log(f"{stage}/accuracy", accuracy, prog_bar=True, batch_size=len(batch[0]), sync_dist=True)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        images, labels = batch
-        return {"classes": self(images).argmax(-1), "labels": labels}
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        images, labels = examples_of(batch)
+        return {"classes": self(images).argmax(-1)} | ({} if labels is None else {"labels": labels})
 
     def architecture_record(self) -> dict[str, Any]:
         """What architecture.json holds."""

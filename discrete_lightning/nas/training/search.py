@@ -17,7 +17,7 @@ from discrete_lightning.nas.cost_table import check_options
 from discrete_lightning.nas.shared_draw import architecture_parameters, expected_loss, one_draw, weight_parameters
 from discrete_lightning.nas.spaces.nasbench201 import NASBench201
 from discrete_lightning.nas.spaces.space import SearchSpace
-from discrete_lightning.nas.training.evaluation import Batch, SearchedNetwork
+from discrete_lightning.nas.training.evaluation import SearchedNetwork
 from discrete_lightning.nas.training.gradients import (
     add_gradients,
     average_gradients,
@@ -25,6 +25,7 @@ from discrete_lightning.nas.training.gradients import (
     gradients_of,
     unrolled_choice_gradients,
 )
+from discrete_lightning.nas.training.labelled_images import Batch
 from discrete_lightning.nas.training.method import GDAS, Sampled, SearchMethod
 from discrete_lightning.nas.training.retrain import retraining_config
 from discrete_lightning.nas.training.settings import CostTarget, SearchOptimizers
@@ -116,7 +117,7 @@ class ArchitectureSearch(SearchedNetwork):
             self._window = batch_idx, self.choice.draws
         self.choice.draws = self._window[1]  # one draw for the whole step, as if its batches were one
         self._micro_batches += 1
-        weights_batch, architecture_batch = self._batches(batch)
+        weights_batch, architecture_batch = self._batches(batch, batch_idx)
         with self._own_reduction(), self.flops.count(self.current_epoch, batch_idx):
             if self.method.one_level:
                 loss = self._one_level(weights_batch, architecture_batch)
@@ -205,10 +206,13 @@ class ArchitectureSearch(SearchedNetwork):
         excess = likely / self.target.target - 1.0
         self.multiplier.set(max(0.0, float(self.multiplier()) + self.target.rate * excess))
 
-    def _batches(self, batch: Any) -> tuple[Batch, Batch | None]:
-        if isinstance(batch, Mapping):
-            return self._checked(tuple(batch["weights"])), tuple(batch["architecture"])
-        return self._checked(tuple(batch)), None
+    def _batches(self, batch: Any, batch_idx: int) -> tuple[Batch, Batch | None]:
+        if isinstance(batch, Mapping) and {"weights", "architecture"} <= batch.keys():
+            return self.examples(batch["weights"], batch_idx), self.examples(batch["architecture"], batch_idx)
+        return self.examples(batch, batch_idx), None
+
+    def check_batch(self, batch: Any) -> None:
+        self._batches(batch, 0)
 
     @contextmanager
     def _own_reduction(self) -> Iterator[None]:
@@ -284,8 +288,9 @@ class ArchitectureSearch(SearchedNetwork):
         data = self.trainer.datamodule  # type: ignore[attr-defined]
         size = data.batch_size if isinstance(data, HasBatchSize) else 64
         images = torch.zeros(2 * size, *self.image_shape, device=self.device)
-        budget = self.flops.total(self.trainer.fit_loop.total_batch_idx + 1)
-        steps = float(self.trainer.num_training_batches) * self.retrain_epochs
+        batches = self.trainer.fit_loop.total_batch_idx + 1
+        budget = self.flops.total(batches)
+        steps = batches / max(1, len(self.flops.counted)) * self.retrain_epochs  # of a stream, too
         return affordable(drawn, budget, self.space, images, self.classes, steps)
 
     def retraining_config(self) -> dict[str, Any]:

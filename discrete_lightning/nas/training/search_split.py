@@ -1,32 +1,35 @@
 """Two disjoint halves of a training set: one for the weights, one for the architecture (DARTS, section 2.2)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
 from lightning.pytorch.utilities import CombinedLoader
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor
-from torch.utils.data import DataLoader, DistributedSampler, Subset
+from torch.utils.data import DataLoader, DistributedSampler, IterableDataset, Subset
 
-from discrete_lightning.data.dataset import Batch, as_is
-from discrete_lightning.data.images import ImageDataModule
+from discrete_lightning.protocols import HasBatchSize
 from discrete_lightning.training._lightning_private import batches_begun
 
 
 class SearchSplit(LightningDataModule):
-    """Training batches {"weights": (images, labels), "architecture": (images, labels)} of another data module's images.
+    """Training batches {"weights": batch, "architecture": batch} of another data module.
 
-    Both halves are shuffled every epoch, by a function of the seed and the epoch alone: a run resumed in the middle of an epoch
-    continues with the next batch. Validation and test data are those of the other module.
+    Both halves of its training set are shuffled every epoch, by a function of the seed and the epoch alone: a run resumed in
+    the middle of an epoch continues with the next batch. A sampler of the other module's training loader is not used.
+    Validation and test data are those of the other module.
 
     Args:
-        data: the module whose training set is split; its batch size is replaced by `batch_size`.
-        batch_size: of each half, and of validation and test.
+        data: a LightningDataModule whose training loader is one DataLoader over a data set with a length; its `batch_size`, if
+            it has one, is replaced.
+        batch_size: of each half, and of validation and test where the other module has a `batch_size`.
         seed: of the split and of the order.
 
     Raises:
-        ValueError: if a half has fewer images than a batch on every device needs.
+        ValueError: if a half has fewer examples than a batch on every device needs, or the training loader is of another kind.
 
     Example:
         >>> from discrete_lightning.data import Digits
@@ -35,31 +38,58 @@ class SearchSplit(LightningDataModule):
         (torch.Size([32, 1, 28, 28]), torch.Size([32]))
     """
 
-    def __init__(self, data: ImageDataModule, batch_size: int = 64, seed: int = 0) -> None:
+    def __init__(self, data: LightningDataModule, batch_size: int = 64, seed: int = 0) -> None:
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         self.data, self.batch_size, self.seed = data, batch_size, seed
-        data.batch_size = batch_size
+        if isinstance(data, HasBatchSize):
+            data.batch_size = batch_size
+        # what the other module does to batches, such as augmentation on the device, it does to each half
+        for name in ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"):
+            if is_overridden(name, data):
+                vars(self)[name] = partial(_on_each_half, getattr(data, name))
 
     def prepare_data(self) -> None:
         self.data.prepare_data()
 
     def setup(self, stage: str | None = None) -> None:
-        self.data.setup(stage)
+        self.data.trainer = self.trainer
+        self.data.setup(stage)  # type: ignore[arg-type]
+
+    def teardown(self, stage: str | None = None) -> None:
+        self.data.teardown(stage)  # type: ignore[arg-type]
 
     def halves(self) -> tuple[Tensor, Tensor]:
-        """Indices of the images for the weights and for the architecture."""
-        count = len(self.data.dataset("train"))
+        """Indices of the examples for the weights and for the architecture."""
+        return self._halves(self._whole().dataset)
+
+    def _halves(self, dataset: Any) -> tuple[Tensor, Tensor]:
+        count = len(dataset)
         order = torch.randperm(count, generator=torch.Generator().manual_seed(self.seed))
         return order[: count // 2], order[count // 2 : count // 2 * 2]
 
-    def train_dataloader(self) -> CombinedLoader:
-        names = ("weights", "architecture")
-        loaders = {name: self._loader(part, i) for i, (name, part) in enumerate(zip(names, self.halves(), strict=True))}
-        return CombinedLoader(loaders, "min_size")
+    def _whole(self) -> DataLoader[Any]:
+        loader = self.data.train_dataloader()
+        own = (
+            'serve training batches {"weights": batch, "architecture": batch} yourself, by '
+            'lightning.pytorch.utilities.CombinedLoader({...}, "min_size")'
+        )
+        name = type(self.data).__name__
+        if not isinstance(loader, DataLoader):
+            raise ValueError(
+                f"SearchSplit divides the data set of one DataLoader, and {name} has {type(loader).__name__}: {own}"
+            )
+        if isinstance(loader.dataset, IterableDataset) or not hasattr(loader.dataset, "__len__"):
+            raise ValueError(f"SearchSplit needs a data set with a length, and {name} has a stream: {own}")
+        return loader
 
-    def _loader(self, indices: Tensor, number: int) -> DataLoader[Batch]:
+    def train_dataloader(self) -> CombinedLoader:
+        whole, names = self._whole(), ("weights", "architecture")
+        parts = enumerate(zip(names, self._halves(whole.dataset), strict=True))
+        return CombinedLoader({name: self._loader(whole, part, i) for i, (name, part) in parts}, "min_size")
+
+    def _loader(self, whole: DataLoader[Any], indices: Tensor, number: int) -> DataLoader[Any]:
         trainer = self.trainer
         ranks = 1 if trainer is None else trainer.world_size
         share = len(indices) // ranks
@@ -68,11 +98,18 @@ class SearchSplit(LightningDataModule):
                 f"SearchSplit: batch_size={self.batch_size}: expected at most {share}, since half the training set is "
                 f"{len(indices):,} images for {ranks} device(s)"
             )
-        half = _Half(self.data.dataset("train"), indices)
+        half = Subset(whole.dataset, indices.tolist())
         rank = 0 if trainer is None else trainer.global_rank
-        sampler = _ResumedSampler(self, half, ranks, rank, seed=2 * self.seed + number)
         return _ResumedLoader(
-            half, self.batch_size, sampler=sampler, drop_last=True, num_workers=self.data.num_workers, collate_fn=as_is
+            half,
+            self.batch_size,
+            sampler=_ResumedSampler(self, half, ranks, rank, seed=2 * self.seed + number),
+            drop_last=True,
+            num_workers=whole.num_workers,
+            collate_fn=whole.collate_fn,
+            pin_memory=whole.pin_memory,
+            worker_init_fn=whole.worker_init_fn,
+            multiprocessing_context=whole.multiprocessing_context,
         )
 
     def val_dataloader(self) -> Any:
@@ -84,18 +121,20 @@ class SearchSplit(LightningDataModule):
     def predict_dataloader(self) -> Any:
         return self.data.predict_dataloader()
 
+    def state_dict(self) -> dict[str, Any]:
+        return self.data.state_dict()
 
-class _Half(Subset[Batch]):
-    """A part of an ImageDataset, served a whole batch at a time."""
-
-    def __init__(self, dataset: Any, indices: Tensor) -> None:
-        super().__init__(dataset, indices.tolist())
-
-    def __getitems__(self, indices: list[int]) -> Any:
-        return self.dataset.__getitems__([self.indices[index] for index in indices])  # type: ignore[attr-defined]
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.data.load_state_dict(state_dict)
 
 
-class _ResumedLoader(DataLoader[Batch]):
+def _on_each_half(hook: Callable[..., Any], batch: Any, *arguments: Any) -> Any:
+    if isinstance(batch, dict) and batch.keys() == {"weights", "architecture"}:
+        return {name: hook(part, *arguments) for name, part in batch.items()}
+    return hook(batch, *arguments)
+
+
+class _ResumedLoader(DataLoader[Any]):
     """Has state methods, so that Lightning knows it continues where a checkpoint was made; the loop counts the batches."""
 
     def state_dict(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,9 +13,9 @@ from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import LossWeight
-from discrete_lightning.training.restorable import RestorableModule
+from discrete_lightning.training.image_module import ImageModule
+from discrete_lightning.training.per_loader import PerLoader
 
-Batch = tuple[Tensor, Tensor]
 _CHUNK = 50  # samples of the bound decoded at a time
 
 
@@ -27,7 +27,7 @@ def multilayer_perceptron(widths: Sequence[int]) -> nn.Sequential:
     return nn.Sequential(*layers[:-1])
 
 
-class DiscreteVAE(RestorableModule, ABC):
+class DiscreteVAE(ImageModule, ABC):
     """Base of CategoricalVAE and BernoulliVAE: x -> logits -> sample -> Bernoulli pixels, with an analytic KL.
 
         loss = E_q[-log p(x | z)] + kl_weight * KL(q(z | x) || uniform)
@@ -45,8 +45,11 @@ class DiscreteVAE(RestorableModule, ABC):
         kl_weight: 1 is the evidence lower bound; a `LossWeight` that WeightAnnealing can move.
         learning_rate: of the optimiser.
         bound_samples: of the importance-weighted bound reported by the test.
-        pixels: of an image.
+        pixels: values of an image: channels * height * width.
         optimizer: "Adam" or "RAdam".
+
+    Raises:
+        ValueError: if an argument is out of its range; at the first batch, if images do not have `pixels` values in [0, 1].
     """
 
     def __init__(
@@ -67,11 +70,12 @@ class DiscreteVAE(RestorableModule, ABC):
             raise ValueError(f"bound_samples must be at least 1, got {bound_samples}")
         self.latent, self.event = latent, tuple(event)
         size = math.prod(event)
+        self.pixels = pixels
         self.encoder = multilayer_perceptron([pixels, *hidden, size])
         self.decoder = multilayer_perceptron([size, *reversed(hidden), pixels])
         self.kl_weight = LossWeight(kl_weight)
         self.learning_rate, self.bound_samples, self.optimizer = learning_rate, bound_samples, optimizer
-        self.val_gap, self.test_gap = RelaxationGap(), RelaxationGap()
+        self.val_gap, self.test_gap = PerLoader(RelaxationGap), PerLoader(RelaxationGap)
 
     @abstractmethod
     def kl(self, logits: Tensor) -> Tensor:
@@ -86,7 +90,7 @@ class DiscreteVAE(RestorableModule, ABC):
         """Integer codes (B, latents) of discrete samples."""
 
     def logits(self, images: Tensor) -> Tensor:
-        """Logits (B, *event) of images (B, 1, H, W)."""
+        """Logits (B, *event) of images (B, C, H, W)."""
         return self.encoder(images.flatten(1)).unflatten(1, self.event)
 
     def pixel_logits(self, sample: Tensor) -> Tensor:
@@ -107,21 +111,36 @@ class DiscreteVAE(RestorableModule, ABC):
         """The reconstructions of images, in [0, 1]."""
         return self(images)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, _ = batch
+    def check_shape(self, images: Tensor) -> None:
+        if images[:1].numel() != self.pixels * len(images[:1]):
+            shape = " x ".join(map(str, images.shape[1:]))
+            raise ValueError(
+                f"the model takes images of {self.pixels} values, and the data serves {shape} = {math.prod(images.shape[1:])}: "
+                f"set pixels={math.prod(images.shape[1:])} (model.pixels in a config), or resize the images"
+            )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images, _ = self.examples(batch, batch_idx)
         logits = self.logits(images)
         reconstruction = self.latent.expectation(lambda z: self.negative_log_likelihood(z, images), logits).mean()
         kl = self.kl(logits).mean()
         loss = reconstruction + self.kl_weight() * kl
         self.log("train/loss", loss, prog_bar=True)
-        self.log("train/negative_elbo", reconstruction + kl, on_step=False, on_epoch=True, sync_dist=True)
+        self.log(
+            "train/negative_elbo",
+            reconstruction + kl,
+            on_step=False,
+            on_epoch=True,
+            sync_dist=True,
+            batch_size=len(images),
+        )
         self.log("train/reconstruction", reconstruction)
         self.log("train/kl", kl, prog_bar=True)
         return loss
 
-    def enumerate_loss(self, batch: Batch) -> tuple[Relaxed, Tensor, Callable[[Tensor], Tensor]]:
+    def enumerate_loss(self, batch: Any) -> tuple[Relaxed, Tensor, Callable[[Tensor], Tensor]]:
         """What GradientProbe needs for the exact gradient of a small latent space."""
-        images, _ = batch
+        images, _ = self.examples(batch)
         return self.latent, self.logits(images), lambda sample: self.negative_log_likelihood(sample, images)
 
     def bound(self, images: Tensor, samples: int, seed: int = 0) -> Tensor:
@@ -130,7 +149,7 @@ class DiscreteVAE(RestorableModule, ABC):
         a one-sample estimate of the negative ELBO.
 
         Args:
-            images: (B, 1, H, W).
+            images: (B, C, H, W).
             samples: M >= 1.
             seed: of the draws.
 
@@ -150,8 +169,9 @@ class DiscreteVAE(RestorableModule, ABC):
     def draw(self, logits: Tensor, generator: torch.Generator) -> Tensor:
         """Exact discrete draws of the logits' shape."""
 
-    def _evaluate(self, stage: str, gap: RelaxationGap, images: Tensor, batch_idx: int) -> None:
-        size = len(images)
+    def _evaluate(self, stage: str, images: Tensor, batch_idx: int, loader: int) -> None:
+        name, size = f"{stage}_gap", len(images)
+        gap = cast(PerLoader[RelaxationGap], getattr(self, name)).of(loader, self.device)
         logits = self.logits(images)
         kl = self.kl(logits)
         generator = torch.Generator(device=images.device).manual_seed(batch_idx)
@@ -159,7 +179,7 @@ class DiscreteVAE(RestorableModule, ABC):
         gap.update(relaxed=self._loss_as_in_training(logits, images, discrete, seed=batch_idx), discrete=discrete)
         self.log(f"{stage}/negative_elbo", (discrete + kl).mean(), batch_size=size, sync_dist=True, prog_bar=True)
         self.log(f"{stage}/kl", kl.mean(), batch_size=size, sync_dist=True)
-        self.log(f"{stage}/relaxation_gap", gap, batch_size=size)
+        self.log(f"{stage}/relaxation_gap", gap, batch_size=size, metric_attribute=f"{name}.{loader}")
 
     def _loss_as_in_training(self, logits: Tensor, images: Tensor, discrete: Tensor, seed: int) -> Tensor:
         if not self.latent.estimator.pathwise:
@@ -167,18 +187,19 @@ class DiscreteVAE(RestorableModule, ABC):
         with relaxed(self, seed=seed):
             return self.negative_log_likelihood(self.latent(logits), images)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", self.val_gap, batch[0], batch_idx)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("val", self.examples(batch, batch_idx).inputs, batch_idx, dataloader_idx)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        images, _ = batch
-        self._evaluate("test", self.test_gap, images, batch_idx)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        images, _ = self.examples(batch, batch_idx)
+        self._evaluate("test", images, batch_idx, dataloader_idx)
         bound = self.bound(images, self.bound_samples, seed=batch_idx).mean()
         self.log(f"test/bound_{self.bound_samples}", bound, batch_size=len(images), sync_dist=True)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        images, labels = batch
-        return {"codes": self.codes(self.latent(self.logits(images))), "labels": labels}
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        images, labels = self.examples(batch, batch_idx)
+        codes = self.codes(self.latent(self.logits(images)))
+        return {"codes": codes} | ({} if labels is None else {"labels": labels})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kind = torch.optim.Adam if self.optimizer == "Adam" else torch.optim.RAdam

@@ -1,6 +1,8 @@
 """An autoencoder whose latents are codes of a codebook (van den Oord et al. 2017, https://arxiv.org/abs/1711.00937)."""
 
-from typing import NamedTuple, cast
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from lightning.pytorch import Callback
@@ -15,14 +17,13 @@ from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
 from discrete_lightning.layers.use_estimator import use_estimator
-from discrete_lightning.training.restorable import RestorableModule
+from discrete_lightning.training.image_module import ImageModule
+from discrete_lightning.training.per_loader import PerLoader
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
-
-Batch = tuple[Tensor, Tensor]
 
 
 class Reconstruction(NamedTuple):
@@ -32,7 +33,7 @@ class Reconstruction(NamedTuple):
     quantized: Quantized
 
 
-class VQAutoencoder(RestorableModule):
+class VQAutoencoder(ImageModule):
     """Convolutional autoencoder through a codebook: images to a grid of codes, and back.
 
     loss = mean squared error + the quantiser's own loss - choice_entropy * H(choice) - marginal_entropy * H(marginal)
@@ -51,7 +52,8 @@ class VQAutoencoder(RestorableModule):
         learning_rate: of Adam.
 
     Raises:
-        ValueError: if the quantiser cannot use an argument (an estimator, an entropy bonus).
+        ValueError: if the quantiser cannot use an argument (an estimator, an entropy bonus); at the first batch, if images are
+            not (B, channels, H, W) in [0, 1] with H and W multiples of 4.
 
     Example:
         >>> model = VQAutoencoder(GumbelQuantizer(num_codes=16, dim=8), hidden=8)
@@ -86,7 +88,9 @@ class VQAutoencoder(RestorableModule):
         self.learning_rate = learning_rate
         self.encoder = ConvolutionalEncoder(channels, hidden, self.quantizer.dim)
         self.decoder = ConvolutionalDecoder(channels, hidden, self.quantizer.dim)
-        self.val_metrics, self.test_metrics = _StageMetrics(self.quantizer), _StageMetrics(self.quantizer)
+        counted = [codebook.num_codes for codebook in self.quantizer.codebooks() if codebook.countable]
+        self.val_metrics = PerLoader(partial(_StageMetrics, counted))
+        self.test_metrics = PerLoader(partial(_StageMetrics, counted))
 
     def encode(self, images: Tensor) -> Quantized:
         """The codes of images (B, C, H, W): a grid of indices (B, H / 4, W / 4, *index_shape)."""
@@ -156,8 +160,12 @@ class VQAutoencoder(RestorableModule):
         there = any(isinstance(each, CodebookUpdates) for each in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if there else [CodebookUpdates()]
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        images, _ = batch
+    def check_shape(self, images: Tensor) -> None:
+        if isinstance(self.encoder, ConvolutionalEncoder):  # a subclass's own encoder has its own limits
+            self.encoder.check_shape(images)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        images, _ = self.examples(batch, batch_idx)
         output = self(images)
         loss = self.loss(output, images)
         self.log("train/loss", loss, prog_bar=True)
@@ -184,32 +192,34 @@ class VQAutoencoder(RestorableModule):
             label = "temperature" if len(learned) == 1 else f"temperature/{name}"
             self.log(label, each().detach(), prog_bar=len(learned) == 1)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("val", self.val_metrics, batch)
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("val", self.examples(batch, batch_idx).inputs, dataloader_idx)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._evaluate("test", self.test_metrics, batch)
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._evaluate("test", self.examples(batch, batch_idx).inputs, dataloader_idx)
 
-    def _evaluate(self, stage: str, metrics: "_StageMetrics", batch: Batch) -> None:
-        images, _ = batch
+    def _evaluate(self, stage: str, images: Tensor, loader: int) -> None:
+        name = f"{stage}_metrics"
+        metrics = cast(PerLoader[_StageMetrics], getattr(self, name)).of(loader, self.device)
         output = self(images)
         error = self.reconstruction_error(output.images, images)
         self.log(f"{stage}/reconstruction", error.mean(), batch_size=len(images), sync_dist=True, prog_bar=True)
         each = _each_codebook(self.quantizer, output.quantized.indices)
-        for (name, _, indices), (code_perplexity, live) in zip(each, metrics.usage(), strict=True):
-            code_perplexity.update(indices)
-            live.update(indices)
-            self.log(f"{stage}/perplexity{name}", code_perplexity, batch_size=len(images))
-            self.log(f"{stage}/live_codes{name}", live, batch_size=len(images))
+        for i, ((suffix, _, indices), (code_perplexity, live)) in enumerate(zip(each, metrics.usage(), strict=True)):
+            for label, kind, metric in (("perplexity", "perplexity", code_perplexity), ("live_codes", "live", live)):
+                metric.update(indices)
+                where = f"{name}.{loader}.{kind}.{i}"
+                self.log(f"{stage}/{label}{suffix}", metric, batch_size=len(images), metric_attribute=where)
         if self.quantizer.has_logits:
             with relaxed(self):
                 gap_to = self.reconstruction_error(self(images).images, images)
             metrics.gap.update(relaxed=gap_to, discrete=error)
-            self.log(f"{stage}/relaxation_gap", metrics.gap, batch_size=len(images))
+            where = f"{name}.{loader}.gap"
+            self.log(f"{stage}/relaxation_gap", metrics.gap, batch_size=len(images), metric_attribute=where)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        images, labels = batch
-        return {"codes": self.encode(images).indices, "labels": labels}
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        images, labels = self.examples(batch, batch_idx)
+        return {"codes": self.encode(images).indices} | ({} if labels is None else {"labels": labels})
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate)
@@ -221,9 +231,8 @@ def _learned(codebook: Codebook) -> Temperature | None:
 
 
 class _StageMetrics(nn.Module):
-    def __init__(self, quantizer: Quantizer) -> None:
+    def __init__(self, counted: Sequence[int]) -> None:
         super().__init__()
-        counted = [codebook.num_codes for codebook in quantizer.codebooks() if codebook.countable]
         self.perplexity = nn.ModuleList(CodePerplexity(num_codes) for num_codes in counted)
         self.live = nn.ModuleList(LiveCodes(num_codes) for num_codes in counted)
         self.gap = RelaxationGap()

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.protocols import DecodesIndices
 from discrete_lightning.training.choice_monitor import ChoiceMonitor
-from discrete_lightning.training.pictures import image_grid
+from discrete_lightning.training.pictures import image_grid, visible
 from discrete_lightning.vq.quantizer import Codebook
 
 
@@ -60,4 +60,4 @@ class CodebookMonitor(ChoiceMonitor):
         patch = images.shape[-1] // 5
         middle = images[..., 2 * patch : 3 * patch, 2 * patch : 3 * patch]
         framed = torch.nn.functional.pad(middle, (1, 1, 1, 1), value=0.3)
-        return image_grid(framed, columns=min(16, len(framed)))
+        return image_grid(visible(framed), columns=min(16, len(framed)))

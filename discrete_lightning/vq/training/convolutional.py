@@ -2,6 +2,8 @@
 
 from torch import Tensor, nn
 
+from discrete_lightning.training.image_module import check_channels
+
 
 class ResidualBlock(nn.Module):
     """x + conv1x1(relu(conv3x3(relu(x))))."""
@@ -31,9 +33,24 @@ class ConvolutionalEncoder(nn.Sequential):
             layers += [nn.Conv2d(widths[i], widths[i + 1], 4, stride=2, padding=1), nn.ReLU()]
         layers += [nn.Conv2d(hidden, hidden, 3, padding=1), *(ResidualBlock(hidden) for _ in range(blocks))]
         super().__init__(*layers, nn.ReLU(), nn.Conv2d(hidden, dim, 1))
+        self.channels, self.halvings = channels, halvings
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x).movedim(1, -1)
+
+    def check_shape(self, images: Tensor) -> None:
+        """Raises ValueError unless the images are (B, channels, H, W), and H and W can be halved as often as is done."""
+        check_channels(images, self.channels)
+        height, width = images.shape[2:]
+        factor = 2**self.halvings
+        if height % factor or width % factor or not height * width:
+            smaller = [max(factor, size // factor * factor) for size in (height, width)]
+            larger = [max(1, -(-size // factor)) * factor for size in (height, width)]
+            sizes = [f"{height} x {width}" for height, width in (smaller, larger)]
+            raise ValueError(
+                f"the encoder halves height and width {self.halvings} times, so both must be multiples of {factor}, and the "
+                f"data serves images of {height} x {width}: resize them to {' or '.join(dict.fromkeys(sizes))}, or pad them"
+            )
 
 
 class ConvolutionalDecoder(nn.Sequential):

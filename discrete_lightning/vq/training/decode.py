@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.protocols import DecodesIndices
-from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.pictures import image_grid, never_ends_a_run, save_pillow, shown_channels, to_pillow
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 _SHOWN = 64
@@ -73,11 +73,12 @@ class ImageWriter(BasePredictionWriter):
         path = fresh_path(folder, "images.npz")
         np.savez_compressed(path, images=images.numpy())
         shown = images[:_SHOWN].float() / 255
-        if len(shown) and shown.shape[1] in (1, 3):
-            try:
-                to_pillow(image_grid(shown, columns=min(16, len(shown)))).save(fresh_path(folder, "images.png"))
-            except ImportError:
-                print("no images.png: pillow is not installed (pip install 'discrete_lightning[recipes]')")
+        if len(shown):
+            caption = f"Images of the first {len(shown)} of {len(images)} grids of codes, row by row"
+            caption += shown_channels(shown.shape[1])
+            with never_ends_a_run("images.png"):
+                picture = to_pillow(image_grid(shown, columns=min(16, len(shown))), caption=caption)
+                save_pillow(trainer, picture, "images.png", caption)
         print(f"{len(images)} images: {path}")
 
 

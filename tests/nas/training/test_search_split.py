@@ -1,8 +1,13 @@
+from typing import Any
+
 import pytest
 import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from discrete_lightning.data import SearchSplit
-from tests.tiny_images import TinyImages, tiny_split
+from discrete_lightning.models import GDAS, ArchitectureSearch
+from tests.tiny_images import SPACE, TinyImages, quiet_trainer, tiny_split
 
 
 def test_halves_are_disjoint_and_whole() -> None:
@@ -49,3 +54,60 @@ def test_evaluation_is_the_other_modules() -> None:
     split = tiny_split(batch_size=24)
     assert len(next(iter(split.val_dataloader()))[1]) == 24
     assert len(next(iter(split.test_dataloader()))[1]) == 24
+
+
+class Own(LightningDataModule):
+    """A user's: colour images, a collate function, augmentation on the device."""
+
+    def train_dataloader(self) -> Any:
+        images = torch.rand(32, 3, 8, 12)
+        return DataLoader(TensorDataset(images, torch.arange(32) % 3), batch_size=16, collate_fn=mapping)
+
+    def val_dataloader(self) -> Any:
+        return DataLoader(TensorDataset(torch.rand(8, 3, 8, 12), torch.arange(8) % 3), batch_size=8)
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        return batch | {"image": batch["image"] * 0.5} if isinstance(batch, dict) else batch
+
+
+def mapping(rows: list[Any]) -> dict[str, Any]:
+    images, labels = zip(*rows, strict=True)
+    return {"image": torch.stack(images), "label": torch.stack(labels)}
+
+
+def test_any_data_module_is_split() -> None:
+    split = SearchSplit(Own(), batch_size=4)
+    model = ArchitectureSearch(GDAS(), SPACE, image_shape=(3, 8, 12), classes=3)
+    brightest: list[float] = []
+    loss = model.task_loss
+
+    def watched(batch: Any) -> Any:
+        brightest.append(float(batch[0].max()))
+        return loss(batch)
+
+    model.task_loss = watched  # type: ignore[method-assign]
+    trainer = quiet_trainer()
+    trainer.fit(model, split)
+    assert "val/accuracy" in trainer.callback_metrics
+    assert trainer.num_training_batches == 4
+    assert max(brightest) <= 0.5  # the module's own change reached both halves
+    weights, architecture = split.halves()
+    assert sorted([*weights.tolist(), *architecture.tolist()]) == list(range(32))
+
+
+def test_streams_and_several_loaders_cannot_be_split() -> None:
+    class Stream(IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(())
+
+    class Other(LightningDataModule):
+        def __init__(self, served: Any) -> None:
+            super().__init__()
+            self.served = served
+
+        def train_dataloader(self) -> Any:
+            return self.served
+
+    for served, words in ((DataLoader(Stream()), "Other has a stream"), ([], "Other has list")):
+        with pytest.raises(ValueError, match=f"{words}.*CombinedLoader"):
+            SearchSplit(Other(served)).train_dataloader()
