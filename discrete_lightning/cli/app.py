@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import __version__ as lightning_version
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +17,11 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.messages import building_error, parsing_error, system_message
+from discrete_lightning.cli.failures import building_error, system_message
+from discrete_lightning.cli.messages import parsing_error
+from discrete_lightning.cli.option_checks import check_options
+from discrete_lightning.cli.places import place_of
+from discrete_lightning.cli.trial import trial_trainer
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import checkpoint_of_run
@@ -81,10 +85,12 @@ class App(LightningCLI):
             raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
-            raise parsing_error(str(error), self.method, options, self.request.sources) from error
+            raise parsing_error(str(error), self.method, options, self.request) from error
         for group in ("trainer", "temperature", "wandb"):
             if self.config[self.method][group] is None:
-                raise CliError(f"{group} is a group of options, not null: leave it out or set one", MISUSE)
+                place = place_of(group, self.request)
+                raise CliError(f"{group} is a group of options, not null: leave it out or set one{place}", MISUSE)
+        check_options(self.config[self.method], self.request)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint override configs and options."""
@@ -114,7 +120,7 @@ class App(LightningCLI):
             raise
         except Exception as error:
             built, refusal = self._refused or (type(self), error)
-            raise (building_error(built, refusal) or refusal) from None
+            raise (self._building_error(built, refusal) or refusal) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of a run: see `Run`."""
@@ -129,14 +135,28 @@ class App(LightningCLI):
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
             arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
-            return super().instantiate_trainer(**arguments, **kwargs)
+            trainer = super().instantiate_trainer(**arguments, **kwargs)
+            return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:
             raise CliError(f"--run_dir {error}", MISUSE) from None
         except Exception as error:
             self.run.finish(1)
             if isinstance(error, OSError) and self.run.folder is None:
                 raise CliError(f"the run folder cannot be made: {system_message(error)}; {_ROOT}") from None
-            raise (building_error(Trainer, error) or error) from None
+            raise (self._building_error(Trainer, error) or error) from None
+
+    def _building_error(self, built: type, error: Exception) -> CliError | None:
+        return building_error(built, error, self.config[self.method], self.request)
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks of the config, and those that are options."""
+        given = self.config_init[self.method].trainer.callbacks or []
+        own = [self.config_init[self.method][key] for key in self._parser(self.method).callback_keys]
+        return [*(given if isinstance(given, list) else [given]), *own]
+
+    def _trial(self) -> Trainer:
+        return trial_trainer(self.config_init[self.method].trainer.as_dict(), self.callbacks)
 
     @property
     def ckpt_path(self) -> Any:

@@ -13,7 +13,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.messages import running_error
+from discrete_lightning.cli.failures import running_error
+from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.quiet import quiet
 from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
@@ -35,11 +36,20 @@ def run(request: Namespace, argv: Sequence[str]) -> int:
         except SystemExit as stop:  # --help, --print_config
             return int(stop.code or 0)
         if request.command == "check":
+            tried = "; one batch was trained on and validated" if _check(app) else ""
             parameters = sum(parameter.numel() for parameter in app.model.parameters())
             data = "no data module" if app.datamodule is None else f"data {type(app.datamodule).__name__}"
-            print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters")
+            print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters{tried}")
             return 0
         return _run(app)
+
+
+def _check(app: App) -> bool:
+    try:
+        return try_one_batch(app.trainer, app.model, app.datamodule, app.callbacks)
+    except Exception as error:
+        explanation = running_error(error, False, app.ckpt_path, app.model)
+        raise (explanation or error) from error
 
 
 @contextmanager
@@ -73,7 +83,7 @@ def _run(app: App) -> int:
             _report_interruption(app)
         return code
     except Exception as error:
-        explanation = running_error(error, recorder.started, app.ckpt_path)
+        explanation = running_error(error, recorder.started, app.ckpt_path, app.model)
         if explanation is None:
             raise
         raise explanation from error

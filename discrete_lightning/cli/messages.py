@@ -1,25 +1,16 @@
-"""One-line messages for errors that users can correct. Every other error is a bug and keeps its traceback."""
+"""One-line messages for command lines and configs that jsonargparse cannot understand."""
 
 import inspect
 import re
 import sys
-import traceback
+from argparse import Namespace
 from collections.abc import Iterable
-from pathlib import Path
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.loggers import Logger
-
-from discrete_lightning.cli.configs import Source
+from discrete_lightning.cli.class_names import class_hint
 from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.places import given_keys, place_of
 from discrete_lightning.cli.trust import not_trusted
-from discrete_lightning.training.checkpoints import checkpoint_fault
 
-_OWNERS = (LightningModule, LightningDataModule, Callback, Logger, Trainer)
-_USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
-_GROUPS = {"trainer": "Trainer", "temperature": "TemperatureAnnealing"}
-_PACKAGE = str(Path(__file__).resolve().parents[1])
 # Lines of jsonargparse that say how it tried, not what is wrong.
 _TRIALS = re.compile(
     r"^\s*(- )?(Does not validate against any of the Union subtypes|Subtypes: .*|Errors:|Given value( type)?: .*"
@@ -28,84 +19,108 @@ _TRIALS = re.compile(
 _DENIED = re.compile(r"Importing '([^']+)' is not allowed")
 _IN_CLASS = re.compile(r"(?s)given class_path '([^']+)':(?!.*given class_path).*?Option '([^']+)' is not accepted")
 _NO_OPTION = re.compile(r"(?:does not accept option '|Option '|unrecognized arguments: --)([^'=\s]+)")
+_NO_ARGUMENT = re.compile(r"unrecognized arguments: ([^-\s]\S*)")
 _NO_CLASS = re.compile(r"Expected a dot import path string: (\S+)")
+_NO_MEMBER = re.compile(r"module '([^']+)' has no attribute '([^']+)'")
+_NO_VALUE = re.compile(r"argument (--\S+): expected one argument")
+_NO_GROUP = re.compile(r"Unable to load config '([^']*)'")
 _REQUIRED_IN = re.compile(r"given class_path '([^']+)':\s*the following arguments are required: ([^\n]*)")
 _REQUIRED = re.compile(r"the following arguments are required: (.*)")
+_EXPECTED = re.compile(r"Expected a (.+?)(?:\. Got value: (.*))?$")
+_TYPES = {"int": "a whole number", "float": "a number", "bool": "true or false", "str": "a text"}
 
 
-def parsing_error(text: str, command: str, options: Iterable[str], sources: Iterable[Source]) -> CliError:
-    """The error for a message of jsonargparse, from a command, the names of all its options, and the configs given."""
+def parsing_error(text: str, command: str, options: Iterable[str], request: Namespace) -> CliError:
+    """The error for a message of jsonargparse, from a command, the names of all its options, and what was given.
+
+    Args:
+        text: of jsonargparse.
+        command: "fit", "test", ...
+        options: the names of all its options.
+        request: see `entry.read_command`.
+    """
     if found := _DENIED.search(text):
-        name = found[1].rpartition(".")[2]
+        name, sources = found[1].rpartition(".")[2], request.sources
         places = [str(each.path) for each in sources if name in each.path.read_text(encoding="utf-8", errors="replace")]
         return not_trusted(found[1], f"in {places[-1]}" if places else "on the command line")
-    keys = re.findall(r'Parser key "([^"]+)"', text)
+    keys = list(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
+    key = ".".join(keys)
+    return CliError(_message(text, key, command, list(options), request), MISUSE)
+
+
+def _message(text: str, key: str, command: str, options: list[str], request: Namespace) -> str:
     if found := _REQUIRED_IN.search(text):
         names = [name.strip() for name in found[2].split(",")]
-        settings = ", ".join(".".join([*keys, name]) for name in names)
-        return CliError(f"{found[1].rpartition('.')[2]} needs {', '.join(names)}: set {settings}", MISUSE)
+        settings = ", ".join(f"{key}.{name}" for name in names)
+        return f"{found[1].rpartition('.')[2]} needs {', '.join(names)}: set {settings}"
     if found := _REQUIRED.search(text):
         missing = found[1].replace(f"{command}.", "")
-        return CliError(f"nothing says which {missing} to use: give a config with -c (`discrete-lightning ls`)", MISUSE)
+        return f"nothing says which {missing} to use: give a config with -c (`discrete-lightning ls`)"
+    if found := _NO_VALUE.search(text):
+        return f"{found[1]} needs a value: {found[1]}=VALUE"
+    if found := _NO_GROUP.search(text):
+        value = found[1]
+        first = next((option for option in options if option.startswith(f"{key}.")), f"{key}.option")
+        off = " (--temperature.schedule null leaves the annealing out)" if key == "temperature" else ""
+        return f"{key} is a group of options, not {value}: set one of them, such as --{first}{off}"
+    if wrong := _expected(text):
+        expected, value = wrong
+        return f"{key} must be {expected}, got {value}{place_of(key, request)}"
     if found := _IN_CLASS.search(text):
-        return _unknown(found[2], found[1].rpartition(".")[2], _parameters(found[1]))
+        return _unknown(found[2], found[1].rpartition(".")[2], _parameters(found[1]), request)
     if found := _NO_CLASS.search(text):
-        hint = did_you_mean(found[1], _class_names())
-        own = "a class of your own needs its full path and --trust"
-        return CliError(f"{'.'.join(keys)}: there is no class {found[1]!r}{hint} ({own})", MISUSE)
+        return f"{key}: {class_hint(found[1], key)}{place_of(key, request)}"
+    if found := _NO_MEMBER.search(text):
+        members = dir(sys.modules[found[1]]) if found[1] in sys.modules else []
+        return f"{key}: {found[1]} has no {found[2]!r}{did_you_mean(found[2], members)}{place_of(key, request)}"
+    if found := _NO_ARGUMENT.search(text):
+        return f"{found[1]!r} is no option: options begin with --, and a config is given with -c {found[1]}"
     if found := _NO_OPTION.search(text):
-        option = found[1].removesuffix("+")
-        return _unknown(option, _GROUPS.get(option.partition(".")[0], f"`{command}`"), list(options))
+        return _no_option(found[1].removesuffix("+"), options, request)
     lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip() and not _TRIALS.match(line)]
     message = one_line(" ".join(lines)).replace("Problem with given class_path ", "")
     message = re.sub(r'Parser key "([^"]+)":', r"\1:", message)
-    return CliError(re.sub(r"<class '([^']+)'>", r"\1", message), MISUSE)
+    return re.sub(r"<class '([^']+)'>", r"\1", message) + (place_of(key, request) if key else "")
 
 
-def building_error(built: type, error: Exception) -> CliError | None:
-    """The error for `error` raised while `built` was constructed from a config, or None for a bug."""
-    if isinstance(error, CliError):
-        return error
-    return _named(built.__name__, error) if isinstance(error, _USERS) else None
+def _expected(text: str) -> tuple[str, str] | None:
+    """What a value should have been, and what it was; None where the type is not what is wrong."""
+    kinds, value = [], ""
+    for line in (line.strip().removeprefix("- ") for line in text.splitlines()):
+        if line.startswith(("Parser key ", "Problem with given class_path ")) or not line or _TRIALS.match(line):
+            if line.startswith("Given value: ") and not value:
+                value = line.removeprefix("Given value: ")
+        elif (found := _EXPECTED.match(line)) and "dot import path" not in line:
+            kinds.append(_kind(found[1]))
+            value = found[2] or value
+        elif not re.match(r"Option '[^']+' is not accepted", line):
+            return None
+    return (" or ".join(dict.fromkeys(kinds)), value) if kinds else None
 
 
-def running_error(error: Exception, started: bool, checkpoint: str | None) -> CliError | None:
-    """The error for `error` raised while the trainer ran, or None for a bug.
-
-    Before data went through the model (`started`), errors of values, types and files are due to the config. After that they
-    are due to the code, unless this package or the system raised them. `checkpoint` is the one to load, or None.
-    """
-    if isinstance(error, CliError):
-        return error
-    if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
-        return CliError(message)
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
-    always = isinstance(error, (OSError, MisconfigurationException))
-    raised_here = isinstance(error, ValueError) and files[-1].startswith(_PACKAGE)
-    if not (always or raised_here or (not started and isinstance(error, _USERS))):
-        return None
-    owner = ""  # the class of the config in whose method the error was raised
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        if isinstance(instance := frame.f_locals.get("self"), _OWNERS):
-            owner = type(instance).__name__
-    return _named(owner, error)
+def _kind(name: str) -> str:
+    """A type as jsonargparse writes it, in words."""
+    if found := re.match(r"typing\.Literal\[(.*)\]", name):
+        return f"one of {found[1]}"
+    if found := re.match(r"tuple with (\d+) elements", name):
+        return f"a list of {found[1]}"
+    name = re.sub(r"<class '(?:[\w.]*\.)?(\w+)'>", r"\1", name)
+    return _TYPES.get(name, "a list" if name in ("Sequence", "Iterable", "list") else f"a {name}")
 
 
-def system_message(error: OSError) -> str:
-    """What the system refused, and of which file."""
-    return one_line(": ".join(str(part) for part in (error.strerror, error.filename) if part) or error)
+def _no_option(option: str, options: list[str], request: Namespace) -> str:
+    group, _, rest = option.partition(".")
+    known = [*options, *(f"{name}.{rest}" for name in ("model", "data") if rest), *given_keys(request)]
+    known = [name for name in known if name != option]
+    same_end = [name for name in known if name.endswith(f".{option}")]
+    hint = f"; did you mean {same_end[0]!r}?" if same_end else did_you_mean(option, known, show=repr)
+    owner = f"`{request.name}`" if group not in ("trainer", "temperature", "wandb") else f"the group {group}"
+    return f"{owner} has no option {option!r}{hint}{place_of(option, request)}"
 
 
-def _named(owner: str, error: Exception) -> CliError:
-    message = system_message(error) if isinstance(error, OSError) else one_line(error) or type(error).__name__
-    # The callback cannot know that it is a group of options here.
-    hint = " (on the command line: --temperature.schedule null)" if owner == "TemperatureAnnealing" else ""
-    return CliError((message if message.startswith(owner) else f"{owner}: {message}") + hint)
-
-
-def _unknown(option: str, owner: str, known: list[str]) -> CliError:
+def _unknown(option: str, owner: str, known: list[str], request: Namespace) -> str:
     hint = did_you_mean(option, known, show=repr) or (f"; it has {', '.join(known)}" if 0 < len(known) <= 20 else "")
-    return CliError(f"{owner} has no option {option!r}{hint}", MISUSE)
+    return f"{owner} has no option {option!r}{hint}{place_of(option, request)}"
 
 
 def _parameters(path: str) -> list[str]:
@@ -113,19 +128,3 @@ def _parameters(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
     found = vars(sys.modules[module]).get(name) if module in sys.modules else None
     return list(inspect.signature(found).parameters) if inspect.isclass(found) else []
-
-
-def _class_names() -> set[str]:
-    """Short names that configs can use: Lightning's and this package's classes, and what extends them."""
-    modules = [
-        content for name, content in list(sys.modules.items()) if name.startswith("discrete_lightning.") and content
-    ]
-    names = {
-        name for each in modules for name, value in vars(each).items() if inspect.isclass(value) and name[0] != "_"
-    }
-    pending: list[type] = [Callback, LightningDataModule, LightningModule, Logger]
-    while pending:
-        children: list[type] = pending.pop().__subclasses__()
-        names.update(each.__name__ for each in children)
-        pending.extend(children)
-    return names

@@ -6,3 +6,7 @@ class DataError(ValueError):
 
     The message names the file or data set, what was expected, what was found, and what to do.
     """
+
+
+class MissingData(DataError, FileNotFoundError):
+    """Data is not there, and `prepare_data` may fetch it."""

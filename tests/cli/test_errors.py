@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from discrete_lightning.training.run_recorder import RunRecorder
 from tests.cli.outcome import Cli
 
 
@@ -12,11 +13,14 @@ from tests.cli.outcome import Cli
         (["--model.learning_rat", "1"], "Toy has no option 'learning_rat'; did you mean 'learning_rate'?"),
         (["--model.init_args.learning_rat=1"], "Toy has no option 'learning_rat'; did you mean 'learning_rate'?"),
         (["--model.choice.scal=1"], "Scaled has no option 'scal'; did you mean 'scale'?"),
-        (["--trainer.max_epoch", "3"], "Trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        (
+            ["--trainer.max_epoch", "3"],
+            "the group trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+        ),
         (["--data.row=3"], "ToyData has no option 'row'; did you mean 'rows'?"),
-        (["--temperature.cout", "epochs"], "TemperatureAnnealing has no option 'temperature.cout'; did you mean"),
+        (["--temperature.cout", "epochs"], "the group temperature has no option 'temperature.cout'; did you mean"),
         (["--temprature.count=epochs"], "`fit` has no option 'temprature.count'; did you mean 'temperature.count'?"),
-        (["--model.width", "wide"], "model: 'tests.cli.toy.Toy': width: Expected a int. Got value: wide"),
+        (["--model.width", "wide"], "model.width must be a whole number, got wide (given by --model.width)"),
         (["--model", "Toi"], "model: there is no class 'Toi'; did you mean Toy?"),
         (["--model.choice", "Scalde"], "there is no class 'Scalde'"),
         (["--temperature.schedule", "Exponentail"], "there is no class 'Exponentail'; did you mean Exponential?"),
@@ -40,7 +44,10 @@ def test_a_typo_on_the_command_line(toy: Cli, arguments: list[str], expected: st
             "model: {class_path: tests.cli.toy.Toy, init_args: {widht: 1}}",
             "Toy has no option 'widht'; did you mean 'width'?",
         ),
-        ("trainer: {max_epoch: 1}", "Trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?"),
+        (
+            "trainer: {max_epoch: 1}",
+            "the group trainer has no option 'trainer.max_epoch'; did you mean 'trainer.max_epochs'?",
+        ),
         ("temprature: {count: epochs}", "`fit` has no option 'temprature.count'; did you mean 'temperature.count'?"),
         (
             "temperature: {schedule: {class_path: Exponential, init_args: {start: 1, rat: 1}}}",
@@ -79,8 +86,11 @@ def test_a_part_that_needs_a_value(cli: Cli) -> None:
             ],
             "Exponential",
         ),
-        (["--trainer.accelerator=abacus"], "Trainer: "),
-        (["--trainer.callbacks+=ModelCheckpoint", "--trainer.enable_checkpointing=false"], "Trainer"),
+        (["--trainer.accelerator=abacus"], "You selected an invalid accelerator name: `accelerator='abacus'`"),
+        (
+            ["--trainer.callbacks+=ModelCheckpoint", "--trainer.enable_checkpointing=false"],
+            "Trainer was configured with",
+        ),
     ],
 )
 def test_a_value_that_a_class_refuses(toy: Cli, arguments: list[str], expected: str) -> None:
@@ -128,15 +138,27 @@ def test_a_root_that_cannot_be_written(toy: Cli, monkeypatch: pytest.MonkeyPatch
     assert "the run folder cannot be made: Permission denied: locked/toy/" in outcome.error
 
 
-def test_a_bug_keeps_its_traceback(toy: Cli) -> None:
-    with pytest.raises(ZeroDivisionError, match="asked for"):
-        toy("fit", "--model.fail_at=0", "--model.failure=bug")
+def test_an_error_in_own_code_shows_its_lines_and_no_others(toy: Cli) -> None:
+    outcome = toy("fit", "--model.fail_at=0", "--model.failure=bug")
+    assert outcome.code == 1
+    *frames, message = outcome.err.splitlines()
+    assert message == "error: ZeroDivisionError: asked for (in your code, above; --traceback shows all of it)"
+    assert ("toy.py" in frames[0], "in training_step" in frames[0]) == (True, True)
+    assert not any("site-packages" in line or "Traceback" in line for line in frames)
+    assert "site-packages" in toy("fit", "--model.fail_at=0", "--model.failure=bug", "--traceback").err
+
+
+def test_a_bug_of_this_package_keeps_its_traceback(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RunRecorder, "setup", lambda *_, **__: {}["a bug"])
+    monkeypatch.setattr("discrete_lightning.cli.failures.user_frames", lambda _: [])  # this file is not of a user
+    with pytest.raises(KeyError, match="a bug"):
+        toy("fit")
 
 
 def test_traceback_on_demand(toy: Cli) -> None:
     outcome = toy("fit", "--traceback", "--model.width=0")
     assert "Traceback" in outcome.err
-    assert outcome.err.endswith("error: Toy: width must be at least 1, got 0\n")
+    assert outcome.err.endswith("error: Toy: width must be at least 1, got 0 (given by --model.width)\n")
 
 
 @pytest.mark.parametrize("group", ["trainer", "temperature", "wandb"])

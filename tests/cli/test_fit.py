@@ -132,7 +132,7 @@ def test_fast_dev_run_and_check_write_nothing(toy: Cli) -> None:
     assert toy("fit", "--trainer.fast_dev_run=true").code == 0
     outcome = toy("check", "--model.width=10")
     assert outcome.code == 0
-    assert outcome.out == "OK: toy: model Toy, data ToyData, 50 parameters\n"
+    assert outcome.out == "OK: toy: model Toy, data ToyData, 50 parameters; one batch was trained on and validated\n"
     assert sorted(os.listdir()) == before
 
 
