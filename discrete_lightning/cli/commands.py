@@ -14,10 +14,12 @@ from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.failures import running_error
+from discrete_lightning.cli.next_steps import next_commands
+from discrete_lightning.cli.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.quiet import quiet
-from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
+from discrete_lightning.training.run_report import print_metrics, print_repeated, print_run, temperatures
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -71,8 +73,10 @@ def _run(app: App) -> int:
     recorder, request = app.run.recorder, app.request
     if request.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
+    announce_nodes(app.trainer)
     try:
         results = _call(app)
+        commands = next_commands(app)
         code = 0
     except SystemExit:
         # Lightning ends in this way after Ctrl-C, after its teardown.
@@ -91,7 +95,11 @@ def _run(app: App) -> int:
         app.run.finish(code, partial_results=request.command != "predict")
     if app.trainer.is_global_zero:
         print_metrics(results)
+        if request.command in ("fit", "validate", "test"):
+            print_repeated(app.trainer, "val" if request.command == "validate" else "test")
         print_run(app.run.folder, time.monotonic() - start)
+        if commands:
+            print("next:", *commands, sep="\n  ")
     return code
 
 

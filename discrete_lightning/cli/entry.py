@@ -12,6 +12,7 @@ from discrete_lightning import __version__
 from discrete_lightning.cli.configs import copy_config, find_source, list_configs
 from discrete_lightning.cli.console import consoles
 from discrete_lightning.cli.errors import FAILURE, INTERRUPTED, MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.home import replace_missing_home
 from discrete_lightning.cli.verbs import family_verbs
 
 _RUN = {
@@ -141,6 +142,7 @@ def _run(argv: list[str]) -> int:
         # Threads that spin while they wait are slow when another process uses a core: a training step on 2 cores then
         # took over 1,000 ms by default and 115 ms with this setting; on idle cores it took 32 ms either way.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    replace_missing_home()
 
     from discrete_lightning.cli.commands import run
 
