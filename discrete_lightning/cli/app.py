@@ -3,7 +3,7 @@
 Building an `App` parses and instantiates everything; `commands` runs it.
 """
 
-from argparse import HelpFormatter, Namespace
+from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
 from discrete_lightning.cli.failures import building_error, system_message
+from discrete_lightning.cli.help_text import first_screen
 from discrete_lightning.cli.messages import parsing_error
 from discrete_lightning.cli.option_checks import check_options
 from discrete_lightning.cli.places import place_of
@@ -34,7 +35,12 @@ _ROOT = "give --run_root a folder to write to"
 
 class _Parser(LightningArgumentParser):
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
-        return f"{super().format_help(formatter)}\n{own_help()}"
+        for action in self._actions:
+            if action.dest in ("config", "ckpt_path"):  # among the own options
+                action.help = SUPPRESS
+        head, _, rest = super().format_help(formatter).partition("\n\noptions:\n")
+        command = self.usage.split()[1] if self.usage else "fit"
+        return f"{head}\n\n{first_screen(command)}{own_help()}\nall options of configs:\n{rest}"
 
 
 class App(LightningCLI):

@@ -71,7 +71,13 @@ def running_error(error: Exception, started: bool, checkpoint: str | None, model
         return _of_user(error)
     if message := layer_fault(error, model):
         return CliError(message)
-    if isinstance(error, (OSError, MisconfigurationException)) or (not started and isinstance(error, _USERS)):
+    # a callback that monitors what is not logged raises RuntimeError
+    by_callback = isinstance(error, RuntimeError) and "lightning/pytorch/callbacks/" in files[-1].replace("\\", "/")
+    if (
+        by_callback
+        or isinstance(error, (OSError, MisconfigurationException))
+        or (not started and isinstance(error, _USERS))
+    ):
         return _named(_running_owner(error), error)
     return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from discrete_lightning.cli.class_names import class_hint
 from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
-from discrete_lightning.cli.places import given_keys, place_of
+from discrete_lightning.cli.places import given_keys, place_of, shown
 from discrete_lightning.cli.trust import not_trusted
 
 # Lines of jsonargparse that say how it tried, not what is wrong.
@@ -41,7 +41,9 @@ def parsing_error(text: str, command: str, options: Iterable[str], request: Name
     """
     if found := _DENIED.search(text):
         name, sources = found[1].rpartition(".")[2], request.sources
-        places = [str(each.path) for each in sources if name in each.path.read_text(encoding="utf-8", errors="replace")]
+        places = [
+            shown(each.path) for each in sources if name in each.path.read_text(encoding="utf-8", errors="replace")
+        ]
         return not_trusted(found[1], f"in {places[-1]}" if places else "on the command line")
     keys = list(dict.fromkeys(re.findall(r'Parser key "([^"]+)"', text)))
     key = ".".join(keys)
@@ -57,7 +59,10 @@ def _message(text: str, key: str, command: str, options: list[str], request: Nam
         missing = found[1].replace(f"{command}.", "")
         return f"nothing says which {missing} to use: give a config with -c (`discrete-lightning ls`)"
     if found := _NO_VALUE.search(text):
-        return f"{found[1]} needs a value: {found[1]}=VALUE"
+        option = next(
+            (each for each in reversed(request.args) if each.startswith(found[1]) and "=" not in each), found[1]
+        )
+        return f"{option} needs a value: {option}=VALUE"
     if found := _NO_GROUP.search(text):
         value = found[1]
         first = next((option for option in options if option.startswith(f"{key}.")), f"{key}.option")

@@ -1,8 +1,10 @@
 """Values of options that Lightning accepts and trips over later, refused before anything is built."""
 
+import inspect
 import os
+import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from discrete_lightning.cli.errors import MISUSE, CliError
@@ -56,6 +58,8 @@ def _faults(config: Any) -> Iterator[tuple[str, str]]:
             yield f"trainer.{name}", f"must be at least {least}, got {value}{hint}"
     if trainer.val_check_interval == 0:
         yield "trainer.val_check_interval", "must be a share in (0, 1], or a number of batches from 1 on, got 0"
+    for key in _nulls(config, ""):
+        yield key, "must not be null: leave it out for its default, or give a value"
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     counts = list(_worker_counts(config, ""))
     if str(trainer.devices).isdecimal():
@@ -64,6 +68,35 @@ def _faults(config: Any) -> Iterator[tuple[str, str]]:
         if processes > _PROCESSES_A_CORE * cores:
             most = f"at most {_PROCESSES_A_CORE * cores} are started, {_PROCESSES_A_CORE} for each of the {cores} cores"
             yield key, f"is {processes} processes on this machine, and {most}; as many as cores is a good choice"
+
+
+def _nulls(node: Any, prefix: str) -> Iterator[str]:
+    """Arguments of classes that are null and cannot be: jsonargparse takes null for any type."""
+    if isinstance(node, list):
+        for i, value in enumerate(node):
+            yield from _nulls(value, f"{prefix}{i}.")
+    elif hasattr(node, "__dict__"):
+        entries = vars(node)
+        arguments = entries.get("init_args")
+        if "class_path" in entries and hasattr(arguments, "__dict__"):
+            parameters = _parameters(entries["class_path"])
+            for name, value in vars(arguments).items():
+                if value is None and name in parameters and not _takes_null(parameters[name]):
+                    yield f"{prefix}{name}"
+        for name, value in entries.items():
+            yield from _nulls(value, prefix if name == "init_args" else f"{prefix}{name}.")
+
+
+def _parameters(path: str) -> Mapping[str, inspect.Parameter]:
+    module, _, name = path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return inspect.signature(found).parameters if inspect.isclass(found) else {}
+
+
+def _takes_null(parameter: inspect.Parameter) -> bool:
+    kind = str(parameter.annotation)
+    untyped = parameter.annotation is inspect.Parameter.empty
+    return untyped or parameter.default is None or any(word in kind for word in ("None", "Optional", "Any", "object"))
 
 
 def _worker_counts(node: Any, prefix: str) -> Iterator[tuple[str, int]]:
