@@ -17,7 +17,7 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.failures import building_error, system_message
+from discrete_lightning.cli.failures import building_error, running_error, system_message
 from discrete_lightning.cli.help_text import first_screen
 from discrete_lightning.cli.messages import parsing_error
 from discrete_lightning.cli.option_checks import check_options
@@ -153,6 +153,10 @@ class App(LightningCLI):
 
     def _building_error(self, built: type, error: Exception) -> CliError | None:
         return building_error(built, error, self.config[self.method], self.request)
+
+    def running_error(self, error: Exception, started: bool) -> CliError | None:
+        """The error to show for one that was raised while the trainer ran: see `failures.running_error`."""
+        return running_error(error, started, self.ckpt_path, self.model, self.config[self.method], self.request)
 
     @property
     def callbacks(self) -> list[Callback]:

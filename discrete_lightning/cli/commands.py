@@ -13,7 +13,6 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.failures import running_error
 from discrete_lightning.cli.next_steps import next_commands
 from discrete_lightning.cli.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
@@ -50,7 +49,7 @@ def _check(app: App) -> bool:
     try:
         return try_one_batch(app.trainer, app.model, app.datamodule, app.callbacks)
     except Exception as error:
-        explanation = running_error(error, False, app.ckpt_path, app.model)
+        explanation = app.running_error(error, False)
         raise (explanation or error) from error
 
 
@@ -87,7 +86,7 @@ def _run(app: App) -> int:
             _report_interruption(app)
         return code
     except Exception as error:
-        explanation = running_error(error, recorder.started, app.ckpt_path, app.model)
+        explanation = app.running_error(error, recorder.started)
         if explanation is None:
             raise
         raise explanation from error

@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from discrete_lightning.cli.arguments import argument_place
 from discrete_lightning.cli.errors import CliError, one_line
 from discrete_lightning.cli.layer_faults import layer_fault
-from discrete_lightning.cli.user_code import raised_by_user, user_frames
+from discrete_lightning.cli.user_code import raised_by_lightning, raised_by_user, user_frames
 from discrete_lightning.training.checkpoints import checkpoint_fault
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger)
@@ -44,7 +44,9 @@ def building_error(built: type, error: Exception, config: Any, request: Namespac
     return _of_user(error)
 
 
-def running_error(error: Exception, started: bool, checkpoint: str | None, model: LightningModule) -> CliError | None:
+def running_error(
+    error: Exception, started: bool, checkpoint: str | None, model: LightningModule, config: Any, request: Namespace
+) -> CliError | None:
     """The error for `error` raised while the trainer ran, or None for a bug.
 
     Before data went through the model (`started`), errors of values, types and files are due to the config. After that they
@@ -55,6 +57,8 @@ def running_error(error: Exception, started: bool, checkpoint: str | None, model
         started: whether data went through the model.
         checkpoint: the one to load, or None.
         model: that runs.
+        config: the parsed config of the command.
+        request: see `entry.read_command`.
     """
     if isinstance(error, CliError):
         return error
@@ -71,13 +75,9 @@ def running_error(error: Exception, started: bool, checkpoint: str | None, model
         return _of_user(error)
     if message := layer_fault(error, model):
         return CliError(message)
-    # a callback that monitors what is not logged raises RuntimeError
-    by_callback = isinstance(error, RuntimeError) and "lightning/pytorch/callbacks/" in files[-1].replace("\\", "/")
-    if (
-        by_callback
-        or isinstance(error, (OSError, MisconfigurationException))
-        or (not started and isinstance(error, _USERS))
-    ):
+    if raised_by_lightning(error):
+        return _named("", error, argument_place("Trainer", str(error), config, request))
+    if isinstance(error, (OSError, MisconfigurationException)) or (not started and isinstance(error, _USERS)):
         return _named(_running_owner(error), error)
     return None
 

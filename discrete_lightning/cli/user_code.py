@@ -4,7 +4,10 @@ import sysconfig
 import traceback
 from pathlib import Path
 
+import lightning
+
 _PACKAGE = str(Path(__file__).resolve().parents[1])
+_LIGHTNING = str(Path(lightning.__file__).parent)
 _INSTALLED = tuple({sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")})
 
 
@@ -18,6 +21,12 @@ def raised_by_user(error: BaseException) -> bool:
     an expression of theirs, is explained by the line where it happened."""
     frames = traceback.extract_tb(error.__traceback__)
     return bool(frames) and _of_user(frames[-1].filename) and (frames[-1].line or "").startswith("raise")
+
+
+def raised_by_lightning(error: BaseException) -> bool:
+    """Whether a `raise` in Lightning made `error`: it refuses an option, or a monitor that is not logged."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and frames[-1].filename.startswith(_LIGHTNING) and (frames[-1].line or "").startswith("raise")
 
 
 def _of_user(file: str) -> bool:
