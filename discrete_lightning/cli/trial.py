@@ -46,7 +46,7 @@ def try_one_batch(
         trainer: see `trial_trainer`.
         model: is changed.
         data: the data module; None where the model has its own data. It prepares nothing: preparing may download.
-        callbacks: of the config; what they monitor must be logged.
+        callbacks: of the config; what they monitor must be logged, unless the trial leaves out a callback of the user's own.
 
     Returns:
         Whether there was a batch to try.
@@ -66,6 +66,9 @@ def try_one_batch(
             raise
         print(f"note: no batch was tried, since the data are not here yet, and fit gets them: {error}", file=sys.stderr)
         return False
+    known = ("discrete_lightning.", "lightning.")
+    if not all(type(each).__module__.startswith(known) for each in callbacks):
+        return True
     for each in callbacks:
         monitor = each.monitor if isinstance(each, EarlyStopping | ModelCheckpoint) else None
         if monitor is not None and monitor not in trainer.callback_metrics:

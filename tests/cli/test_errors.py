@@ -167,3 +167,74 @@ def test_a_group_of_options_cannot_be_null(toy: Cli, group: str) -> None:
     outcome = toy("check", "-c", "null.yaml")
     assert outcome.code == 2
     assert outcome.error.startswith(f"{group} is a group of options, not null: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            "trainer: {max_epochs: 5}\ntrainer: {log_every_n_steps: 1}\n",
+            "trainer is there twice, in lines 1 and 2: keep one",
+        ),
+        ("data:\n  init_args:\n    rows: 8\n    rows: 4\n", "data.init_args.rows is there twice, in lines 3 and 4"),
+        ("trainer:\n\tmax_epochs: 5\n", "bad.yaml, line 2: this is not YAML"),
+        ("", "it holds nothing"),
+        ("model:\n  class_path: tests.cli.toy.Toy\n  init_args:\n    width: 0\n", "got 0 (line 4 of bad.yaml)"),
+        ("trainer:\n  max_epochs: many\n", "trainer.max_epochs must be a whole number, got many (line 2 of bad.yaml)"),
+        ("trainer:\n  accumulate_grad_batches: 0\n", "must be at least 1, got 0 (line 2 of bad.yaml)"),
+        ("data: {class_path: tests.cli.toy.ToyData, init_args: {rows: null}}", "data.rows must not be null"),
+    ],
+)
+def test_a_config_is_answered_with_its_line(toy: Cli, config: str, expected: str) -> None:
+    Path("bad.yaml").write_text(config)
+    outcome = toy("fit", "-c", "bad.yaml")
+    assert outcome.code in (1, 2)
+    assert expected in outcome.error
+    assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--seed_everything=-1", "seed_everything must lie in 0 to 4294967295, got -1"),
+        ("--trainer.accumulate_grad_batches=0", "trainer.accumulate_grad_batches must be at least 1, got 0"),
+        ("--trainer.check_val_every_n_epoch=0", "limit_val_batches=0 switches validation off"),
+        ("--trainer.gradient_clip_val=-1", "trainer.gradient_clip_val must be at least 0, got -1"),
+        ("--trainer.val_check_interval=7", "(given by --trainer.val_check_interval)"),
+        ("--trainer.devices=100000", "trainer.devices is 100000 processes on this machine"),
+        ("--data=Digits --data.num_workers=1000000", "data.num_workers is 1000000 processes on this machine"),
+        ("--temperature=null", "--temperature.schedule null leaves the annealing out"),
+        ("--modle.width=3", "did you mean 'model.width'?"),
+        ("--width=3", "did you mean 'model.width'?"),
+        ("--model.width", "--model.width needs a value"),
+        ("--model=Digits", "Digits is no LightningModule"),
+        ("--model=Mine", "give mine.Mine and --trust mine"),
+        ("toy.yaml", "a config is given with -c toy.yaml"),
+    ],
+)
+def test_what_was_meant(toy: Cli, argument: str, expected: str) -> None:
+    Path("mine.py").write_text("class Mine(Toy):\n    pass\n")
+    outcome = toy("fit", *argument.split())
+    assert outcome.code in (1, 2)
+    assert expected in outcome.error
+
+
+def test_a_library_that_fails_in_own_code_shows_the_line(toy: Cli) -> None:
+    Path("torn.py").write_text(
+        "import json\nfrom tests.cli.toy import ToyData\n\n\nclass Torn(ToyData):\n    def setup(self, stage):\n"
+        "        json.loads('{')\n"
+    )
+    outcome = toy("fit", "--data=torn.Torn", "--trust", "torn")
+    assert outcome.code == 1
+    *frames, message = outcome.err.splitlines()
+    assert message.startswith("error: JSONDecodeError: Expecting property name")
+    assert [line.strip() for line in frames if "File" in line] == [
+        f'File "{Path("torn.py").resolve()}", line 7, in setup'
+    ]
+
+
+def test_a_run_on_several_machines_says_whom_it_waits_for(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("discrete_lightning.cli.commands._call", lambda _: [])
+    outcome = toy("fit", "--trainer.num_nodes=2", "--trainer.devices=1")
+    assert "for the 1 processes of the other 1 machines (trainer.num_nodes=2)" in outcome.err
+    assert "MASTER_ADDR" in outcome.err
