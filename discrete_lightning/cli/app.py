@@ -17,11 +17,11 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.failures import building_error, running_error, system_message
-from discrete_lightning.cli.help_text import first_screen
-from discrete_lightning.cli.messages import parsing_error
-from discrete_lightning.cli.option_checks import check_options
-from discrete_lightning.cli.places import place_of
+from discrete_lightning.cli.messages.failures import building_error, running_error, system_message
+from discrete_lightning.cli.messages.help_text import first_screen
+from discrete_lightning.cli.messages.option_checks import check_options
+from discrete_lightning.cli.messages.parsing import parsing_error
+from discrete_lightning.cli.messages.places import place_of
 from discrete_lightning.cli.trial import trial_trainer
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing

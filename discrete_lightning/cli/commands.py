@@ -13,8 +13,8 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.next_steps import next_commands
-from discrete_lightning.cli.nodes import announce_nodes
+from discrete_lightning.cli.messages.next_steps import next_commands
+from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.quiet import quiet

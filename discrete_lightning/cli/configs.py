@@ -54,7 +54,7 @@ def find_source(value: str) -> Source:
     source = _find(value)
     import yaml  # type: ignore[import-untyped]  # `ls` and `cp` do without
 
-    from discrete_lightning.cli.places import check_keys_once, shown
+    from discrete_lightning.cli.messages.places import check_keys_once, shown
 
     try:
         text = source.path.read_text(encoding="utf-8")

@@ -150,7 +150,9 @@ def test_an_error_in_own_code_shows_its_lines_and_no_others(toy: Cli) -> None:
 
 def test_a_bug_of_this_package_keeps_its_traceback(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RunRecorder, "setup", lambda *_, **__: {}["a bug"])
-    monkeypatch.setattr("discrete_lightning.cli.failures.user_frames", lambda _: [])  # this file is not of a user
+    monkeypatch.setattr(
+        "discrete_lightning.cli.messages.failures.user_frames", lambda _: []
+    )  # this file is not of a user
     with pytest.raises(KeyError, match="a bug"):
         toy("fit")
 

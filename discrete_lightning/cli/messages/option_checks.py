@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from discrete_lightning.cli.errors import MISUSE, CliError
-from discrete_lightning.cli.places import place_of
+from discrete_lightning.cli.messages.places import place_of
 
 _LARGEST_SEED = 2**32 - 1  # of numpy
 _PROCESSES_A_CORE = 4

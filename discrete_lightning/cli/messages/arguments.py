@@ -5,7 +5,7 @@ from argparse import Namespace
 from collections.abc import Iterator
 from typing import Any
 
-from discrete_lightning.cli.places import place_of
+from discrete_lightning.cli.messages.places import place_of
 
 _GROUPS = {"trainer": "Trainer", "temperature": "TemperatureAnnealing", "wandb": "WandbOptions"}
 

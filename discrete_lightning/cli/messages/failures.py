@@ -13,15 +13,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.loggers import Logger
 
-from discrete_lightning.cli.arguments import argument_place
 from discrete_lightning.cli.errors import CliError, one_line
-from discrete_lightning.cli.layer_faults import layer_fault
-from discrete_lightning.cli.user_code import raised_by_lightning, raised_by_user, user_frames
+from discrete_lightning.cli.messages.arguments import argument_place
+from discrete_lightning.cli.messages.layer_faults import layer_fault
+from discrete_lightning.cli.messages.user_code import raised_by_lightning, raised_by_user, user_frames
 from discrete_lightning.training.checkpoints import checkpoint_fault
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger)
 _USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
-_PACKAGE = str(Path(__file__).resolve().parents[1])
+_PACKAGE = str(Path(__file__).resolve().parents[2])
 _NO_MEMORY = re.compile(r"(allocate memory|not enough memory|out of memory)", re.IGNORECASE)
 
 

@@ -9,7 +9,7 @@ from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.places import shown
+from discrete_lightning.cli.messages.places import shown
 
 _OWN = ("config.yaml", "hparams.yaml")
 
