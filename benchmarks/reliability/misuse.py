@@ -67,12 +67,13 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         try:
-            write_files(Path(folder))
+            with contextlib.redirect_stdout(io.StringIO()):
+                write_files(Path(folder))
             for case in all_cases():
                 if only in case.name:
                     verdict, said = judge(case, Path(folder))
                     verdicts[verdict] += 1
-                    print(f"{verdict:9} {case.name:55} {said[:160]}", flush=True)
+                    print(f"{verdict:9} {case.name:55} {said[:160].replace(folder, 'FOLDER')}", flush=True)
         finally:
             os.chdir(home)
     counts = ", ".join(f"{verdicts[name]} {name}" for name in ("traceback", "silent", "riddle", "lost"))

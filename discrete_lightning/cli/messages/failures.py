@@ -125,6 +125,6 @@ def _running_owner(error: Exception) -> str:
 
 
 def _no_memory(error: Exception) -> CliError:
-    return CliError(
-        f"not enough memory: {one_line(error).partition('. ')[0]}; take a smaller batch (--data.batch_size) or a smaller model"
-    )
+    tried = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+    asked = f" ({tried[0].lower()})" if tried else ""
+    return CliError(f"not enough memory{asked}: take a smaller batch (--data.batch_size) or a smaller model")
