@@ -203,4 +203,7 @@ def test_files_are_small() -> None:
 
 
 def test_the_command_line_is_thin() -> None:
-    assert sum(lengths(PACKAGE / "cli").values()) <= 800
+    found = lengths(PACKAGE / "cli")
+    messages = {name: length for name, length in found.items() if "/messages/" in name}
+    assert sum(messages.values()) <= 800  # of mistakes: what was given, where, what is right
+    assert sum(found.values()) - sum(messages.values()) <= 950

@@ -3,13 +3,13 @@
 Building an `App` parses and instantiates everything; `commands` runs it.
 """
 
-from argparse import HelpFormatter, Namespace
+from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from lightning import __version__ as lightning_version
-from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from omegaconf.errors import OmegaConfBaseException
 
@@ -17,7 +17,12 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
-from discrete_lightning.cli.messages import building_error, parsing_error, system_message
+from discrete_lightning.cli.messages.failures import building_error, running_error, system_message
+from discrete_lightning.cli.messages.help_text import first_screen
+from discrete_lightning.cli.messages.option_checks import check_options
+from discrete_lightning.cli.messages.parsing import parsing_error
+from discrete_lightning.cli.messages.places import place_of
+from discrete_lightning.cli.trial import trial_trainer
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import checkpoint_of_run
@@ -30,7 +35,12 @@ _ROOT = "give --run_root a folder to write to"
 
 class _Parser(LightningArgumentParser):
     def format_help(self, formatter: HelpFormatter | None = None) -> str:
-        return f"{super().format_help(formatter)}\n{own_help()}"
+        for action in self._actions:
+            if action.dest in ("config", "ckpt_path"):  # among the own options
+                action.help = SUPPRESS
+        head, _, rest = super().format_help(formatter).partition("\n\noptions:\n")
+        command = self.usage.split()[1] if self.usage else "fit"
+        return f"{head}\n\n{first_screen(command)}{own_help()}\nall options of configs:\n{rest}"
 
 
 class App(LightningCLI):
@@ -81,10 +91,12 @@ class App(LightningCLI):
             raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
-            raise parsing_error(str(error), self.method, options, self.request.sources) from error
+            raise parsing_error(str(error), self.method, options, self.request) from error
         for group in ("trainer", "temperature", "wandb"):
             if self.config[self.method][group] is None:
-                raise CliError(f"{group} is a group of options, not null: leave it out or set one", MISUSE)
+                place = place_of(group, self.request)
+                raise CliError(f"{group} is a group of options, not null: leave it out or set one{place}", MISUSE)
+        check_options(self.config[self.method], self.request)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint override configs and options."""
@@ -114,7 +126,7 @@ class App(LightningCLI):
             raise
         except Exception as error:
             built, refusal = self._refused or (type(self), error)
-            raise (building_error(built, refusal) or refusal) from None
+            raise (self._building_error(built, refusal) or refusal) from None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of a run: see `Run`."""
@@ -129,14 +141,32 @@ class App(LightningCLI):
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
             arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
-            return super().instantiate_trainer(**arguments, **kwargs)
+            trainer = super().instantiate_trainer(**arguments, **kwargs)
+            return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:
             raise CliError(f"--run_dir {error}", MISUSE) from None
         except Exception as error:
             self.run.finish(1)
             if isinstance(error, OSError) and self.run.folder is None:
                 raise CliError(f"the run folder cannot be made: {system_message(error)}; {_ROOT}") from None
-            raise (building_error(Trainer, error) or error) from None
+            raise (self._building_error(Trainer, error) or error) from None
+
+    def _building_error(self, built: type, error: Exception) -> CliError | None:
+        return building_error(built, error, self.config[self.method], self.request)
+
+    def running_error(self, error: Exception, started: bool) -> CliError | None:
+        """The error to show for one that was raised while the trainer ran: see `failures.running_error`."""
+        return running_error(error, started, self.ckpt_path, self.model, self.config[self.method], self.request)
+
+    @property
+    def callbacks(self) -> list[Callback]:
+        """The callbacks of the config, and those that are options."""
+        given = self.config_init[self.method].trainer.callbacks or []
+        own = [self.config_init[self.method][key] for key in self._parser(self.method).callback_keys]
+        return [*(given if isinstance(given, list) else [given]), *own]
+
+    def _trial(self) -> Trainer:
+        return trial_trainer(self.config_init[self.method].trainer.as_dict(), self.callbacks)
 
     @property
     def ckpt_path(self) -> Any:

@@ -13,10 +13,12 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.messages import running_error
+from discrete_lightning.cli.messages.next_steps import next_commands
+from discrete_lightning.cli.messages.nodes import announce_nodes
+from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.quiet import quiet
-from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
+from discrete_lightning.training.run_report import print_metrics, print_repeated, print_run, temperatures
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -35,11 +37,20 @@ def run(request: Namespace, argv: Sequence[str]) -> int:
         except SystemExit as stop:  # --help, --print_config
             return int(stop.code or 0)
         if request.command == "check":
+            tried = "; one batch was trained on and validated" if _check(app) else ""
             parameters = sum(parameter.numel() for parameter in app.model.parameters())
             data = "no data module" if app.datamodule is None else f"data {type(app.datamodule).__name__}"
-            print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters")
+            print(f"OK: {app.run.name}: model {type(app.model).__name__}, {data}, {parameters:,} parameters{tried}")
             return 0
         return _run(app)
+
+
+def _check(app: App) -> bool:
+    try:
+        return try_one_batch(app.trainer, app.model, app.datamodule, app.callbacks)
+    except Exception as error:
+        explanation = app.running_error(error, False)
+        raise (explanation or error) from error
 
 
 @contextmanager
@@ -61,8 +72,10 @@ def _run(app: App) -> int:
     recorder, request = app.run.recorder, app.request
     if request.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
+    announce_nodes(app.trainer)
     try:
         results = _call(app)
+        commands = next_commands(app)
         code = 0
     except SystemExit:
         # Lightning ends in this way after Ctrl-C, after its teardown.
@@ -73,7 +86,7 @@ def _run(app: App) -> int:
             _report_interruption(app)
         return code
     except Exception as error:
-        explanation = running_error(error, recorder.started, app.ckpt_path)
+        explanation = app.running_error(error, recorder.started)
         if explanation is None:
             raise
         raise explanation from error
@@ -81,7 +94,11 @@ def _run(app: App) -> int:
         app.run.finish(code, partial_results=request.command != "predict")
     if app.trainer.is_global_zero:
         print_metrics(results)
+        if request.command in ("fit", "validate", "test"):
+            print_repeated(app.trainer, "val" if request.command == "validate" else "test")
         print_run(app.run.folder, time.monotonic() - start)
+        if commands:
+            print("next:", *commands, sep="\n  ")
     return code
 
 

@@ -54,14 +54,25 @@ def find_source(value: str) -> Source:
     source = _find(value)
     import yaml  # type: ignore[import-untyped]  # `ls` and `cp` do without
 
+    from discrete_lightning.cli.messages.places import check_keys_once, shown
+
     try:
-        content = yaml.safe_load(source.path.read_text(encoding="utf-8"))
+        text = source.path.read_text(encoding="utf-8")
+        content = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
+        raise CliError(f"{shown(source.path)}{line}: this is not YAML: {error.problem}", MISUSE) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CliError(f"{source.path} is not a YAML file: {error}", MISUSE) from None
+        raise CliError(f"{shown(source.path)} is not a YAML file: {error}", MISUSE) from None
     except OSError as error:
-        raise CliError(f"{source.path} cannot be read: {error.strerror}") from None
+        raise CliError(f"{shown(source.path)} cannot be read: {error.strerror}") from None
     if not isinstance(content, dict):
-        raise CliError(f"{source.path} is no config: it holds {type(content).__name__}, a config is a mapping", MISUSE)
+        found = "nothing" if content is None else type(content).__name__
+        raise CliError(
+            f"{shown(source.path)} is no config: it holds {found}, and a config is a mapping such as `model: ...`",
+            MISUSE,
+        )
+    check_keys_once(source.path, text)
     return source
 
 

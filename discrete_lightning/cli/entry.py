@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 from discrete_lightning import __version__
 from discrete_lightning.cli.configs import copy_config, find_source, list_configs
-from discrete_lightning.cli.errors import INTERRUPTED, MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.console import consoles
+from discrete_lightning.cli.errors import FAILURE, INTERRUPTED, MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.home import replace_missing_home
 from discrete_lightning.cli.verbs import family_verbs
 
 _RUN = {
@@ -103,6 +105,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     understood; 130 is Ctrl-C. May be called many times in one process: global state is restored.
     """
     argv = list(sys.argv[1:] if argv is None else argv)
+    with consoles() as output:
+        code = _code(argv)
+        output.flush()
+        if output.error is not None and not isinstance(output.error, BrokenPipeError):
+            print(f"error: the output cannot be written: {output.error.strerror}", file=sys.stderr)
+            return FAILURE
+        return code
+
+
+def _code(argv: list[str]) -> int:
     try:
         return _run(argv)
     except SystemExit as stop:  # of argparse, after --help and --version
@@ -110,6 +122,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except CliError as error:
         if "--traceback" in argv:
             traceback.print_exception(error)
+        elif error.frames:
+            print(error.frames, file=sys.stderr)
         print(f"error: {one_line(error)}", file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
@@ -128,6 +142,7 @@ def _run(argv: list[str]) -> int:
         # Threads that spin while they wait are slow when another process uses a core: a training step on 2 cores then
         # took over 1,000 ms by default and 115 ms with this setting; on idle cores it took 32 ms either way.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    replace_missing_home()
 
     from discrete_lightning.cli.commands import run
 

@@ -11,12 +11,13 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
 class CliError(Exception):
     """Printed as `error: message`, without a traceback; the process exits with `code`.
 
-    The message says what was requested, what was found, and what to do.
+    The message says what was requested, what was found, and what to do. `frames` are lines of the user's own code to show
+    above it.
     """
 
-    def __init__(self, message: str, code: int = FAILURE) -> None:
+    def __init__(self, message: str, code: int = FAILURE, frames: str = "") -> None:
         super().__init__(message)
-        self.code = code
+        self.code, self.frames = code, frames
 
 
 def one_line(text: object) -> str:

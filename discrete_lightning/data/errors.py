@@ -11,3 +11,7 @@ class DataError(ValueError):
         # a loader's worker process hands its error over as the text of a traceback, to be raised again
         in_worker = message.startswith("Caught DataError in DataLoader worker")
         super().__init__(message.rpartition("DataError: ")[2].strip() if in_worker else message)
+
+
+class MissingData(DataError, FileNotFoundError):
+    """Data is not there, and `prepare_data` may fetch it."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from discrete_lightning.data.errors import DataError
+from discrete_lightning.data.errors import DataError, MissingData
 
 VARIABLE = "DISCRETE_LIGHTNING_DATA"
 CACHE = "~/.cache/discrete_lightning"
@@ -72,4 +72,4 @@ def not_found(source: Source, file: str, folder: str | None, tried: Sequence[str
         f"  - get it on a connected machine, by running this there or from {origin}: {files}; put the files in {target};",
         "  - use the 5,000 digits that need no download: --data Digits.",
     ]
-    return DataError("\n".join(lines))
+    return MissingData("\n".join(lines))

@@ -31,7 +31,9 @@ def test_a_run_has_a_folder_and_ends_with_a_result(toy: Cli) -> None:
     assert any("test/rate" in line and "0.1" in line for line in lines)
     position = lines.index(f"run: {run}")
     assert lines[position - 1].startswith("time: ")
-    assert lines[position + 1 :] == ["checkpoints/last.ckpt", "config.yaml", "hparams.yaml", "metrics.csv"]
+    files, commands = lines[position + 1 : lines.index("next:")], lines[lines.index("next:") + 1 :]
+    assert files == ["checkpoints/last.ckpt", "config.yaml", "hparams.yaml", "metrics.csv"]
+    assert commands == [f"discrete-lightning {verb} -c {run} --trust tests" for verb in ("test", "predict")]
     assert {"train/loss", "val/loss", "test/loss", "epoch", "step"} <= set(_metrics(run)[0])
 
 
@@ -132,7 +134,7 @@ def test_fast_dev_run_and_check_write_nothing(toy: Cli) -> None:
     assert toy("fit", "--trainer.fast_dev_run=true").code == 0
     outcome = toy("check", "--model.width=10")
     assert outcome.code == 0
-    assert outcome.out == "OK: toy: model Toy, data ToyData, 50 parameters\n"
+    assert outcome.out == "OK: toy: model Toy, data ToyData, 50 parameters; one batch was trained on and validated\n"
     assert sorted(os.listdir()) == before
 
 
@@ -173,4 +175,7 @@ def test_print_config_and_help(toy: Cli, cli: Cli) -> None:
     assert outcome.code == 0
     assert "--temperature.count" in outcome.out
     assert "--trust PREFIX" in outcome.out
+    screen = "\n".join(outcome.out.splitlines()[:35])
+    assert all(part in screen for part in ("example:", "--trainer.max_epochs", "--model.", "--data.", "--ckpt_path"))
+    assert outcome.out.count("--ckpt_path") == 1
     assert not Path("runs").exists()

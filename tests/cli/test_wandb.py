@@ -15,10 +15,11 @@ def _offline_files() -> list[Path]:
     return sorted(Path().glob("runs/toy/*/wandb/offline-run-*/run-*.wandb"))
 
 
-def test_offline_without_a_key_and_without_a_prompt(tmp_path: Path) -> None:
+def test_offline_without_a_key_a_prompt_or_a_home(tmp_path: Path) -> None:
     """In a separate process, since W&B reads its settings once a process."""
     keep = {name: value for name, value in os.environ.items() if not name.startswith("WANDB")}
-    environment = {**keep, "HOME": str(tmp_path), "NETRC": str(tmp_path / "none"), "PYTHONPATH": os.getcwd()}
+    environment = {**keep, "NETRC": str(tmp_path / "none"), "PYTHONPATH": os.getcwd()}
+    environment.pop("HOME", None)
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     command = [sys.executable, "-m", "discrete_lightning.cli", "fit", "-c", "toy.yaml", "--trust", "tests"]
     done = subprocess.run(
@@ -26,6 +27,7 @@ def test_offline_without_a_key_and_without_a_prompt(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
+    assert not any("INFO" in line for line in done.stdout.splitlines())  # of W&B's server
     (line,) = (line for line in done.stdout.splitlines() if "W&B" in line or "wandb:" in line)
     assert line.startswith(_LINE)
     (file,) = _offline_files()
@@ -75,6 +77,33 @@ def test_wandb_mode_and_options_are_respected(toy: Cli, online: list[str], monke
     assert online == ["offline"]
     (file,) = Path("named").glob("wandb/offline-run-*/run-*.wandb")
     assert b"mine" in file.read_bytes()
+
+
+def test_a_mistyped_mode_is_named_and_leaves_no_folder(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "ofline")
+    outcome = toy("fit")
+    assert outcome.code == 1
+    assert outcome.error.startswith("WANDB_MODE='ofline' is none of online, offline, disabled")
+    assert not list(Path().glob("runs/*"))
+
+
+def test_online_without_a_key_names_the_key(toy: Cli, online: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "online")
+    monkeypatch.setattr(wandb, "login", lambda prompt, verify: False)
+    outcome = toy("fit")
+    assert outcome.out.startswith(_LINE)
+    assert online == ["offline"]
+
+
+def test_wandb_dir_is_respected_and_the_upload_named(
+    toy: Cli, online: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", "elsewhere")
+    outcome = toy("fit")
+    assert not (only_run() / "wandb").exists()
+    (run,) = Path("elsewhere/wandb").glob("offline-run-*")
+    assert f"  wandb sync {run}" in outcome.out.splitlines()
 
 
 def test_wandb_disabled(toy: Cli, online: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

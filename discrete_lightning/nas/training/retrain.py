@@ -9,6 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import average_over_ranks
+from discrete_lightning.functional._arguments import (
+    check_at_least,
+    check_image_shape,
+    check_not_negative,
+    check_positive,
+)
 from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.labelled_images import Batch, labelled_images
 from discrete_lightning.schedules import Cosine
@@ -63,6 +69,10 @@ class ArchitectureTraining(RestorableModule):
         super().__init__()
         if isinstance(random_architectures, int) and random_architectures < 0:
             raise ValueError(f"random_architectures must not be negative, got {random_architectures}")
+        check_positive(learning_rate=learning_rate)
+        check_not_negative(weight_decay=weight_decay)
+        check_at_least(1, classes=classes)
+        check_image_shape(image_shape)
         self.image_shape, self.classes = tuple(image_shape), classes
         self.space, self.learning_rate, self.weight_decay = space, learning_rate, weight_decay
         self.architecture = _load(space, architecture) if isinstance(architecture, str) else list(architecture)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional._arguments import check_at_least, check_image_shape
 from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.nas.cost_table import check_options
 from discrete_lightning.nas.shared_draw import architecture_parameters, expected_loss, one_draw, weight_parameters
@@ -83,9 +84,8 @@ class ArchitectureSearch(SearchedNetwork):
         classes: int = 10,
         retrain_epochs: int = 10,
     ) -> None:
-        for name, value in (("accumulate", accumulate), ("retrain_epochs", retrain_epochs), ("classes", classes)):
-            if value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
+        check_at_least(1, accumulate=accumulate, retrain_epochs=retrain_epochs, classes=classes)
+        check_image_shape(image_shape)
         space, method = space or NASBench201(), method or GDAS()
         method = Sampled(method) if isinstance(method, Estimator) else method
         if accumulate > 1 and method.second_order:

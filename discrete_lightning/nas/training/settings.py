@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from discrete_lightning.functional._arguments import check_at_least, check_not_negative, check_positive
 from discrete_lightning.nas.cost_table import Measure
 from discrete_lightning.nas.shared_draw import architecture_parameters, weight_parameters
 
@@ -30,8 +31,8 @@ class CostTarget:
     batch_size: int = 1
 
     def __post_init__(self) -> None:
-        if not (self.target > 0 and self.rate > 0 and self.batch_size >= 1):
-            raise ValueError(f"{self}: target and rate must be positive, batch_size at least 1")
+        check_positive(target=self.target, rate=self.rate)
+        check_at_least(1, batch_size=self.batch_size)
 
 
 @dataclass(frozen=True)
@@ -58,10 +59,12 @@ class SearchOptimizers:
     architecture_delay: float = 0.0
 
     def __post_init__(self) -> None:
-        if not (self.learning_rate > 0 and self.architecture_learning_rate > 0 and self.clip > 0):
-            raise ValueError(f"{self}: learning rates and clip must be positive")
+        check_positive(learning_rate=self.learning_rate, architecture_learning_rate=self.architecture_learning_rate)
+        check_positive(clip=self.clip)
+        check_not_negative(final_learning_rate=self.final_learning_rate, weight_decay=self.weight_decay)
+        check_not_negative(architecture_weight_decay=self.architecture_weight_decay)
         if not 0 <= self.architecture_delay < 1:
-            raise ValueError(f"{self}: architecture_delay is a share in [0, 1)")
+            raise ValueError(f"architecture_delay is a share in [0, 1), got {self.architecture_delay}")
 
     def build(self, network: nn.Module, nesterov: bool = True) -> list[torch.optim.Optimizer]:
         """Those of a network with choices: of its weights, and of its choices."""

@@ -9,6 +9,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.layers.relaxed_in_eval import relaxed
@@ -66,8 +67,10 @@ class DiscreteVAE(ImageModule, ABC):
         super().__init__()
         if optimizer not in ("Adam", "RAdam"):
             raise ValueError(f"optimizer must be 'Adam' or 'RAdam', got {optimizer!r}")
-        if bound_samples < 1:
-            raise ValueError(f"bound_samples must be at least 1, got {bound_samples}")
+        check_at_least(
+            1, bound_samples=bound_samples, pixels=pixels, **{f"hidden[{i}]": each for i, each in enumerate(hidden)}
+        )
+        check_positive(learning_rate=learning_rate)
         self.latent, self.event = latent, tuple(event)
         size = math.prod(event)
         self.pixels = pixels

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import perplexity
+from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.layers.diversity import CodeDiversity
 from discrete_lightning.layers.entropy_bonus import EntropyBonus, choice_entropy, marginal_entropy
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
@@ -48,12 +49,12 @@ class VQAutoencoder(ImageModule):
         marginal_entropy: weight of the bonus for using all codes.
         diversity: weight of the loss for using few of them (Baevski et al. 2020, eq. 4; https://arxiv.org/abs/2006.11477).
         channels: of the images.
-        hidden: width of the convolutions.
+        hidden: width of the convolutions, 2 or more.
         learning_rate: of Adam.
 
     Raises:
-        ValueError: if the quantiser cannot use an argument (an estimator, an entropy bonus); at the first batch, if images are
-            not (B, channels, H, W) in [0, 1] with H and W multiples of 4.
+        ValueError: if an argument is out of its range, or the quantiser cannot use it (an estimator, an entropy bonus); at the
+            first batch, if images are not (B, channels, H, W) in [0, 1] with H and W multiples of 4.
 
     Example:
         >>> model = VQAutoencoder(GumbelQuantizer(num_codes=16, dim=8), hidden=8)
@@ -73,6 +74,9 @@ class VQAutoencoder(ImageModule):
         learning_rate: float = 2e-3,
     ) -> None:
         super().__init__()
+        check_at_least(1, channels=channels)
+        check_at_least(2, hidden=hidden)  # a layer has half of it
+        check_positive(learning_rate=learning_rate)
         self.quantizer = GumbelQuantizer(num_codes=128, dim=64) if quantizer is None else quantizer
         if estimator is not None:
             use_estimator(self.quantizer, estimator)

@@ -1,0 +1,1 @@
+"""Whether a mistake is answered: wrong command lines, files and configs."""
