@@ -70,20 +70,29 @@ class _GumbelRao(torch.autograd.Function):
         generator = torch.Generator(device=p.device).manual_seed(ctx.seed)
         g = grad_outputs[0].reshape(-1, categories).to(p.dtype)
         probabilities, indices = p.view(-1, categories), index.view(-1)
-        gradient, tau_gradient = torch.empty_like(probabilities), torch.zeros_like(tau)
+        temperatures = tau.expand(*index.shape, 1).reshape(-1, 1) if tau.ndim else tau
+        gradient, tau_gradient = torch.empty_like(probabilities), torch.zeros_like(temperatures)
         rows = max(1, _BLOCK // max(1, samples * categories))
         for start in range(0, len(g), rows):
             part = slice(start, start + rows)
             z = conditional_gumbel(probabilities[part], indices[part], samples=samples, generator=generator)
-            scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
+            temperature = temperatures[part] if tau.ndim else temperatures
+            scaled = over_tau(
+                z, temperature.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1))
+            )
             y = torch.softmax(scaled, -1)
             mean = torch.einsum("snk,nk->sn", y, g[part])
             total = torch.einsum("snk,sn->nk", y, mean)
             torch.sub(y.sum(0).mul_(g[part]), total, out=gradient[part])
             if ctx.needs_input_grad[1]:
-                slope = y * (g[part] - mean.unsqueeze(-1))
-                tau_gradient -= (slope * scaled.clamp_min(-LARGEST)).sum() / (samples * tau)
-        gradient.div_(samples * tau)
+                slope = y * (g[part] - mean.unsqueeze(-1)) * scaled.clamp_min(-LARGEST)
+                if tau.ndim:
+                    tau_gradient[part] = -slope.sum((0, 2)).unsqueeze(-1) / (samples * temperature)
+                else:
+                    tau_gradient -= slope.sum() / (samples * temperature)
+        gradient.div_(samples * temperatures)
+        if tau.ndim:
+            tau_gradient = tau_gradient.view(*index.shape, 1).sum_to_size(tau.shape)
         wanted = tau_gradient if ctx.needs_input_grad[1] else None
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
 
@@ -95,7 +104,7 @@ def gumbel_rao(
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        tau: temperature > 0, a number or a tensor, 0-dim or one a row (see `gumbel_softmax`), which may be learnable.
         samples: of the noise that the gradient is averaged over, >= 1. Memory does not grow with it.
         generator: source of randomness.
 
@@ -112,7 +121,7 @@ def gumbel_rao(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    check_tau(tau)
+    check_tau(tau, logits=logits)
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
     if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once

@@ -37,7 +37,7 @@ ROWS: dict[str, dict[str, str]] = {  # bad entries, and the message of each kind
 }
 BAD_ROWS = {"NaN": [0.0, math.nan, 1.0], "+inf": [0.0, INF, 1.0], "masked": [-INF, -INF, -INF]}
 BAD_TAUS: list[Any] = [
-    0.0, -1.0, math.nan, INF, "1", None, 1e-300, 1e-46, 1e39, torch.tensor(0.0), leaf(-1.0), torch.ones(1), torch.ones(1, 1),
+    0.0, -1.0, math.nan, INF, "1", None, 1e-300, 1e-46, 1e39, torch.tensor(0.0), leaf(-1.0), torch.ones(2), torch.ones(4, 1),
     torch.tensor(1.0 + 1.0j), torch.tensor(True), torch.tensor(1e-300, dtype=torch.float64),
 ]  # fmt: skip
 
