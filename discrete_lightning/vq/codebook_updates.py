@@ -41,7 +41,9 @@ class CodebookBinding:
 
     def _find_owners(self) -> None:
         """An optimiser owns a codebook if it trains the nearest parameter upstream; the first one if none does."""
-        unknown = [index for index, owner in enumerate(self.owners) if owner is None]
+        unknown = [
+            index for index, owner in enumerate(self.owners) if owner is None and not self.codebooks[index].frozen
+        ]
         if not unknown:
             return
         mine = torch.tensor([self._owner_seen_here(self.codebooks[index]) for index in unknown])

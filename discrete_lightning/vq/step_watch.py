@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._torch_private import backward_number
+from discrete_lightning.vq.reaching import Reaching
 
 _COMPARED = 1024  # values of a parameter
 
@@ -35,7 +36,10 @@ def nearest_leaf(tensor: Tensor) -> Tensor | None:
             if isinstance(leaf, nn.Parameter):
                 return leaf
             other = leaf if other is None else other
-        waiting.extend(each for each, _ in node.next_functions)
+        sources = node.next_functions
+        if getattr(node, "_forward_cls", None) is Reaching:  # its value is that of the first
+            sources = sources[:1]
+        waiting.extend(each for each, _ in sources)
     return other
 
 

@@ -59,12 +59,20 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
             raise ValueError(f"LearnedVectorQuantizer: codebook must be >= 0, got {codebook}")
         self.codebook = codebook
         self.codes = nn.Parameter(self._initial_codes())
+        self._remember_drawn()
 
     def _apply_window(self, window: CodeWindow | None) -> None:
         if self.kmeans_iterations or self.revive_below:
             advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
             check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
         super()._apply_window(window)
+
+    def _switch(self) -> Tensor:
+        found = self.__dict__.get("codes")  # where FSDP may have put them
+        if found is None:
+            found = nn.Module.__getattr__(self, "codes")  # `self.codes` would settle
+        assert isinstance(found, Tensor)
+        return found
 
     def _watched(self, vectors: Tensor) -> Tensor | None:
         return self.codes if (found := super()._watched(vectors)) is None else found

@@ -6,8 +6,6 @@ residual of those before it.
 s is 1 where codes are learned; of codes on a fixed grid (finite scalar, look-up-free) it is the size of a cell.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -15,26 +13,7 @@ from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_dev
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
-
-
-class _Reaching(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, *others: Tensor) -> Tensor:
-        ctx.others = len(others)
-        return x.view_as(x)
-
-    @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
-        return grad_outputs[0], *[None] * ctx.others
-
-
-def _reaching(x: Tensor, others: list[Tensor]) -> Tensor:
-    """`x`, whose backward pass reaches `others`, too, with no gradient: a stage counts a pass that reaches its outputs
-    (see UpdatedCodebook), and of a stack the gradient goes past them, straight to the vectors."""
-    if not x.requires_grad or not any(each.requires_grad for each in others):
-        return x
-    reaching: Tensor = _Reaching.apply(x, *others)
-    return reaching
+from discrete_lightning.vq.reaching import reaching
 
 
 class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
@@ -85,7 +64,7 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
         total = torch.stack(codes).sum(0)
         quantized = self.parts()[0].pass_gradient(total, vectors) if self.has_commitment_loss else total
         losses = [result.loss for result in results]
-        return self._combine(_reaching(quantized, losses), torch.stack(losses).sum(), results)
+        return self._combine(reaching(quantized, losses), torch.stack(losses).sum(), results)
 
     def decode(self, indices: Tensor) -> Tensor:
         stages = zip(self.parts(), self._indices_of_parts(indices), self.scales, strict=True)

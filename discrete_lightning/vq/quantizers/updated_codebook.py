@@ -16,14 +16,15 @@ from discrete_lightning.functional._torch_private import in_backward
 from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
-from discrete_lightning.vq.quantizer import Codebook
+from discrete_lightning.vq.quantizers.code_table import CodeTable
 from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow
+from discrete_lightning.vq.reaching import reaching
 from discrete_lightning.vq.step_watch import StepWatch, nearest_leaf
 
 _FORGOTTEN = 100  # passes that came to nothing, after which something is wrong
 
 
-class UpdatedCodebook(Float32State, PrivateState, Codebook):
+class UpdatedCodebook(Float32State, PrivateState, CodeTable):
     """A codebook whose codes, or their statistics, are changed after each step of an optimiser, by what passes collected.
 
     All passes between two steps of the codebook's optimiser count as one batch, which is applied once, after the step. That
@@ -36,10 +37,11 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
       each step. A warning says so where it is needed.
     - A pass counts once its backward pass reaches the output, or at once if the vectors need no gradient. A pass under
       `no_grad`, and one that activation checkpointing repeats, does not count.
+    - A frozen codebook collects nothing, and what was collected before its freeze and waits for a step is dropped.
     - All ranks join each update, also one whose batch was empty or did not reach the layer.
     - A copy (`copy.deepcopy`) starts with nothing collected and does not act on the original.
 
-    Subclasses define `_apply_window` and `_most_candidates`.
+    Subclasses define `_apply_window`, `_most_candidates` and `_switch`.
 
     Attributes:
         windows: what was collected and not applied yet, each up to a step.
@@ -69,6 +71,14 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
     @updates.setter
     def updates(self, value: Tensor) -> None:
         self._updates = value
+
+    @property
+    def frozen(self) -> bool:
+        return not self._switch().requires_grad
+
+    def _switch(self) -> Tensor:
+        """The parameter that needs no gradient where the codebook is frozen."""
+        raise NotImplementedError
 
     def __getattr__(self, name: str) -> Any:
         # what is read after a step holds that step's update
@@ -101,19 +111,20 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
         leaf = self._watched(vectors)
 
         def count(_: Tensor | None) -> None:
-            if not batch.counted:
+            if not (batch.counted or self.frozen):
                 batch.counted, self._unreached = True, 0
                 self._add(batch, leaf)
 
         # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
         # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
+        # new tensors, which belong to this layer; its parameter is used in each pass, as DistributedDataParallel asks
+        outputs = reaching(quantized, [self._switch()]), reaching(loss, [self._switch()])
         if not vectors.requires_grad:
             count(None)
-            return quantized, loss
+            return outputs
         self._unreached += 1
         if self._unreached == _FORGOTTEN and not self._has_warned:
             self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
-        outputs = quantized.view_as(quantized), loss.view_as(loss)  # tensors that belong to this layer
         for each in outputs:
             if each.requires_grad:
                 each.register_hook(count)
@@ -168,14 +179,18 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
             if window.watch is not None and window.watch.counted():
                 self._may_be_fused = False
             self._apply_window(window)
+        if windows and self.frozen:
+            windows.clear()
 
     def update(self) -> None:
-        """Applies what was collected since the last update to the codes; nothing if nothing was.
+        """Applies what was collected since the last update to the codes; nothing if nothing was, or if it is frozen.
 
         It communicates: all ranks call it together, whether or not they collected something.
         """
         self._is_served = True
         windows, self.windows = self.windows, []
+        if self.frozen:
+            return
         for window in windows if world_size() == 1 else [CodeWindow.merged(windows)]:
             self._apply_window(window)
 
