@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_finite, host_number
+from discrete_lightning.functional._checks import check_finite, host_number, values_can_be_read
 from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
 
 _BLOCK = 1 << 22  # distances held at a time (16 MiB of float32): N x K is never built whole
@@ -46,7 +46,7 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
     rows = max(1, _BLOCK // max(1, codes.shape[0]))
     blocks = [addmm_float32(bias, block, transposed, alpha=-2.0).min(-1) for block in flat.split(rows)]
     index = torch.cat([block.indices for block in blocks])
-    if flat.device.type == "cpu" and not all(host_number(block.values.isfinite().all()) for block in blocks):
+    if values_can_be_read(flat) and not all(host_number(block.values.isfinite().all()) for block in blocks):
         check_finite(vectors, "nearest_code")
         broken = int((~table.isfinite()).any(-1).sum())
         raise ValueError(f"{broken} of {len(table)} codes are not finite, or too large for distances in {table.dtype}")

@@ -8,13 +8,11 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.callbacks import ChoiceMonitor
 from discrete_lightning.nn import LearnedVectorQuantizer, Quantizer, VectorQuantizer, update_codebooks_after_step
-from tests.ranks import run_on_ranks
 from tests.vq.quantizers.makers import ALL, SINGLE, build, some_vectors
 
 
@@ -167,34 +165,6 @@ def test_a_frozen_codebook_compiles_whole(name: str) -> None:
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     x = some_vectors(20, 3)
     torch.testing.assert_close(compiled(x), model(x))
-
-
-def on_a_rank() -> dict[str, dict[str, Tensor]]:
-    """The usual wrapper, whose parameters must all be used: frozen, and then not."""
-    found = {}
-    torch.set_num_threads(1)
-    for name in ("ema", "residual_ema"):
-        for encoder in (True, False):
-            model = Autoencoder(build(name))
-            model.encoder.requires_grad_(encoder)
-            for frozen in (False, True, False):
-                model.quantizer.requires_grad_(not frozen)
-                wrapped = DistributedDataParallel(model)
-                optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, weight_decay=0.1)
-                binding = update_codebooks_after_step(model, optimizer)
-                before = state(model.quantizer)
-                train(wrapped, optimizer, steps=2)
-                binding.remove()
-                assert bool(changed(before, model.quantizer)) is not frozen
-            found[f"{name}, {encoder}"] = state(model)
-    return found
-
-
-def test_ranks() -> None:
-    first, second = run_on_ranks(on_a_rank)
-    for name, expected in first.items():
-        for key, value in expected.items():
-            assert torch.equal(second[name][key], value), (name, key)
 
 
 @pytest.mark.parametrize("name", SINGLE)
