@@ -52,17 +52,24 @@ class Quantizer(Recorded, nn.Module):
             ValueError: if vectors are not floating, of another dimension or not finite at a real position, or the mask is not
                 bool or of another shape.
         """
+        self._check_vectors(vectors)
+        if mask is None:
+            return self.quantize(vectors)
+        packed, real = self._pack(vectors, mask)
+        return fill_padding(self.quantize(packed), real, vectors.shape[:-1])
+
+    def _pack(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors at real positions (n, dim), and those positions (n,) among the flattened ones."""
+        real = positions_mask(mask, vectors.shape[:-1]).reshape(-1).nonzero().squeeze(1)
+        return vectors.reshape(-1, self.dim).index_select(0, real), real
+
+    def _check_vectors(self, vectors: Tensor) -> None:
         check_floating(vectors, "vectors")
         if not vectors.ndim or vectors.shape[-1] != self.dim:
             raise ValueError(
                 f"{type(self).__name__} quantises vectors of dimension {self.dim}, last; got shape {tuple(vectors.shape)}. "
                 "An image (B, C, H, W) has its channels moved last first: x.movedim(1, -1)"
             )
-        if mask is None:
-            return self.quantize(vectors)
-        shape = vectors.shape[:-1]
-        real = positions_mask(mask, shape).reshape(-1).nonzero().squeeze(1)
-        return fill_padding(self.quantize(vectors.reshape(-1, self.dim).index_select(0, real)), real, shape)
 
     def quantize(self, vectors: Tensor) -> Quantized:
         """Quantises vectors (..., dim), all of them real; `forward` calls it."""
