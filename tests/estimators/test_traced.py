@@ -14,6 +14,7 @@ from discrete_lightning.estimators import (
     StraightThrough,
     StraightThroughGumbel,
 )
+from discrete_lightning.nn import RelaxedCategorical
 from tests.references import estimators as reference
 from tests.references.every_estimator import DECOUPLED, HARD, RANDOM, each_pathwise, forward_tau
 from tests.references.goodness_of_fit import chi_square_p, sigmas
@@ -123,3 +124,15 @@ def test_gradients_of_examples(estimator: Estimator) -> None:
     grad, sample = torch.func.vmap(torch.func.grad(loss, has_aux=True), randomness="different")(logits)
     logits.grad = grad
     check_traced(estimator, sample, logits, 0.6, COST)
+
+
+@each_pathwise
+def test_exported_with_any_batch(estimator: Estimator) -> None:
+    """As `relaxed(model)` or a training layer calls it."""
+    program = torch.export.export(
+        RelaxedCategorical(estimator), (torch.zeros(3, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    for batch in (1, 500):
+        sample = program(torch.zeros(batch, 4))
+        torch.testing.assert_close(sample.sum(-1), torch.ones(batch))
+        assert batch == 1 or estimator not in RANDOM or len(sample.argmax(-1).unique()) == 4

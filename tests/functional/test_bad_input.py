@@ -79,8 +79,14 @@ def test_no_categories_and_an_empty_batch(name: str) -> None:
             with pytest.raises(ValueError, match=r"no category to choose from: .* of shape \(.*0\)"):
                 call.run(torch.zeros(shape), 0.5)
     for logits in (torch.zeros(0, 3), torch.zeros(2, 0, 3)):
-        for value in torch.utils._pytree.tree_leaves(call.run(logits, 0.5)):
-            assert value.isfinite().all()
+        for tau in (0.5, leaf(0.5)) if call.takes_tau else (0.5,):
+            inputs = leaf(logits)
+            for value in torch.utils._pytree.tree_leaves(call.run(inputs, tau)):
+                assert value.isfinite().all()
+                assert value.ndim or not value  # a mean over nothing is 0
+                if value.requires_grad:
+                    value.sum().backward(retain_graph=True)
+            assert not isinstance(tau, Tensor) or tau.grad is None or tau.grad == 0
 
 
 @pytest.mark.parametrize("name", WITH_TAU)

@@ -134,6 +134,15 @@ def test_a_codebook_of_another_size_is_one_error(make: Callable[[int, int], Code
         make(6, 4).load_state_dict(make(8, 4).state_dict())
 
 
+class Decode(nn.Module):
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.quantizer = quantizer
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.quantizer.decode(indices)
+
+
 @pytest.mark.parametrize("name", [*SINGLE, "residual_ema", "residual_finite_scalar", "product_gumbel"])
 def test_evaluation_is_exported_with_any_batch(name: str) -> None:
     quantizer = trained(name)
@@ -146,6 +155,49 @@ def test_evaluation_is_exported_with_any_batch(name: str) -> None:
         quantized, indices, *_ = program(vectors)
         assert torch.equal(indices, expected.indices)
         torch.testing.assert_close(quantized, expected.quantized)
+    decode = Decode(quantizer)
+    stored = model(*example).indices.to(torch.int16)
+    program = torch.export.export(decode, (stored,), dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+    for batch in (1, 8):
+        indices = stored[:1].repeat(batch, *[1] * (stored.ndim - 1))
+        torch.testing.assert_close(program(indices), decode(indices))
+
+
+@every
+def test_vmap_of_evaluation_is_the_batch(name: str) -> None:
+    """Per-example gradients too, and an ensemble of two."""
+    quantizer, vectors = trained(name).eval(), some_vectors(6, build(name).dim)
+    whole = quantizer(vectors)
+    mapped = torch.func.vmap(lambda x: tuple(quantizer(x))[:2])(vectors)
+    torch.testing.assert_close(mapped[0], whole.quantized)
+    assert torch.equal(mapped[1], whole.indices)
+    torch.testing.assert_close(torch.func.vmap(quantizer.decode)(whole.indices), quantizer.decode(whole.indices))
+
+    def loss(x: Tensor) -> Tensor:
+        return quantizer(x).quantized.square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss))(vectors)
+    leaf = vectors.clone().requires_grad_()
+    loss(leaf).backward()
+    torch.testing.assert_close(each, torch.zeros_like(vectors) if leaf.grad is None else leaf.grad)
+    others = [quantizer, trained(name, steps=1).eval()]
+    parameters, buffers = torch.func.stack_module_state(others)
+
+    def call(p: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(quantizer, (p, b), (vectors,)).quantized
+
+    found = torch.func.vmap(call)(parameters, buffers)
+    torch.testing.assert_close(found, torch.stack([other(vectors).quantized for other in others]))
+
+
+@pytest.mark.parametrize("name", ["ema", "learned", "residual_ema"])
+def test_vmap_of_training_says_what_to_do(name: str) -> None:
+    quantizer, vectors = build(name), some_vectors(6, 4)
+    with pytest.raises(RuntimeError, match=r"torch\.func \(vmap, grad\) cannot: call it in eval\(\), or freeze\(\) it"):
+        torch.func.vmap(lambda x: quantizer(x).quantized)(vectors)
+    quantizer.freeze()
+    found = torch.func.vmap(lambda x: quantizer(x).quantized)(vectors)
+    torch.testing.assert_close(found, quantizer(vectors).quantized)
 
 
 @every
