@@ -16,7 +16,7 @@ from discrete_lightning.estimators import (
 )
 from discrete_lightning.nn import RelaxedCategorical
 from tests.references import estimators as reference
-from tests.references.every_estimator import DECOUPLED, HARD, RANDOM, each_pathwise, forward_tau
+from tests.references.every_estimator import DECOUPLED, HARD, PATHWISE, RANDOM, each_pathwise, forward_tau
 from tests.references.goodness_of_fit import chi_square_p, sigmas
 from tests.references.gumbel import probabilities
 from tests.references.inputs import leaf, seeded
@@ -126,13 +126,21 @@ def test_gradients_of_examples(estimator: Estimator) -> None:
     check_traced(estimator, sample, logits, 0.6, COST)
 
 
-@each_pathwise
-def test_exported_with_any_batch(estimator: Estimator) -> None:
-    """As `relaxed(model)` or a training layer calls it."""
+class Layers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(RelaxedCategorical(estimator) for estimator in PATHWISE)
+
+    def forward(self, logits: Tensor) -> list[Tensor]:
+        return [layer(logits) for layer in self.layers]
+
+
+def test_exported_with_any_batch() -> None:
+    """As training and `relaxed(model)` call them."""
     program = torch.export.export(
-        RelaxedCategorical(estimator), (torch.zeros(3, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+        Layers(), (torch.zeros(3, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
     ).module()
     for batch in (1, 500):
-        sample = program(torch.zeros(batch, 4))
-        torch.testing.assert_close(sample.sum(-1), torch.ones(batch))
-        assert batch == 1 or estimator not in RANDOM or len(sample.argmax(-1).unique()) == 4
+        for estimator, sample in zip(PATHWISE, program(torch.zeros(batch, 4)), strict=True):
+            torch.testing.assert_close(sample.sum(-1), torch.ones(batch))
+            assert batch == 1 or estimator not in RANDOM or len(sample.argmax(-1).unique()) == 4

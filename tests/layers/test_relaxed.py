@@ -14,6 +14,7 @@ from discrete_lightning.nn import (
     Relaxed,
     RelaxedBernoulli,
     RelaxedCategorical,
+    RelaxedSubset,
     ResidualQuantizer,
     Temperature,
     VectorQuantizer,
