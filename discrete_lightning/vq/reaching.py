@@ -36,6 +36,7 @@ def reaching(x: Tensor, others: Sequence[Tensor]) -> Tensor:
         >>> x, other = (torch.ones(2, requires_grad=True) for _ in range(2))
         >>> _ = other.register_hook(lambda _: print("reached"))
         >>> reaching(x * 2, [other * 3]).sum().backward()
+        reached
         >>> x.grad, other.grad
         (tensor([2., 2.]), None)
     """
