@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_elements, check_one_kind
+from discrete_lightning.functional._checks import check_elements, check_one_kind, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k
 
@@ -38,7 +38,8 @@ class Estimator:
 
         Args:
             logits: unnormalised log-probabilities, shape (..., K), any floating dtype.
-            tau: temperature > 0; a 0-dim tensor may be learnable.
+            tau: temperature > 0, a number, a 0-dim tensor, or a tensor of one temperature a row: it broadcasts against
+                logits[..., :1]. A tensor may be learnable.
             generator: source of randomness.
 
         Returns:
@@ -55,12 +56,16 @@ class Estimator:
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """The binary counterpart: one sample of Bernoulli(sigmoid(logits)), elementwise, relaxed or 0/1.
 
-        By default a sample of two categories whose logits differ by `logits`.
+        By default a sample of two categories whose logits differ by `logits`. `tau` may be a tensor that broadcasts against
+        `logits`.
         """
         check_elements(logits)
         odds = float32(logits)
         # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
         pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
+        if isinstance(tau, Tensor) and tau.ndim:
+            check_tau(tau, logits=logits, dim=None)
+            tau = tau.unsqueeze(-1)
         return self(pair, tau, generator)[..., 0].to(logits.dtype)
 
     def subset(
@@ -74,7 +79,7 @@ class Estimator:
         Args:
             logits: unnormalised log-probabilities, shape (..., K), any floating dtype; -inf masks a category.
             k: number of categories, 1 <= k <= K.
-            tau: temperature > 0; a 0-dim tensor may be learnable.
+            tau: temperature > 0; see `__call__`.
             generator: source of randomness.
 
         Returns:
@@ -123,7 +128,7 @@ class Estimator:
             function: maps samples of shape (..., B, *event) to losses of shape (..., B). An estimator that draws several
                 samples at once adds leading dimensions, which `function` must accept.
             logits: shape (B, *event), K last unless `binary`.
-            tau: temperature > 0.
+            tau: temperature > 0; see `__call__` and `bernoulli`.
             generator: source of randomness.
             binary: whether `logits` are log-odds of Bernoulli variables.
             k: the number of categories to choose without replacement, see `subset`; None for one of them.

@@ -41,6 +41,6 @@ class DisARM(Estimator):
     ) -> Tensor:
         if not binary or k is not None:
             raise TypeError("DisARM is for binary variables: take LeaveOneOut for categories")
-        check_tau(tau)
+        check_tau(tau, logits=logits, dim=None)
         pair = antithetic_bernoulli(logits, generator=generator)
         return disarm(function(pair), pair, logits)

@@ -57,7 +57,7 @@ class LeaveOneOut(Estimator):
         k: int | None = None,
     ) -> Tensor:
         check_one_kind(binary, k)
-        check_tau(tau)
+        check_tau(tau, logits=logits, dim=None if binary else -1)
         many = logits.detach().expand(self.samples, *logits.shape)
         if binary:
             sample = gumbel_sigmoid(many, hard=True, generator=generator)

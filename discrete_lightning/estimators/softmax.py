@@ -28,8 +28,8 @@ class Softmax(Estimator):
         return softmax(logits, tau).to(logits.dtype)
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        check_tau(tau)
         check_elements(logits)
+        check_tau(tau, logits=logits, dim=None)
         return sigmoid_over_tau(float32(logits), tau).to(logits.dtype)
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:

@@ -14,7 +14,7 @@ from discrete_lightning.functional import (
     straight_through_one_hot,
     straight_through_subset,
 )
-from discrete_lightning.functional._checks import check_elements, check_tau
+from discrete_lightning.functional._checks import check_categories, check_elements, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import sigmoid_over_tau
 
@@ -46,7 +46,8 @@ class StraightThrough(Estimator):
         return (1.0, tau) if self.backward_tau is None else (tau, self.backward_tau)
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        check_tau(tau)
+        check_categories(logits, -1)
+        check_tau(tau, logits=logits)
         forward, backward = self._temperatures(tau)
         if isinstance(forward, float | int) and isinstance(backward, float | int) and forward == backward:
             soft, index = softmax_draw(logits, backward, generator=generator)
@@ -57,8 +58,8 @@ class StraightThrough(Estimator):
         return straight_through_one_hot(index, soft.to(logits.dtype), soft[..., 0])
 
     def bernoulli(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
-        check_tau(tau)
         check_elements(logits)
+        check_tau(tau, logits=logits, dim=None)
         forward, backward = self._temperatures(tau)
         with torch.no_grad():
             draw = gumbel_sigmoid(float32(logits) / forward, hard=True, generator=generator).to(logits.dtype)

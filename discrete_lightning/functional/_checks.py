@@ -36,18 +36,28 @@ def host_number(x: float | Tensor) -> float:
     return number
 
 
-def check_tau(tau: float | Tensor, name: str = "tau") -> None:
-    """Raises ValueError unless `tau` is a positive number or 0-dim tensor that float32 can hold and divide by."""
+def check_tau(tau: float | Tensor, name: str = "tau", *, logits: Tensor | None = None, dim: int | None = -1) -> None:
+    """Raises ValueError unless `tau` is positive, and float32 can hold it and divide by it.
+
+    Args:
+        tau: a number or a 0-dim tensor, or one of each row of `logits`.
+        name: what the caller calls it.
+        logits: what it divides; without them `tau` has no dimension.
+        dim: of the categories, where the shape of `tau` has a 1; None if each logit is a variable of its own.
+    """
     if isinstance(tau, Tensor):
-        if tau.ndim:
-            raise ValueError(f"{name} must be a number or a 0-dim tensor, got a tensor of shape {tuple(tau.shape)}")
+        _check_tau_shape(tau, name, logits, dim)
         if tau.is_complex() or tau.dtype == torch.bool:
             raise ValueError(f"{name} must be a real number, got a tensor of {tau.dtype}")
-        if not values_can_be_read(tau):
+        if not tau.numel() or not values_can_be_read(tau):
             return
+        if tau.ndim:  # the first that is wrong, if any is
+            tau = tau.detach().flatten()
+            right = (tau >= _LOWEST_TAU) & (tau <= _HIGHEST_TAU)
+            tau = tau[right.to(torch.uint8).argmin()]
         tau = host_number(tau)
     elif not isinstance(tau, Real | torch.SymFloat):
-        raise ValueError(f"{name} must be a number or a 0-dim tensor, got {tau!r} of type {type(tau).__name__}")
+        raise ValueError(f"{name} must be a number or a tensor, got {tau!r} of type {type(tau).__name__}")
     if not 0.0 < tau < float("inf"):
         raise ValueError(
             f"{name} must be positive and finite, got {tau}; the limit tau -> 0 is `hard=True` or gumbel_max"
@@ -58,6 +68,36 @@ def check_tau(tau: float | Tensor, name: str = "tau") -> None:
             f"{name} must be at {bound}, got {tau}: it is too {size} for float32, in which probabilities are computed; "
             "the limit tau -> 0 is `hard=True` or gumbel_max"
         )
+
+
+def _check_tau_shape(tau: Tensor, name: str, logits: Tensor | None, dim: int | None) -> None:
+    """Raises ValueError unless `tau` is 0-dim, or broadcasts to one number a row."""
+    if not tau.ndim:
+        return
+    if logits is None:
+        raise ValueError(f"{name} must be a number or a 0-dim tensor, got a tensor of shape {tuple(tau.shape)}")
+    rows = list(logits.shape)
+    if dim is not None and rows:
+        rows[dim] = 1
+    fits = tau.ndim <= len(rows) and all(
+        mine in (1, size) for mine, size in zip(reversed(tau.shape), reversed(rows), strict=False)
+    )
+    if not fits:
+        raise ValueError(
+            f"{name} must be a number, a 0-dim tensor, or a tensor that broadcasts to {tuple(rows)}, one temperature a row, "
+            f"for logits of shape {tuple(logits.shape)}; got shape {tuple(tau.shape)}"
+        )
+
+
+def as_indices(indices: Tensor, name: str = "indices") -> Tensor:
+    """`indices` of any integer dtype as int64.
+
+    Raises:
+        ValueError: if they are not integers.
+    """
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise ValueError(f"{name} must be integers, got {indices.dtype}: convert them with {name}.long()")
+    return indices.to(torch.int64)
 
 
 def check_real(x: Tensor, name: str) -> None:

@@ -24,7 +24,7 @@ _WIDEST = 1e37  # range of a row of `log_weights`
 class _OverTau(torch.autograd.Function):
     generate_vmap_rule = True
 
-    # tau is 0-dim, or (..., 1)
+    # tau is 0-dim, or broadcasts against x
     @staticmethod
     def forward(x: Tensor, tau: Tensor) -> Tensor:
         return (x / tau).clamp_(-LARGEST, LARGEST)
@@ -37,8 +37,8 @@ class _OverTau(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
         tau, z = ctx.saved_tensors
         g = grad_outputs[0]
-        total = (g * z).sum(-1, keepdim=True) if tau.ndim else (g * z).sum()
-        return g / tau, (-total / tau).to(tau.dtype)
+        total = (g * z / tau).sum_to_size(tau.shape) if tau.ndim else (g * z).sum() / tau
+        return g / tau, (-total).to(tau.dtype)
 
 
 def over_tau(scores: Tensor, tau: float | Tensor, dim: int = -1, best: Tensor | None = None) -> Tensor:
@@ -70,7 +70,7 @@ def log_weights(scores: Tensor, tau: float | Tensor) -> Tensor:
     if (
         detached.numel()
         and values_can_be_read(scores)
-        and max(map(abs, map(host_number, detached.aminmax()))) / host_number(tau) <= _WIDEST
+        and max(map(abs, map(host_number, detached.aminmax()))) / _smallest(tau) <= _WIDEST
     ):
         return _quotient(scores, tau)  # nothing is masked, and every row fits
     masked = scores.isneginf()
@@ -94,9 +94,15 @@ def sigmoid_over_tau(log_odds: Tensor, tau: float | Tensor) -> Tensor:
     return torch.sigmoid(_quotient(log_odds, tau))
 
 
+def _smallest(tau: float | Tensor) -> float:
+    return host_number(tau.detach().amin() if isinstance(tau, Tensor) and tau.ndim else tau)
+
+
 def _overflow(best: Tensor, tau: float | Tensor) -> bool:
     return bool(host_number(((best / tau).abs() > LARGEST).any()))
 
 
 def _quotient(x: Tensor, tau: float | Tensor) -> Tensor:
+    if isinstance(tau, Tensor) and tau.ndim:
+        tau = tau.to(x.dtype)  # one that is not 0-dim would decide the dtype of the result
     return _OverTau.apply(x, tau) if isinstance(tau, Tensor) and tau.requires_grad else x / tau

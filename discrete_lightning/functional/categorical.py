@@ -57,7 +57,7 @@ def index_at(probabilities: Tensor, u: Tensor) -> Tensor:
     if count > _BLOCK and count % _BLOCK:
         rows = torch.nn.functional.pad(rows, (0, -count % _BLOCK))
     width = min(_BLOCK, rows.shape[1])
-    blocks = rows.view(len(rows), rows.shape[1] // width, width)
+    blocks = rows.view(rows.shape[0], rows.shape[1] // width, width)  # an exported graph keeps the shape, not `len`
     block = _invert(blocks.sum(-1), u[0])
     inside = blocks.gather(1, block.view(-1, 1, 1).expand(-1, 1, width)).squeeze(1)
     return (block * width + _invert(inside, u[1])).view(leading)

@@ -29,7 +29,7 @@ def gapped_straight_through(
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        tau: temperature of the backward pass, > 0.
+        tau: temperature of the backward pass, > 0; may be one a row, see `gumbel_softmax`.
         gap: least distance of the other logits from the chosen one, >= 0.
         generator: source of randomness.
 
@@ -46,8 +46,8 @@ def gapped_straight_through(
     """
     if not gap >= 0:
         raise ValueError(f"gap must not be negative, got {gap}")
-    check_tau(tau)
     check_categories(logits, -1)
+    check_tau(tau, logits=logits)
     if runs_in_blocks(logits, tau):
         tau = host_number(tau)
         u = two_uniforms(logits[..., 0].numel(), logits.device, generator)

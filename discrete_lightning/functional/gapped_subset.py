@@ -26,8 +26,9 @@ def gapped_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable. Drawn categories can tie in theta',
-            where the gradient grows as tau^-k: a tau near the lower end of float32 makes it infinite.
+        tau: temperature of the backward pass, > 0; a tensor, 0-dim or one a row (see `gumbel_softmax`), may be learnable.
+            Drawn categories can tie in theta', where the gradient grows as tau^-k: a tau near the lower end of float32 makes it
+            infinite.
         gap: least distance of the other logits from the chosen ones, >= 0.
         generator: source of randomness.
 
@@ -45,8 +46,8 @@ def gapped_subset(
     """
     if not gap >= 0:
         raise ValueError(f"gap must not be negative, got {gap}")
-    check_tau(tau)
     check_k(logits, k)
+    check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     scores = float32(logits)

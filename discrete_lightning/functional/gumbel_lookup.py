@@ -52,13 +52,13 @@ def _lookup(
     for part in _parts(x, weight):
         z = torch.addmm(bias, x[part], weight.t())
         if statistics:
-            log_p = torch.log_softmax(_over(z, tau) if tempered else z, -1)
+            log_p = torch.log_softmax(_over(z, _of(tau, part)) if tempered else z, -1)
             p = log_p.exp()
             marginal += p.sum(0)
             entropy -= (p * log_p.clamp_min(-1e30)).sum()
         z.add_(drawn_noise(z.shape, z.device, generator, log=True))
         indices[part] = z.max(-1).indices  # faster than argmax
-        quantized[part] = codes[indices[part]] if hard else torch.softmax(_over(z, tau), -1) @ codes
+        quantized[part] = codes[indices[part]] if hard else torch.softmax(_over(z, _of(tau, part)), -1) @ codes
     return quantized, indices, marginal, entropy
 
 
@@ -82,21 +82,22 @@ def _lookup_backward(
     generator = _generator(seed, x.device)
     for part in _parts(x, weight):
         z = torch.addmm(bias, x[part], weight.t())
+        tau_here, d_tau_here = _of(tau, part), _of(d_tau, part)
         extra = None
         if statistics and tempered:
-            over = _over(z, tau)
-            extra = _entropy_gradient(over, g_marginal, g_entropy).div_(tau)
-            d_tau -= (extra * over.clamp_min_(-LARGEST)).sum()
+            over = _over(z, tau_here)
+            extra = _entropy_gradient(over, g_marginal, g_entropy).div_(tau_here)
+            d_tau_here -= (extra * over.clamp_min_(-LARGEST)).sum_to_size(tau_here.shape)
         elif statistics:
             extra = _entropy_gradient(z, g_marginal, g_entropy)
         z.add_(drawn_noise(z.shape, z.device, generator, log=True))
-        z = _over(z, tau)
+        z = _over(z, tau_here)
         y = torch.softmax(z, -1)
         if not hard:
             d_codes.addmm_(y.t(), g[part])
-        d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau)
+        d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau_here)
         if learned:
-            d_tau -= (d_logits * z.clamp_min_(-LARGEST)).sum()
+            d_tau_here -= (d_logits * z.clamp_min_(-LARGEST)).sum_to_size(tau_here.shape)
         if extra is not None:
             d_logits += extra
         torch.mm(d_logits, weight, out=d_x[part])
@@ -127,6 +128,11 @@ _lookup.register_autograd(_gradients, setup_context=_save)
 
 def _generator(seed: Tensor, device: torch.device) -> torch.Generator:
     return torch.Generator(device=device).manual_seed(int(host_number(seed)))  # on the host: nothing to wait for
+
+
+def _of(tau: Tensor, part: slice) -> Tensor:
+    """The temperature of these vectors: that of all, or one of each (N, 1)."""
+    return tau[part] if tau.ndim else tau
 
 
 def _over(z: Tensor, tau: Tensor) -> Tensor:
@@ -170,7 +176,8 @@ def gumbel_lookup(
         weight: W (K, D).
         bias: b (K,).
         codes: (K, C).
-        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        tau: temperature > 0, a number, a 0-dim tensor, or a tensor of one temperature a vector: it broadcasts against
+            vectors[..., :1]. A learnable one gets its gradient.
         hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
         statistics: whether to compute `marginal` and `choice_entropy`.
         tempered: whether these are of softmax(logits / tau), so that a learned tau gets their gradient, or of softmax(logits).
@@ -185,16 +192,18 @@ def gumbel_lookup(
         >>> result.quantized.shape, result.indices.shape
         (torch.Size([5, 3]), torch.Size([5]))
     """
-    check_tau(tau)
     if not len(weight) == len(bias) == len(codes) or vectors.shape[-1:] != weight.shape[1:]:
         raise ValueError(
             f"vectors (..., D), weight (K, D), bias (K,) and codes (K, C) do not fit: got {tuple(vectors.shape)}, "
             f"{tuple(weight.shape)}, {tuple(bias.shape)}, {tuple(codes.shape)}"
         )
+    check_tau(tau, logits=vectors)
     check_finite(vectors, "gumbel_lookup")
     x = float32(vectors).reshape(-1, vectors.shape[-1])
     weight, bias, codes = (each.to(x.dtype) for each in (weight, bias, codes))
     temperature = torch.as_tensor(tau, dtype=x.dtype, device=x.device)
+    if temperature.ndim:
+        temperature = temperature.expand(*vectors.shape[:-1], 1).reshape(-1, 1)
     quantized, indices, marginal, entropy = _lookup(
         x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered
     )

@@ -82,20 +82,23 @@ class _GumbelRao(torch.autograd.Function):
         samples, categories = ctx.samples, p.shape[-1]
         g = grad_outputs[0].reshape(-1, categories).to(p.dtype)
         probabilities, indices = p.view(-1, categories), index.view(-1)
-        gradient, tau_gradients = torch.empty_like(probabilities), dict[int, Tensor]()
-        rows = max(1, _BLOCK // (samples * categories))
+        temperatures = tau.expand(*index.shape, 1).reshape(-1, 1) if tau.ndim else tau
+        gradient, slopes = torch.empty_like(probabilities), probabilities.new_zeros(len(g))
+        rows = max(1, _BLOCK // max(1, samples * categories))
         exponential = _exponential(ctx.seed, p.device)
 
         def work(start: int) -> None:
             part = slice(start, start + rows)
             noise = exponential((samples, *probabilities[part].shape), start * samples * categories).to(p.dtype)
             z = _condition_(noise, probabilities[part], indices[part])
-            scaled = over_tau(z, tau.detach(), best=z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1)))
+            temperature = temperatures[part] if tau.ndim else temperatures
+            best = z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1))
+            scaled = over_tau(z, temperature.detach(), best=best)
             y = torch.softmax(scaled, -1)
             slope = softmax_backward(g[part].expand_as(y), y)
-            torch.sum(slope, 0, out=gradient[part]).div_(samples * tau)
+            torch.sum(slope, 0, out=gradient[part]).div_(samples * temperature)
             if ctx.needs_input_grad[1]:
-                tau_gradients[start] = (slope * scaled.clamp_min(-LARGEST)).sum()
+                torch.sum(slope.mul_(scaled.clamp_min(-LARGEST)), (0, 2), out=slopes[part])
 
         starts = range(0, len(g), rows)
         if p.device.type == "cpu":
@@ -104,10 +107,10 @@ class _GumbelRao(torch.autograd.Function):
             for start in starts:
                 work(start)
         wanted = None
-        if ctx.needs_input_grad[1]:
-            wanted = torch.stack([tau.new_zeros(()), *(tau_gradients[start] for start in starts)]).sum() / -(
-                samples * tau
-            )
+        if ctx.needs_input_grad[1] and tau.ndim:
+            wanted = (slopes.view(*index.shape, 1) / -(samples * tau)).sum_to_size(tau.shape)
+        elif ctx.needs_input_grad[1]:
+            wanted = slopes.sum() / -(samples * tau)
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
 
 
@@ -130,7 +133,7 @@ def gumbel_rao(
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        tau: temperature > 0, a number or a tensor, 0-dim or one a row (see `gumbel_softmax`), which may be learnable.
         samples: of the noise that the gradient is averaged over, >= 1. Memory does not grow with it.
         generator: source of randomness.
 
@@ -147,7 +150,7 @@ def gumbel_rao(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    check_tau(tau)
+    check_tau(tau, logits=logits)
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
     if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once

@@ -95,7 +95,7 @@ def gumbel_rao_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature > 0; a 0-dim tensor may be learnable.
+        tau: temperature > 0; a tensor, 0-dim or one a row (see `gumbel_softmax`), may be learnable.
         samples: of the noise that the gradient is averaged over, >= 1. Memory does not grow with it.
         generator: source of randomness.
 
@@ -113,8 +113,8 @@ def gumbel_rao_subset(
     """
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
-    check_tau(tau)
     check_k(logits, k)
+    check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():

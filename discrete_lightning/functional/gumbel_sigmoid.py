@@ -33,7 +33,7 @@ def gumbel_sigmoid(
 
     Args:
         logits: log-odds, any shape and floating dtype; +-inf gives a sure 1 or 0.
-        tau: temperature > 0, a number or a 0-dim tensor.
+        tau: temperature > 0, a number, a 0-dim tensor, or a tensor that broadcasts against `logits`.
         hard: exact Bernoulli draws (0 or 1) forward, gradient of the relaxed sample backward.
         generator: source of randomness.
 
@@ -47,8 +47,8 @@ def gumbel_sigmoid(
         >>> gumbel_sigmoid(torch.tensor([-torch.inf, torch.inf]), hard=True)
         tensor([0., 1.])
     """
-    check_tau(tau)
     check_elements(logits)
+    check_tau(tau, logits=logits, dim=None)
     perturbed = float32(logits) + logistic_noise(logits.shape, device=logits.device, generator=generator)
     soft = sigmoid_over_tau(perturbed, tau).to(logits.dtype)
     return straight_through((perturbed.detach() > 0).to(logits.dtype), soft) if hard else soft

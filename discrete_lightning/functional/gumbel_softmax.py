@@ -85,12 +85,15 @@ def _in_blocks(logits: Tensor, tau: float, hard: bool, generator: torch.Generato
 def gumbel_softmax(
     logits: Tensor,
     tau: float | Tensor = 1.0,
-    *,
     hard: bool = False,
+    eps: float = 1e-10,  # noqa: ARG001
     dim: int = -1,
+    *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
     """Samples the Gumbel-softmax distribution: a replacement for torch's, exact in half precision too.
+
+    The arguments are those of torch's function, in its order.
 
     Noise, softmax and argmax are float32 for every input dtype (fp16 noise of torch's function gives NaN rows, bf16 noise
     draws events of p = 1e-3 at a quarter of their rate), the tail of the noise is exact, and the hard sample is exactly
@@ -98,8 +101,10 @@ def gumbel_softmax(
 
     Args:
         logits: unnormalised log-probabilities, any shape and floating dtype; -inf masks a category.
-        tau: temperature > 0, a number or a 0-dim tensor (a learnable one gets its gradient).
+        tau: temperature > 0, a number, a 0-dim tensor, or a tensor of one temperature a row: it broadcasts against `logits`,
+            and has size 1 in `dim`. A learnable one gets its gradient.
         hard: one-hot sample forward, gradient of the relaxed sample backward (straight-through Gumbel-softmax).
+        eps: has no effect, as in torch, and is there so that calls of torch's function work.
         dim: dimension of the categories.
         generator: source of randomness.
 
@@ -107,7 +112,7 @@ def gumbel_softmax(
         Samples of the shape and dtype of `logits`, summing to 1 along `dim` (one-hot if `hard`).
 
     Raises:
-        ValueError: if tau is not positive, or a row of `logits` has no distribution.
+        ValueError: if tau is not positive or of another shape, or a row of `logits` has no distribution.
 
     Example:
         >>> _ = torch.manual_seed(0)
@@ -115,8 +120,8 @@ def gumbel_softmax(
         >>> sample.sum(-1)
         tensor([1., 1., 1., 1.])
     """
-    check_tau(tau)
     check_categories(logits, dim)
+    check_tau(tau, logits=logits, dim=dim)
     if runs_in_blocks(logits, tau, dim):
         return _in_blocks(logits, host_number(tau), hard, generator)
     perturbed = perturb(logits, generator)

@@ -64,8 +64,8 @@ def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Gener
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        tau: temperature of the backward pass, > 0; published choices lie in [1, 1.5]. It gets no gradient: the sample does
-            not depend on it.
+        tau: temperature of the backward pass, > 0; published choices lie in [1, 1.5]. May be one a row, see
+            `gumbel_softmax`. It gets no gradient: the sample does not depend on it.
         generator: source of randomness.
 
     Returns:

@@ -59,7 +59,8 @@ def reinmax_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature of the backward pass, > 0. It gets no gradient: the sample does not depend on it.
+        tau: temperature of the backward pass, > 0; may be one a row (see `gumbel_softmax`). It gets no gradient:
+            the sample does not depend on it.
         generator: source of randomness.
 
     Returns:
@@ -74,8 +75,8 @@ def reinmax_subset(
         >>> reinmax_subset(torch.zeros(2, 5), k=3).sum(-1)
         tensor([3., 3.])
     """
-    check_tau(tau)
     check_k(logits, k)
+    check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():

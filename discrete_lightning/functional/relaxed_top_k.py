@@ -55,7 +55,7 @@ def relaxed_top_k(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature > 0; a 0-dim tensor may be learnable.
+        tau: temperature > 0; a tensor, 0-dim or one a row (see `gumbel_softmax`), may be learnable.
         hard: an exact draw, k ones, forward; the gradient of the relaxation backward.
         noise: whether Gumbel noise is added. If not, the k largest logits are chosen.
         generator: source of randomness.
@@ -73,8 +73,8 @@ def relaxed_top_k(
         >>> relaxed_top_k(torch.zeros(2, 5), k=3, tau=0.5, hard=True).sum(-1)
         tensor([3., 3.])
     """
-    check_tau(tau)
     check_k(logits, k)
+    check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     perturbed = perturb(logits, generator) if noise else float32(logits)

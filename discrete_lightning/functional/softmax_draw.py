@@ -19,7 +19,7 @@ def softmax_draw(
 
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
-        tau: temperature > 0, a number or a 0-dim tensor.
+        tau: temperature > 0, a number, a 0-dim tensor, or one a row: it broadcasts against logits[..., :1].
         generator: source of randomness.
 
     Returns:
@@ -32,8 +32,8 @@ def softmax_draw(
         >>> softmax_draw(torch.tensor([0.0, -torch.inf]))
         (tensor([1., 0.]), tensor(0))
     """
-    check_tau(tau)
     check_categories(logits, -1)
+    check_tau(tau, logits=logits)
     if not runs_in_blocks(logits, tau):
         p = softmax(logits, tau)
         return p, draw_index(p.detach(), generator)

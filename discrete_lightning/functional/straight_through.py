@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._checks import as_indices, is_traced
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -100,7 +100,7 @@ def one_hot(index: Tensor, like: Tensor, dim: int = -1) -> Tensor:
     """The one-hot vectors of `index` along `dim`, of the shape, dtype and device of `like`.
 
     Args:
-        index: int64, the shape of `like` without `dim`.
+        index: integers, the shape of `like` without `dim`.
         like: gives shape, dtype and device.
         dim: dimension of the categories.
 
@@ -109,4 +109,6 @@ def one_hot(index: Tensor, like: Tensor, dim: int = -1) -> Tensor:
         tensor([[0., 0., 1.],
                 [1., 0., 0.]])
     """
-    return torch.zeros_like(like, memory_format=torch.contiguous_format).scatter_(dim, index.unsqueeze(dim), 1.0)
+    return torch.zeros_like(like, memory_format=torch.contiguous_format).scatter_(
+        dim, as_indices(index, "index").unsqueeze(dim), 1.0
+    )

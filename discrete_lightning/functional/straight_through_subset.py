@@ -53,7 +53,7 @@ def straight_through_subset(
     Args:
         logits: shape (..., K), any floating dtype; -inf masks a category.
         k: number of categories chosen, 1 <= k <= K. With k = K all are ones, with a gradient of zero.
-        tau: temperature of the backward pass, > 0; a 0-dim tensor may be learnable.
+        tau: temperature of the backward pass, > 0; a tensor, 0-dim or one a row (see `gumbel_softmax`), may be learnable.
         forward_tau: temperature of the draw, > 0: S ~ Plackett-Luce(logits / forward_tau).
         generator: source of randomness.
 
@@ -69,9 +69,9 @@ def straight_through_subset(
         >>> straight_through_subset(torch.zeros(2, 5), k=3).sum(-1)
         tensor([3., 3.])
     """
-    check_tau(tau)
-    check_tau(forward_tau, "forward_tau")
     check_k(logits, k)
+    check_tau(tau, logits=logits)
+    check_tau(forward_tau, "forward_tau", logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
     with torch.no_grad():

@@ -115,14 +115,12 @@ class EntropyBonus(nn.Module):
         Args:
             logits: shape (..., *codebooks, K).
             tau: take the entropies of softmax(logits / tau): a number, a 0-dim tensor, or one of each codebook
-                (*codebooks, 1). With a learned temperature this term raises it: d(-H)/dtau < 0.
+                (*codebooks, 1) or row (it broadcasts against logits[..., :1]). With a learned temperature this term raises it:
+                d(-H)/dtau < 0.
             mask: bool, shape (...) or its first dimensions; False where a token does not count.
         """
-        codebooks = logits.shape[logits.ndim - 1 - self.separate : -1]
-        one_each = isinstance(tau, Tensor) and self.separate and tau.shape == (*codebooks, 1)
-        for each in tau.flatten() if isinstance(tau, Tensor) and one_each else [tau]:
-            check_tau(each)
         check_categories(logits, -1)
+        check_tau(tau, logits=logits)
         if mask is not None:  # before the division: tau's gradient must not see padding either
             logits = zero_padding(logits, positions_mask(mask, logits.shape[: logits.ndim - 1 - self.separate]))
         logits = over_tau(float32(logits), tau)

@@ -8,7 +8,8 @@ from discrete_lightning.functional._mask import positions_mask, zero_padding
 
 
 class RelaxationGap(Metric):
-    """Mean of discrete loss - relaxed loss over examples: positive where the relaxed model looks better than the deployed one.
+    """Mean of discrete loss - relaxed loss over examples: positive where the relaxed model looks better than the deployed one;
+    0 where none counts.
 
     Example:
         >>> metric = RelaxationGap()
@@ -59,4 +60,4 @@ class RelaxationGap(Metric):
         self.examples = self.examples + counted
 
     def compute(self) -> Tensor:
-        return (self.total - self.lost) / self.examples
+        return (self.total - self.lost) / self.examples.clamp_min(1)

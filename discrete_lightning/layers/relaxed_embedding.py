@@ -9,6 +9,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._checks import as_indices
 from discrete_lightning.layers.relaxed import Sampling
 
 
@@ -108,5 +109,5 @@ class RelaxedEmbedding(Sampling):
         return embed(samples, self.weight, relaxed=self.training or needs_gradient)
 
     def look_up(self, indices: Tensor) -> Tensor:
-        """Rows (..., D) for int64 indices (...), as `nn.Embedding` gives them."""
-        return nn.functional.embedding(indices, self.weight)
+        """Rows (..., D) for integer indices (...), as `nn.Embedding` gives them."""
+        return nn.functional.embedding(as_indices(indices), self.weight)

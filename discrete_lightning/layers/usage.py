@@ -5,6 +5,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from discrete_lightning.functional import perplexity
+from discrete_lightning.functional._checks import as_indices
 from discrete_lightning.functional._mask import positions_mask
 
 
@@ -12,7 +13,7 @@ def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Te
     """How often each of `count` categories occurs among `indices`. No value is read on the host, so that a GPU never waits.
 
     Args:
-        indices: int64, any shape, in [0, count) where they count.
+        indices: integers, any shape, in [0, count) where they count.
         count: K.
         mask: bool, of the shape of `indices` or of its first dimensions; True where an index counts. Others are ignored.
 
@@ -23,6 +24,7 @@ def count_indices(indices: Tensor, count: int, mask: Tensor | None = None) -> Te
         >>> count_indices(torch.tensor([0, 2, 2, 9]), 3, mask=torch.tensor([True, True, True, False]))
         tensor([1, 0, 2])
     """
+    indices = as_indices(indices)
     weights = torch.ones_like(indices, dtype=torch.float32)
     if mask is not None:
         counted = positions_mask(mask, indices.shape)
@@ -47,16 +49,17 @@ class _CodeCounts(Metric):
         self.add_state("counts", torch.zeros(num_codes, dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, indices: Tensor, mask: Tensor | None = None) -> None:
-        """Counts int64 `indices` of any shape, in [0, num_codes).
+        """Counts integer `indices` of any shape, in [0, num_codes).
 
         Args:
             indices: the codes chosen.
             mask: bool, of the shape of `indices` or of its first dimensions; False where an index does not count.
 
         Raises:
-            ValueError: if the mask is not bool or of another shape, or an index is out of range (checked on the CPU only: a GPU
-                would have to wait).
+            ValueError: if indices are not integers, the mask is not bool or of another shape, or an index is out of range
+                (checked on the CPU only: a GPU would have to wait).
         """
+        indices = as_indices(indices)
         if indices.device.type == "cpu":
             self._check_range(indices if mask is None else indices[positions_mask(mask, indices.shape)])
         # a new tensor: a state that inference mode made (validate before fit) must not be changed in place

@@ -41,7 +41,9 @@ class CodebookBinding:
 
     def _find_owners(self) -> None:
         """The optimisers that train the nearest parameter before a codebook, as any rank has seen them."""
-        unknown = [index for index, owners in enumerate(self._owners) if not owners]
+        unknown = [
+            index for index, owners in enumerate(self._owners) if not owners and not self.codebooks[index].frozen
+        ]
         if not unknown:
             return
         here = [[each in self.codebooks[index].seen_owners for each in self.optimizers] for index in unknown]

@@ -1,12 +1,12 @@
 """What every quantiser is: vectors to codes and back."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.functional._checks import check_floating
+from discrete_lightning.functional._checks import as_indices, check_floating, host_number, values_can_be_read
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.functional.straight_through import straight_through
 from discrete_lightning.layers.recorded import Recorded
@@ -52,24 +52,38 @@ class Quantizer(Recorded, nn.Module):
             ValueError: if vectors are not floating, of another dimension or not finite at a real position, or the mask is not
                 bool or of another shape.
         """
+        self._check_vectors(vectors)
+        if mask is None:
+            return self.quantize(vectors)
+        packed, real = self._pack(vectors, mask)
+        return fill_padding(self.quantize(packed), real, vectors.shape[:-1])
+
+    def _pack(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """The vectors at real positions (n, dim), and those positions (n,) among the flattened ones."""
+        real = positions_mask(mask, vectors.shape[:-1]).reshape(-1).nonzero().squeeze(1)
+        return vectors.reshape(-1, self.dim).index_select(0, real), real
+
+    def _check_vectors(self, vectors: Tensor) -> None:
         check_floating(vectors, "vectors")
         if not vectors.ndim or vectors.shape[-1] != self.dim:
             raise ValueError(
                 f"{type(self).__name__} quantises vectors of dimension {self.dim}, last; got shape {tuple(vectors.shape)}. "
                 "An image (B, C, H, W) has its channels moved last first: x.movedim(1, -1)"
             )
-        if mask is None:
-            return self.quantize(vectors)
-        shape = vectors.shape[:-1]
-        real = positions_mask(mask, shape).reshape(-1).nonzero().squeeze(1)
-        return fill_padding(self.quantize(vectors.reshape(-1, self.dim).index_select(0, real)), real, shape)
 
     def quantize(self, vectors: Tensor) -> Quantized:
         """Quantises vectors (..., dim), all of them real; `forward` calls it."""
         raise NotImplementedError
 
     def decode(self, indices: Tensor) -> Tensor:
-        """The codes of int64 `indices` (..., *index_shape), as vectors (..., dim); zeros for the index -1 of padding."""
+        """The codes of `indices` (..., *index_shape), of any integer dtype, as vectors (..., dim).
+
+        The index -1, of padding or of no code, gives zeros.
+
+        Raises:
+            ValueError: if indices are not integers or of another shape, or (on the CPU, where looking costs nothing) stand for
+                no code.
+        """
         raise NotImplementedError
 
     def reset_parameters(self) -> None:
@@ -87,6 +101,29 @@ class Quantizer(Recorded, nn.Module):
     def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
         """`quantized`, with its gradient sent to `vectors`; used where `has_commitment_loss`."""
         return straight_through(quantized, vectors)
+
+    @property
+    def frozen(self) -> bool:
+        """Whether training changes nothing of it."""
+        return not any(each.requires_grad for each in self.parameters())
+
+    def freeze(self) -> Self:
+        """Keeps everything of it as it is while what comes before and after it is trained: codes, statistics of their use,
+        the start and the revival of codes. Vectors still get their gradient, and samplers still sample.
+
+        The same as `requires_grad_(False)` of the quantiser, or of a model that holds it, and as `freeze` of Lightning's
+        BaseFinetuning.
+
+        Example:
+            >>> from discrete_lightning.vq import VectorQuantizer
+            >>> VectorQuantizer(num_codes=4, dim=2).freeze().frozen
+            True
+        """
+        return self.requires_grad_(False)
+
+    def unfreeze(self) -> Self:
+        """Lets training go on from where `freeze` stopped it; the same as `requires_grad_(True)`."""
+        return self.requires_grad_(True)
 
     def codebooks(self) -> "Iterator[Codebook]":
         """The single codebooks, in the order of the indices of one vector."""
@@ -121,11 +158,19 @@ class Codebook(Quantizer):
         return self.num_codes <= _COUNTABLE
 
     def decode(self, indices: Tensor) -> Tensor:
+        indices = as_indices(indices)
         real = indices != PADDING
+        if indices.numel() and values_can_be_read(indices):
+            low, high = indices.min(), indices.max()
+            if not host_number((low >= PADDING) & (high < self.num_codes)):
+                raise ValueError(
+                    f"{type(self).__name__} has codes 0 to {self.num_codes - 1} (-1: none), got indices from {int(low)} to "
+                    f"{int(high)}: are they of another codebook?"
+                )
         return torch.where(real.unsqueeze(-1), self.codes_of(torch.where(real, indices, 0)), 0.0)
 
     def codes_of(self, indices: Tensor) -> Tensor:
-        """The codes (..., dim) of int64 `indices` (...) in [0, num_codes); `decode` calls it."""
+        """The codes (..., dim) of integer `indices` (...) in [0, num_codes); `decode` calls it with int64 ones."""
         raise NotImplementedError
 
     def extra_repr(self) -> str:

@@ -14,8 +14,9 @@ from discrete_lightning.estimators import (
     StraightThrough,
     StraightThroughGumbel,
 )
+from discrete_lightning.nn import RelaxedCategorical
 from tests.references import estimators as reference
-from tests.references.every_estimator import DECOUPLED, HARD, RANDOM, each_pathwise, forward_tau
+from tests.references.every_estimator import DECOUPLED, HARD, PATHWISE, RANDOM, each_pathwise, forward_tau
 from tests.references.goodness_of_fit import chi_square_p, sigmas
 from tests.references.gumbel import probabilities
 from tests.references.inputs import leaf, seeded
@@ -123,3 +124,23 @@ def test_gradients_of_examples(estimator: Estimator) -> None:
     grad, sample = torch.func.vmap(torch.func.grad(loss, has_aux=True), randomness="different")(logits)
     logits.grad = grad
     check_traced(estimator, sample, logits, 0.6, COST)
+
+
+class Layers(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(RelaxedCategorical(estimator) for estimator in PATHWISE)
+
+    def forward(self, logits: Tensor) -> list[Tensor]:
+        return [layer(logits) for layer in self.layers]
+
+
+def test_exported_with_any_batch() -> None:
+    """As training and `relaxed(model)` call them."""
+    program = torch.export.export(
+        Layers(), (torch.zeros(3, 4),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    for batch in (1, 500):
+        for estimator, sample in zip(PATHWISE, program(torch.zeros(batch, 4)), strict=True):
+            torch.testing.assert_close(sample.sum(-1), torch.ones(batch))
+            assert batch == 1 or estimator not in RANDOM or len(sample.argmax(-1).unique()) == 4

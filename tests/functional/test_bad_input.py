@@ -37,7 +37,7 @@ ROWS: dict[str, dict[str, str]] = {  # bad entries, and the message of each kind
 }
 BAD_ROWS = {"NaN": [0.0, math.nan, 1.0], "+inf": [0.0, INF, 1.0], "masked": [-INF, -INF, -INF]}
 BAD_TAUS: list[Any] = [
-    0.0, -1.0, math.nan, INF, "1", None, 1e-300, 1e-46, 1e39, torch.tensor(0.0), leaf(-1.0), torch.ones(1), torch.ones(1, 1),
+    0.0, -1.0, math.nan, INF, "1", None, 1e-300, 1e-46, 1e39, torch.tensor(0.0), leaf(-1.0), torch.ones(2), torch.ones(4, 1),
     torch.tensor(1.0 + 1.0j), torch.tensor(True), torch.tensor(1e-300, dtype=torch.float64),
 ]  # fmt: skip
 
@@ -79,8 +79,14 @@ def test_no_categories_and_an_empty_batch(name: str) -> None:
             with pytest.raises(ValueError, match=r"no category to choose from: .* of shape \(.*0\)"):
                 call.run(torch.zeros(shape), 0.5)
     for logits in (torch.zeros(0, 3), torch.zeros(2, 0, 3)):
-        for value in torch.utils._pytree.tree_leaves(call.run(logits, 0.5)):
-            assert value.isfinite().all()
+        for tau in (0.5, leaf(0.5)) if call.takes_tau else (0.5,):
+            inputs = leaf(logits)
+            for value in torch.utils._pytree.tree_leaves(call.run(inputs, tau)):
+                assert value.isfinite().all()
+                assert value.ndim or not value  # a mean over nothing is 0
+                if value.requires_grad:
+                    value.sum().backward(retain_graph=True)
+            assert not isinstance(tau, Tensor) or tau.grad is None or tau.grad == 0
 
 
 @pytest.mark.parametrize("name", WITH_TAU)

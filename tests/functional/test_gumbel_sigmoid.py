@@ -116,7 +116,7 @@ def test_nan_logits_are_counted(hard: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    "tau", [0.0, -1.0, math.nan, math.inf, torch.tensor(-1.0), torch.tensor([1.0]), torch.tensor(0.0).requires_grad_()]
+    "tau", [0.0, -1.0, math.nan, math.inf, torch.tensor(-1.0), torch.ones(3), torch.tensor(0.0).requires_grad_()]
 )
 def test_bad_temperatures(tau: float | Tensor) -> None:
     with pytest.raises(ValueError, match="tau must be"):

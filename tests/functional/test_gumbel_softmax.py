@@ -3,6 +3,7 @@
 import inspect
 import math
 import shutil
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -177,7 +178,7 @@ def test_rows_without_a_distribution(row: list[float], message: str, hard: bool,
         (math.inf, "got inf"),
         (torch.tensor(0.0), "got 0.0"),
         (torch.tensor(math.nan, requires_grad=True), "got nan"),
-        (torch.tensor([1.0]), r"0-dim tensor, got a tensor of shape \(1,\)"),
+        (torch.ones(2), r"broadcasts to \(2, 1\), one temperature a row, .* got shape \(2,\)"),
     ],
 )
 def test_bad_temperatures(tau: float | Tensor, message: str) -> None:
@@ -277,3 +278,28 @@ def test_compiled_samples_are_distributed_as_plain_ones(hard: bool, backend: str
     assert ((gradient.mean(0) - plain.mean(0)).abs() < 5 * error).all()
     assert tau.grad.isfinite()
     assert tau.grad != 0
+
+
+CALLS_OF_TORCH: dict[str, Callable[..., Tensor]] = {
+    "(x)": lambda f, x: f(x),
+    "(x, 0.5)": lambda f, x: f(x, 0.5),
+    "(x, 0.5, True)": lambda f, x: f(x, 0.5, True),
+    "(x, 1.0, False, 1e-10, 0)": lambda f, x: f(x, 1.0, False, 1e-10, 0),
+    "by name": lambda f, x: f(logits=x, tau=0.5, hard=True, eps=1e-6, dim=1),
+    "hard=1": lambda f, x: f(x, hard=1),
+    "tau (1,)": lambda f, x: f(x, tau=torch.tensor([0.5])),
+    "tau (B, 1)": lambda f, x: f(x, tau=torch.linspace(0.3, 2, 6).unsqueeze(1)),
+    "tau (1, K), dim=0": lambda f, x: f(x, torch.linspace(0.3, 2, 5).unsqueeze(0), dim=0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:`eps` parameter is deprecated")  # torch's
+@pytest.mark.parametrize("call", CALLS_OF_TORCH.values(), ids=CALLS_OF_TORCH)
+def test_calls_of_torchs_function(call: Callable[..., Tensor]) -> None:
+    logits = torch.randn(6, 5, generator=seeded(0))
+    expected = call(torch.nn.functional.gumbel_softmax, logits)
+    found = call(gumbel_softmax, logits)
+    assert found.shape == expected.shape
+    dim = 0 if not torch.allclose(expected.sum(1), torch.ones(6), atol=1e-5) else 1
+    torch.testing.assert_close(found.sum(dim), expected.sum(dim))
+    assert (found.unique().tolist() == [0, 1]) == (expected.unique().tolist() == [0, 1])

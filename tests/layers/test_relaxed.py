@@ -14,6 +14,7 @@ from discrete_lightning.nn import (
     Relaxed,
     RelaxedBernoulli,
     RelaxedCategorical,
+    RelaxedSubset,
     ResidualQuantizer,
     Temperature,
     VectorQuantizer,
@@ -255,3 +256,20 @@ def test_compiles_once_for_all_temperatures() -> None:
         counts.append(counter.frame_count)
     assert counts[0] > 0
     assert counts[-1] == counts[0]
+
+
+@pytest.mark.parametrize("evaluation", ["mode", "draw"])
+@pytest.mark.parametrize("make", [RelaxedCategorical, RelaxedBernoulli, lambda **options: RelaxedSubset(2, **options)])
+def test_evaluation_is_exported_with_any_batch(make: Callable[..., Relaxed], evaluation: str) -> None:
+    layer = make(evaluation=evaluation).eval()
+    program = torch.export.export(
+        layer, (some_logits(3, 5),), dynamic_shapes=({0: torch.export.Dim("batch")},)
+    ).module()
+    for batch in (1, 8):
+        logits = some_logits(batch, 5)
+        found = program(logits)
+        assert found.unique().tolist() in ([0, 1], [0], [1])
+        if evaluation == "mode":
+            assert torch.equal(found, layer(logits))
+        elif not layer.binary:
+            assert (found.sum(-1) == (layer.k or 1)).all()

@@ -6,7 +6,7 @@ N_k <- decay N_k + (1 - decay) n_k,   m_k <- decay m_k + (1 - decay) sum of the 
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_floating
+from discrete_lightning.functional._checks import as_indices, check_floating
 from discrete_lightning.functional._precision import float32
 
 
@@ -16,7 +16,7 @@ def code_statistics(vectors: Tensor, indices: Tensor, num_codes: int) -> tuple[T
 
     Args:
         vectors: shape (..., D).
-        indices: int64, shape (...), in [0, num_codes).
+        indices: integers, shape (...), in [0, num_codes).
         num_codes: K.
 
     Returns:
@@ -29,7 +29,7 @@ def code_statistics(vectors: Tensor, indices: Tensor, num_codes: int) -> tuple[T
     """
     check_floating(vectors, "vectors")
     flat = float32(vectors.detach()).reshape(-1, vectors.shape[-1])
-    index = indices.reshape(-1)
+    index = as_indices(indices).reshape(-1)
     counts = flat.new_zeros(num_codes).index_add_(0, index, flat.new_ones(1).expand(len(index)))
     sums = flat.new_zeros(num_codes, flat.shape[1]).index_add_(0, index, flat)
     return counts, sums

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_floating
+from discrete_lightning.functional._checks import as_indices, check_floating
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.straight_through import straight_through
 
@@ -65,7 +65,7 @@ def finite_scalar(vectors: Tensor, levels: Sequence[int]) -> FiniteScalar:
 
 
 def finite_scalar_decode(indices: Tensor, levels: Sequence[int]) -> Tensor:
-    """The values (..., D), float32, that int64 `indices` (...) stand for.
+    """The values (..., D), float32, that integer `indices` (...) stand for.
 
     Example:
         >>> finite_scalar_decode(torch.tensor([7, 3]), [3, 3])
@@ -73,6 +73,7 @@ def finite_scalar_decode(indices: Tensor, levels: Sequence[int]) -> Tensor:
                 [-1.,  0.]])
     """
     check_levels(levels)
+    indices = as_indices(indices)
     count = torch.tensor(levels, device=indices.device)
     digits = torch.div(indices.unsqueeze(-1), _places(levels, indices.device), rounding_mode="floor") % count
     widths = torch.div(count, 2, rounding_mode="floor")

@@ -8,7 +8,7 @@ entropy loss = mean H(p(. | z)) - gamma * H(mean p(. | z))                      
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_floating, check_tau
+from discrete_lightning.functional._checks import as_indices, check_floating, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.straight_through import straight_through
 
@@ -34,12 +34,13 @@ def lookup_free(vectors: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def lookup_free_decode(indices: Tensor, dim: int) -> Tensor:
-    """The signs (..., dim), float32, that int64 `indices` (...) stand for.
+    """The signs (..., dim), float32, that integer `indices` (...) stand for.
 
     Example:
         >>> lookup_free_decode(torch.tensor([5]), 3)
         tensor([[ 1., -1.,  1.]])
     """
+    indices = as_indices(indices)
     places = 2 ** torch.arange(dim, device=indices.device)
     return (torch.div(indices.unsqueeze(-1), places, rounding_mode="floor") % 2).float() * 2 - 1
 

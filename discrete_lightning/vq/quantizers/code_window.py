@@ -15,7 +15,7 @@ class CodeBatch:
         sums: their sums (K, D).
         vectors: candidates for the places of dead codes (N, D).
         errors: squared distance of each to its code (N,).
-        trained: whether an optimiser is known that trains what was quantised.
+        free: whether the vectors needed no gradient.
         counted: keeps a second backward pass from counting it again.
     """
 
@@ -23,7 +23,7 @@ class CodeBatch:
     sums: Tensor
     vectors: Tensor
     errors: Tensor
-    trained: bool = False
+    free: bool = False
     counted: bool = False
 
     @staticmethod

@@ -59,12 +59,16 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
             raise ValueError(f"LearnedVectorQuantizer: codebook must be >= 0, got {codebook}")
         self.codebook = codebook
         self.codes = nn.Parameter(self._initial_codes())
+        self._remember_drawn()
 
     def _apply_window(self, window: CodeWindow | None) -> None:
         if self.kmeans_iterations or self.revive_below:
             advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
             check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
         super()._apply_window(window)
+
+    def _switch(self) -> Tensor:
+        return self.codes
 
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.codebook * commitment_loss(codes, vectors) + super()._loss(vectors, codes)

@@ -3,23 +3,26 @@
 K codes in each of G groups stand for K^G vectors.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Quantizer
-from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
+from discrete_lightning.vq.quantizers.composite import CompositeQuantizer, separate_parts
 
 
 class ProductQuantizer(CompositeQuantizer):
     """Cuts vectors into groups of channels and quantises each by a separate quantiser.
 
     Args:
-        quantizer: any Quantizer: that of the first group, copied for the others.
-        groups: G >= 1; `dim` is G times the quantiser's.
+        quantizer: any Quantizer: that of the first group, copied for the others. Or a list of one for each group, which may
+            differ in `num_codes` and `dim`.
+        groups: G >= 1; left out with a list. `dim` is the sum of the quantisers'.
 
     Raises:
-        ValueError: if groups < 1; in forward, if the quantiser raises it.
+        ValueError: if groups < 1, or the quantisers of a list cannot be put together; in forward, if a quantiser raises it.
 
     Example:
         >>> from discrete_lightning.nn import VectorQuantizer
@@ -29,15 +32,16 @@ class ProductQuantizer(CompositeQuantizer):
         (torch.Size([5, 8]), torch.Size([5, 2]))
     """
 
-    def __init__(self, quantizer: Quantizer, groups: int) -> None:
-        if groups < 1:
-            raise ValueError(f"ProductQuantizer needs groups >= 1, got {groups}")
-        super().__init__(quantizer, groups, quantizer.dim * groups)
+    def __init__(self, quantizer: Quantizer | Sequence[Quantizer], groups: int | None = None) -> None:
+        parts = separate_parts(quantizer, groups, "ProductQuantizer", "groups")
+        super().__init__(parts, sum(each.dim for each in parts))
 
     def quantize(self, vectors: Tensor) -> Quantized:
         results = [quantizer(part) for quantizer, part in zip(self.parts(), self._cut(vectors), strict=True)]
         quantized = torch.cat([result.quantized for result in results], -1)
-        loss = torch.stack([result.loss for result in results]).mean()  # each is a mean over its channels
+        # each is a mean over its channels
+        shares = [quantizer.dim / self.dim for quantizer in self.parts()]
+        loss = torch.stack([result.loss * share for result, share in zip(results, shares, strict=True)]).sum()
         return self._combine(quantized, loss, results)
 
     def decode(self, indices: Tensor) -> Tensor:
@@ -56,4 +60,4 @@ class ProductQuantizer(CompositeQuantizer):
         return torch.cat([quantizer.pass_gradient(code, vector) for quantizer, code, vector in groups], -1)
 
     def _cut(self, vectors: Tensor) -> tuple[Tensor, ...]:
-        return vectors.chunk(self.index_shape[0], dim=-1)
+        return vectors.split([quantizer.dim for quantizer in self.parts()], dim=-1)

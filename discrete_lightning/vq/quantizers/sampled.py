@@ -3,11 +3,15 @@
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.vq.quantizer import Codebook
+from discrete_lightning.functional._checks import as_indices
+from discrete_lightning.vq.quantizers.code_table import CodeTable
 
 
-class SampledCodebook(Codebook):
-    """Base of GumbelQuantizer and LargeGumbelQuantizer: logits = W x + b over the codes, which are parameters."""
+class SampledCodebook(CodeTable):
+    """Base of GumbelQuantizer and LargeGumbelQuantizer: logits = W x + b over the codes, which are parameters.
+
+    `set_codes` sets the codes alone: the linear layer that chooses among them stays as it is.
+    """
 
     collapse_advice = "raise marginal_entropy, start at a higher temperature or anneal it more slowly"
 
@@ -22,4 +26,4 @@ class SampledCodebook(Codebook):
         self.codes.normal_(std=self.dim**-0.5)
 
     def codes_of(self, indices: Tensor) -> Tensor:
-        return nn.functional.embedding(indices, self.codes)
+        return nn.functional.embedding(as_indices(indices), self.codes)

@@ -17,8 +17,9 @@ from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.vq.own_steps import OwnSteps
 from discrete_lightning.vq.owning_optimizers import owning_optimizers
-from discrete_lightning.vq.quantizer import Codebook
+from discrete_lightning.vq.quantizers.code_table import CodeTable
 from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow
+from discrete_lightning.vq.reaching import reaching
 
 _FORGOTTEN = 100  # passes that came to nothing, after which something is wrong
 _CALL = "call quantizer.update() after each step, or update_codebooks_after_step(model, optimizer) once"
@@ -30,23 +31,25 @@ class Binding(Protocol):
     optimizers: list[Optimizer]
 
 
-class UpdatedCodebook(Float32State, PrivateState, Codebook):
+class UpdatedCodebook(Float32State, PrivateState, CodeTable):
     """A codebook whose codes, or their statistics, are changed after each step of an optimiser, by what passes collected.
 
     All passes between two steps of the codebook's optimiser count as one batch, which is applied once, after the step. That
-    optimiser is the one that trains the nearest parameter before the codebook; no other one matters.
+    optimiser is the one that holds the codebook's parameter, or else the nearest one before it; no other one matters.
 
-    - In one process the codebook finds that optimiser by itself. On several ranks, and where nothing that is trained comes
-      before the codebook (vectors of a frozen network), the callback `CodebookUpdates`, which every Lightning Trainer has by
-      itself, calls `update()` after the step; a loop of your own calls `update_codebooks_after_step(model, optimizer)` once
-      before it. You can also call `update()` yourself after each step. A warning says so where it is needed.
-    - A pass counts once its backward pass reaches the output. One whose vectors need no gradient counts at once, unless there
-      were passes with a gradient: then it is another network's turn, a discriminator's for instance. A pass under `no_grad`,
-      and one that activation checkpointing repeats, does not count.
+    - In one process the codebook finds that optimiser by itself. On several ranks, and where there is none (vectors of a
+      frozen network, and an optimiser without the codebook's parameter), the callback `CodebookUpdates`, which every Lightning
+      Trainer has by itself, calls `update()` after the step; a loop of your own calls
+      `update_codebooks_after_step(model, optimizer)` once before it. You can also call `update()` yourself after each step. A
+      warning says so where it is needed.
+    - A pass counts once its backward pass reaches the output. One whose vectors need no gradient counts at once, unless between
+      the same steps there is one with a gradient: then it is another network's turn, a discriminator's for instance. A pass
+      under `no_grad`, and one that activation checkpointing repeats, does not count.
+    - A frozen codebook collects nothing, and what was collected before its freeze and waits for a step is dropped.
     - All ranks join each update, also one whose batch was empty or did not reach the layer.
     - A copy (`copy.deepcopy`) starts with nothing collected and does not act on the original.
 
-    Subclasses define `_apply_window` and `_most_candidates`.
+    Subclasses define `_apply_window`, `_most_candidates` and `_switch`.
 
     Attributes:
         updates: how many updates were applied, int64 0-dim.
@@ -78,6 +81,14 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
         self._window = None  # statistics of other codes
         super()._load_from_state_dict(*args, **kwargs)
 
+    @property
+    def frozen(self) -> bool:
+        return not self._switch().requires_grad
+
+    def _switch(self) -> Tensor:
+        """The parameter that needs no gradient where the codebook is frozen."""
+        raise NotImplementedError
+
     def drop_pending(self) -> None:
         """Forgets the passes since the last step."""
         self._window = None
@@ -97,37 +108,31 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
 
     def _counting(self, quantized: Tensor, loss: Tensor, batch: CodeBatch) -> tuple[Tensor, Tensor]:
         """The outputs of a pass, from which its backward pass counts `batch`."""
+        # new tensors, which belong to this layer; its parameter is used in each pass, as DistributedDataParallel asks
+        quantized, loss = (reaching(each, [self._switch()]) for each in (quantized, loss))
+        self._look_for_owners(loss)
         self._uncounted += 1
         if self._uncounted == _FORGOTTEN:
-            why = "no gradient has reached its output" if loss.requires_grad else "its vectors have needed no gradient"
-            self._warn(f"in {_FORGOTTEN} training passes {why}: its codes are not updated; {_CALL}")
+            self._warn(f"in {_FORGOTTEN} training passes no gradient has reached its output: its codes are not updated")
 
         def count(_: Tensor | None) -> None:
-            if not batch.counted:
+            if not (batch.counted or self.frozen):
                 batch.counted = True
                 self._add(batch)
 
         # Counting in the backward pass makes a recomputed forward (activation checkpointing) add nothing. The hooks are on the
         # outputs: in a compiled graph the gradient goes from the outputs to the graph's inputs and meets nothing between them.
-        if not loss.requires_grad:
-            if not self._is_trained():
-                count(None)
+        if batch.free:
+            count(None)
             return quantized, loss
-        self._look_for_owners(loss)
-        batch.trained = self._is_trained()
-        outputs = quantized, loss.view_as(loss)  # of this layer alone; no view, which may not be changed in place
-        for each in outputs:
+        for each in (quantized, loss):
             if each.requires_grad:
                 each.register_hook(count)
-        return outputs
+        return quantized, loss
 
     def has_own_steps(self) -> bool:
         """Whether it found its optimiser itself, which no binding may then do for it."""
         return self._own_steps is not None and bool(self._own_steps)
-
-    def _is_trained(self) -> bool:
-        """Whether an optimiser that trains what it quantises is known."""
-        return bool(self.seen_owners) or self.has_own_steps()
 
     def _look_for_owners(self, loss: Tensor) -> None:
         if world_size() > 1 and self.bindings:
@@ -140,12 +145,14 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
 
     def _add(self, batch: CodeBatch) -> None:
         self._uncounted = 0
-        if self._window is None or (batch.trained and not self._window.batch.trained):
+        if self._window is None or (self._window.batch.free and not batch.free):
             self._window = CodeWindow(batch, self._most_candidates())
+            return
+        if batch.free and not self._window.batch.free:
             return
         self._window.add(batch)
         passes = self._window.passes
-        is_expected = bool(self.bindings) or self._was_updated or self._is_trained()
+        is_expected = bool(self.bindings) or self._was_updated or self.has_own_steps()
         if is_expected and passes == _FORGOTTEN:
             self._warn(f"it collected {_FORGOTTEN} passes without an update: its codes are not updated; {_CALL}")
         elif not is_expected and passes == 2:
@@ -162,15 +169,15 @@ class UpdatedCodebook(Float32State, PrivateState, Codebook):
         warnings.warn(f"{type(self).__name__}: {what}", stacklevel=2)
 
     def update(self) -> None:
-        """Applies what was collected since the last update to the codes; nothing if nothing was.
+        """Applies what was collected since the last update to the codes; nothing if nothing was, or if it is frozen.
 
         It communicates: all ranks call it together, whether or not they collected something.
         """
         window, self._window, self._was_updated = self._window, None, True
+        if self.frozen:
+            return
         if self._own_steps is not None:
             self._own_steps.stepped(window.passes if window else 0)
-            if window is None and self._uncounted:  # called for vectors of a network that is no longer trained
-                self._own_steps.forget()
         if window is not None or world_size() > 1:
             self._apply_window(window)
 

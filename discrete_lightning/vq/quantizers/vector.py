@@ -4,8 +4,10 @@ https://arxiv.org/abs/1711.00937).
     index = argmin_k |x - c_k|,   quantized = c_index forward, gradient of x backward,   loss = commitment * |x - sg[c]|^2
 """
 
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discrete_lightning.vq.functional.ema import codes_from_statistics, ema_update_
 from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, NearestCodeQuantizer
@@ -57,10 +59,30 @@ class VectorQuantizer(NearestCodeQuantizer):
         )  # fmt: skip
         self.register_buffer("codes", self._initial_codes())
         self.register_buffer("sums", torch.zeros(num_codes, dim, dtype=torch.float32))
+        # Who freezes a model clears `requires_grad` of its parameters, and codes that are averages are none: this one has no
+        # other use. In a module of its own it is cast as the rest of the model, which FSDP asks for.
+        self.trainable = nn.ParameterList([torch.zeros(1)])
+        self._remember_drawn()
 
     def reset_parameters(self) -> None:
         super().reset_parameters()
         self.sums.zero_()
+
+    def _switch(self) -> Tensor:
+        switch: Tensor = self.trainable[0]
+        return switch
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        state_dict.setdefault(f"{prefix}trainable.0", self.trainable[0].detach())  # which older checkpoints lack
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+
+    def _count_evenly(self, counted: Tensor) -> None:
+        super()._count_evenly(counted)
+        self.sums.copy_(torch.where(counted, self.sums, self.codes))
+
+    def _scale_counts(self, scale: Tensor) -> None:
+        super()._scale_counts(scale)
+        self.sums.mul_(scale)
 
     def _follow(self, sums: Tensor, valid: Tensor) -> None:
         ema_update_(self.sums, torch.where(valid, sums, self.sums), self.decay)

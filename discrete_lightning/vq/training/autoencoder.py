@@ -16,7 +16,7 @@ from discrete_lightning.layers.entropy_bonus import EntropyBonus, choice_entropy
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed_in_eval import relaxed
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.layers.usage import CodePerplexity, LiveCodes
+from discrete_lightning.layers.usage import CodePerplexity, LiveCodes, count_indices
 from discrete_lightning.layers.use_estimator import use_estimator
 from discrete_lightning.training.image_module import ImageModule
 from discrete_lightning.training.per_loader import PerLoader
@@ -183,7 +183,9 @@ class VQAutoencoder(ImageModule):
     def _log_training(self, output: Reconstruction, images: Tensor) -> None:
         quantized = output.quantized
         for name, codebook, indices in _each_codebook(self.quantizer, quantized.indices):
-            counts = torch.bincount(indices.flatten(), minlength=codebook.num_codes)
+            counts = count_indices(
+                indices, codebook.num_codes, mask=indices >= 0
+            )  # -1 where quantiser dropout left it out
             self.log(f"train/perplexity{name}", perplexity(counts), prog_bar=not name)
         self.log("train/reconstruction", self.reconstruction_error(output.images.detach(), images).mean())
         if quantized.logits is not None:

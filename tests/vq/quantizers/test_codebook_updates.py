@@ -321,6 +321,7 @@ def test_the_start_is_repeatable_and_leaves_the_random_state() -> None:
 def far_away(revive_below: float) -> VectorQuantizer:
     layer = quantizer(num_codes=20, decay=0.9, revive_below=revive_below)
     layer.codes[2:] += 1000.0  # 90 %
+    layer._remember_drawn()  # as if they had been drawn so
     return layer
 
 
@@ -374,6 +375,7 @@ def test_revival_samples_in_proportion_to_the_error(vectors: int) -> None:
     layer = quantizer(num_codes=20, decay=0.9, revive_below=0.1)
     layer.codes.fill_(1e4)
     layer.codes[0] = 0.0
+    layer._remember_drawn()  # as if they had been drawn so
     batch = torch.rand(vectors, 3, generator=torch.Generator().manual_seed(2))
     before = layer.codes.clone()
     layer(batch)

@@ -162,7 +162,7 @@ def test_indices_of_padding_are_of_no_code() -> None:
         decoded = build(name).decode(indices)
         assert not decoded[0].any()
         assert decoded[1].any()
-    with pytest.raises(IndexError):
+    with pytest.raises(ValueError, match="has codes 0 to 7"):
         build("ema").decode(torch.tensor([-2]))
 
 

@@ -1,5 +1,6 @@
 """The rest of the quantiser family on two gloo ranks, built before the group, against one process that is fed everything."""
 
+import copy
 import pickle
 from collections.abc import Callable
 
@@ -53,15 +54,16 @@ class Model(nn.Module):
         return (result.quantized - x).square().mean() + result.loss
 
 
-def train(model: Model) -> dict[str, Tensor]:
+def train(model: Model, optimizer: torch.optim.Optimizer | None = None) -> dict[str, Tensor]:
     wrapped: nn.Module = model if world_size() == 1 else DistributedDataParallel(model)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    update_codebooks_after_step(model, optimizer)
+    optimizer = optimizer or torch.optim.SGD(model.parameters(), lr=0.1)
+    binding = update_codebooks_after_step(model, optimizer)
     for step in range(STEPS):
         batch = torch.randn(BATCH, 4, generator=torch.Generator().manual_seed(step))
         optimizer.zero_grad()
         wrapped(batch.chunk(world_size())[rank()]).backward()
         optimizer.step()
+    binding.remove()
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
@@ -90,9 +92,32 @@ def noise() -> Tensor:
     return LargeGumbelQuantizer(50, 4)(torch.zeros(400, 4)).indices
 
 
+FROZEN = ("cosine, started", "residual, started")
+
+
+def freeze_and_go_on(model: Model) -> dict[str, Tensor]:
+    """In the usual wrapper, which asks that all parameters are used."""
+    for encoder in (True, False):
+        model.encoder.requires_grad_(encoder)
+        for frozen in (False, True, False):
+            model.quantizer.requires_grad_(not frozen)
+            before = {key: value.clone() for key, value in model.quantizer.state_dict().items()}
+            if encoder or not frozen:  # else nothing is left to train
+                train(model, torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.1))
+            after = model.quantizer.state_dict()
+            assert all(torch.equal(value, before[key]) for key, value in after.items()) is frozen
+    return model.state_dict()
+
+
 def run(pickled: bytes) -> dict[str, object]:
     models = pickle.loads(pickled)
-    return {"entropies": entropies(), "noise": noise(), **{name: train(model) for name, model in models.items()}}
+    frozen = {f"{name}, frozen": freeze_and_go_on(copy.deepcopy(models[name])) for name in FROZEN}
+    return {
+        "entropies": entropies(),
+        "noise": noise(),
+        **frozen,
+        **{name: train(model) for name, model in models.items()},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -124,6 +149,12 @@ def test_a_start_of_all_ranks(ranks: list[dict[str, dict[str, Tensor]]], name: s
         # where one process puts them, but for the order and what the first step changed
         if key in ("quantizer.codes", "quantizer.quantizers.0.codes"):
             assert torch.cdist(value, alone[key]).amin(1).mean() < 0.3 * value.std()
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_frozen_and_not_on_all_ranks(ranks: list[dict[str, dict[str, Tensor]]], name: str) -> None:
+    first, second = (result[f"{name}, frozen"] for result in ranks)
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
 
 
 @pytest.mark.parametrize("name", ["diversity", "marginal", "large"])

@@ -106,7 +106,7 @@ def test_codes_survive_a_cast_and_a_reload_into_it_bit_for_bit(name: str, dtype:
     cast.load_state_dict(quantizer.to(dtype).state_dict())
     for key, value in cast.state_dict().items():
         assert torch.equal(value, before[key]), key
-        assert value.dtype == before[key].dtype
+        assert value.dtype == before[key].dtype or "trainable" in key  # which has no value of its own
 
 
 @pytest.mark.parametrize("name", ["ema", "learned", "residual_learned", "product_ema"])
@@ -134,18 +134,69 @@ def test_a_codebook_of_another_size_is_one_error(make: Callable[[int, int], Code
         make(6, 4).load_state_dict(make(8, 4).state_dict())
 
 
+class EncodeAndDecode(nn.Module):
+    def __init__(self, quantizer: Quantizer) -> None:
+        super().__init__()
+        self.encoder, self.quantizer = nn.Linear(6, quantizer.dim), quantizer
+
+    def forward(self, x: Tensor, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        quantized, indices, *_ = self.quantizer(self.encoder(x))
+        return quantized, indices, self.quantizer.decode(stored)
+
+
 @pytest.mark.parametrize("name", [*SINGLE, "residual_ema", "residual_finite_scalar", "product_gumbel"])
 def test_evaluation_is_exported_with_any_batch(name: str) -> None:
-    quantizer = trained(name)
-    model = nn.Sequential(nn.Linear(6, quantizer.dim), quantizer).eval()
-    example = (some_vectors(3, 5, 6),)
-    program = torch.export.export(model, example, dynamic_shapes=({0: torch.export.Dim("batch")},)).module()
+    model = EncodeAndDecode(trained(name)).eval()
+
+    def inputs(batch: int) -> tuple[Tensor, Tensor]:
+        x = some_vectors(batch, 5, 6, seed=batch)
+        return x, model.quantizer(model.encoder(x)).indices.to(torch.int16)
+
+    batch_first = {0: torch.export.Dim("batch")}
+    program = torch.export.export(model, inputs(3), dynamic_shapes=(batch_first, batch_first)).module()
     for batch in (1, 8):
-        vectors = some_vectors(batch, 5, 6, seed=batch)
-        expected = model(vectors)
-        quantized, indices, *_ = program(vectors)
-        assert torch.equal(indices, expected.indices)
-        torch.testing.assert_close(quantized, expected.quantized)
+        given = inputs(batch)
+        for found, expected in zip(program(*given), model(*given), strict=True):
+            torch.testing.assert_close(found, expected)
+
+
+@every
+def test_vmap_of_evaluation_is_the_batch(name: str) -> None:
+    """Per-example gradients too, and an ensemble of two."""
+    quantizer, vectors = trained(name).eval(), some_vectors(6, build(name).dim)
+    whole = quantizer(vectors)
+    mapped = torch.func.vmap(lambda x: tuple(quantizer(x))[:2])(vectors)
+    torch.testing.assert_close(mapped[0], whole.quantized)
+    assert torch.equal(mapped[1], whole.indices)
+    torch.testing.assert_close(torch.func.vmap(quantizer.decode)(whole.indices), quantizer.decode(whole.indices))
+
+    def loss(x: Tensor) -> Tensor:
+        return quantizer(x).quantized.square().sum()
+
+    each = torch.func.vmap(torch.func.grad(loss))(vectors)
+    leaf = vectors.clone().requires_grad_()
+    loss(leaf).backward()
+    torch.testing.assert_close(each, torch.zeros_like(vectors) if leaf.grad is None else leaf.grad)
+    others = [quantizer, trained(name, steps=1).eval()]
+    if not [*quantizer.parameters(), *quantizer.buffers()]:
+        return  # nothing to stack
+    parameters, buffers = torch.func.stack_module_state(others)
+
+    def call(p: dict[str, Tensor], b: dict[str, Tensor]) -> Tensor:
+        return torch.func.functional_call(quantizer, (p, b), (vectors,)).quantized
+
+    found = torch.func.vmap(call)(parameters, buffers)
+    torch.testing.assert_close(found, torch.stack([other(vectors).quantized for other in others]))
+
+
+@pytest.mark.parametrize("name", ["ema", "learned", "residual_ema"])
+def test_vmap_of_training_says_what_to_do(name: str) -> None:
+    quantizer, vectors = build(name), some_vectors(6, 4)
+    with pytest.raises(RuntimeError, match=r"torch\.func \(vmap, grad\) cannot: call it in eval\(\), or freeze\(\) it"):
+        torch.func.vmap(lambda x: quantizer(x).quantized)(vectors)
+    quantizer.freeze()
+    found = torch.func.vmap(lambda x: quantizer(x).quantized)(vectors)
+    torch.testing.assert_close(found, quantizer(vectors).quantized)
 
 
 @every
@@ -346,6 +397,7 @@ def test_learned_codes_are_revived(distance: str) -> None:
     quantizer = LearnedVectorQuantizer(20, 3, kmeans_iterations=0, distance=distance)  # type: ignore[arg-type]
     with torch.no_grad():
         quantizer.codes[2:] = torch.tensor([-1000.0, 0.0, 0.0])
+    quantizer._remember_drawn()  # as if they had been drawn so
     optimizer = torch.optim.SGD(quantizer.parameters(), lr=0.01)
     for step in range(30):
         quantizer(some_vectors(200, 3, seed=step) + torch.tensor([3.0, 0.0, 0.0])).loss.backward()

@@ -57,6 +57,7 @@ class Model(nn.Module):
             CODES, 4, decay=0.8, revive_below=case.revive_below, kmeans_iterations=case.kmeans_iterations
         )
         self.quantizer.codes[CODES - case.far :] += 100.0
+        self.quantizer._remember_drawn()  # as if they had been drawn so
 
     def forward(self, x: Tensor) -> Quantized:
         result: Quantized = self.quantizer(self.encoder(x))

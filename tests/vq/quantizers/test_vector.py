@@ -60,7 +60,11 @@ def test_gradient_is_straight_through_and_commitment(
 
 
 def test_the_codes_get_no_gradient() -> None:
-    assert not list(quantizer().parameters())
+    layer = quantizer()
+    assert not layer.codes.requires_grad
+    result = layer(some_vectors(40, 4).requires_grad_())
+    (result.quantized.sum() + result.loss).backward()
+    assert all(each.grad is None for each in layer.parameters())
 
 
 @pytest.mark.parametrize("precision", ["autocast", "input", "module"])
@@ -81,7 +85,8 @@ def test_bf16_chooses_as_float32_does(precision: str, training: bool) -> None:
 def test_state_stays_float32(dtype: torch.dtype) -> None:
     model = nn.Sequential(nn.Linear(4, 4), quantizer())
     before = copy.deepcopy(model[1].state_dict())
-    assert before.keys() == {"codes", "counts", "sums", "started", "updates"}
+    assert before.keys() == {"codes", "counts", "sums", "started", "updates", "trainable.0"}
+    del before["trainable.0"]  # has no value of its own, and is cast with the model
     after = model.to(dtype)[1].state_dict()
     assert model[0].weight.dtype == dtype
     for name, value in before.items():
@@ -96,7 +101,8 @@ def test_made_under_a_bf16_default() -> None:
         layer(some_vectors(3, 2).bfloat16())  # fewer vectors than codes
     finally:
         torch.set_default_dtype(torch.float32)
-    assert {value.dtype for value in layer.state_dict().values()} == {torch.float32, torch.bool, torch.int64}
+    state = {name: value for name, value in layer.state_dict().items() if name != "trainable.0"}
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.bool, torch.int64}
     assert layer.codes.isfinite().all()
 
 
