@@ -21,6 +21,7 @@ from discrete_lightning.cli.messages import building_error, parsing_error, syste
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import checkpoint_of_run
+from discrete_lightning.training.damage import CheckpointError
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
@@ -158,10 +159,22 @@ def _checkpoint(request: Namespace) -> str | None:
         given = "last"
     if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
         return given
-    if given in ("last", "best") and run is None:
-        raise CliError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
-    path = checkpoint_of_run(run, given) if given in ("last", "best") else Path(given)
+    if given in ("last", "best"):
+        return str(_checkpoint_of(run, given).resolve())
+    path = Path(given)
     if not path.exists():
         there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
         raise CliError(f"there is no checkpoint {path}: that folder holds {there}; give one with --ckpt_path")
     return str(path.resolve())
+
+
+def _checkpoint_of(run: Path | None, which: str) -> Path:
+    if run is None:
+        raise CliError(f"--ckpt_path {which} is the {which} checkpoint of a run, and -c names no run folder")
+    try:
+        path = checkpoint_of_run(run, which)
+    except CheckpointError as error:
+        raise CliError(str(error)) from None
+    if path is None:
+        raise CliError(f"{run / 'checkpoints'} holds no checkpoint: give one with --ckpt_path, or train: fit -c {run}")
+    return path

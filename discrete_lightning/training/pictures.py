@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
@@ -28,6 +29,14 @@ def to_pillow(picture: Tensor, scale: int = 2) -> Any:
     return image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
 
 
+def save_image(image: Any, path: Path) -> None:
+    """Writes a pillow image in the format that the suffix of `path` names, PNG where it names none."""
+    from PIL import Image
+
+    with atomic_write(path) as file:
+        image.save(file, format=Image.registered_extensions().get(path.suffix.lower(), "PNG"))
+
+
 def save_figure(trainer: Trainer, figure: Any, filename: str, key: str) -> Path:
     """Writes a matplotlib figure to the run's folder, never over a file, and sends it to every W&B logger as `key`.
 
@@ -35,6 +44,7 @@ def save_figure(trainer: Trainer, figure: Any, filename: str, key: str) -> Path:
         The file.
     """
     path = fresh_path(output_folder(trainer), filename)
-    figure.savefig(path, dpi=120)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=120, format=path.suffix[1:] or "png")
     log_image(trainer, key, str(path))
     return path

@@ -7,7 +7,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from discrete_lightning.protocols import ReconstructsImages
-from discrete_lightning.training.pictures import image_grid, to_pillow
+from discrete_lightning.training.pictures import image_grid, save_image, to_pillow
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
@@ -54,7 +54,7 @@ class Reconstructions(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._images is not None and trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            to_pillow(self._picture(pl_module)).save(fresh_path(output_folder(trainer), self.filename))
+            save_image(to_pillow(self._picture(pl_module)), fresh_path(output_folder(trainer), self.filename))
 
     @torch.no_grad()
     def _picture(self, module: LightningModule) -> Tensor:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
+from discrete_lightning.training.metrics_file import MetricsFile
 from discrete_lightning.training.run_folder import is_first_process
 
 DEFAULT_PROJECT = "discrete_lightning"
@@ -32,7 +33,7 @@ def default_loggers(folder: Path, options: WandbOptions) -> list[Logger]:
     Says in one line when W&B logs offline because there is no key, or because its server does not answer. Never asks for a
     key. Where a W&B run has been started already (`wandb.init`), that one is used.
     """
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [MetricsFile(folder)]
     mode = _wandb_mode() if options.enabled and is_first_process() else "disabled"
     if mode == "disabled":
         return loggers

@@ -89,7 +89,7 @@ def test_a_missing_checkpoint_lists_those_there_are(cli: Cli, run: str) -> None:
     assert outcome.code == 1
     assert "that folder holds last.ckpt" in outcome.error
     Path(run, "checkpoints/last.ckpt").unlink()
-    assert "that folder holds no checkpoint" in cli("test", "--trust", "tests", "-c", run).error
+    assert f"{run}/checkpoints holds no checkpoint" in cli("test", "--trust", "tests", "-c", run).error
 
 
 def test_last_needs_a_run(toy: Cli) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from discrete_lightning.nas.spaces.space import Edge
+from discrete_lightning.training.atomic_write import atomic_write
 
 
 def graphviz(edges: Sequence[Edge]) -> str:
@@ -55,7 +56,8 @@ def draw(edges: Sequence[Edge], path: Path) -> None:
             axes.text(middle, apex, edge.operation, ha="center", va="center", fontsize=8, bbox=label, zorder=4)
         axes.set_xlim(-0.4, max(longest - 1, 1) + 0.4)
         axes.set_ylim(-reach, reach)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=120, bbox_inches="tight")
 
 
 def _nodes(edges: Sequence[Edge]) -> list[str]:
