@@ -9,11 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.multiprocessing.spawn import ProcessRaisedException
 
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
+from discrete_lightning.cli.errors import CliError
 from discrete_lightning.cli.messages import running_error
+from discrete_lightning.training.atomic_write import WriteError
+from discrete_lightning.training.checkpoints import checkpoints_of_run
+from discrete_lightning.training.damage import CheckpointError
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.quiet import quiet
 from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
@@ -73,9 +78,15 @@ def _run(app: App) -> int:
             _report_interruption(app)
         return code
     except Exception as error:
-        explanation = running_error(error, recorder.started, app.ckpt_path)
+        explanation = _of_child(error) or running_error(error, recorder.started, app.ckpt_path)
         if explanation is None:
             raise
+        if (
+            isinstance(error, WriteError)
+            and app.run.folder is not None
+            and (left := checkpoints_of_run(app.run.folder))
+        ):
+            explanation = CliError(f"{explanation}; {left[0]} is whole: make room and go on with: {_resume(app)}")
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
@@ -90,6 +101,9 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
         trainer.fit(model, **loaded)
+        if not app.run.recorder.trained:
+            print(f"note: nothing was trained: {_why_untrained(app)}", file=sys.stderr)
+            return []
         data = model if app.datamodule is None else app.datamodule
         testable = is_overridden("test_dataloader", data) and is_overridden("test_step", model)
         wanted = app.config_init[app.method].test_after_fit and app.run.folder is not None
@@ -97,6 +111,8 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
         return [*tested, temperatures(model)]
     if command == "predict":
         trainer.predict(model, return_predictions=False, **loaded)
+        if not app.run.recorder.started:
+            print("note: nothing was predicted: the prediction set has no batches", file=sys.stderr)
         return []
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
@@ -107,6 +123,29 @@ def _report_interruption(app: App) -> None:
     if last is None or not last.exists():
         print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
         return
+    print(f"interrupted; the weights are in {last}; resume with: {_resume(app)}", file=sys.stderr)
+
+
+def _resume(app: App) -> str:
     trusted = "".join(f" --trust {prefix}" for prefix in app.request.trust)
-    resume = f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
-    print(f"interrupted; the weights are in {last}; resume with: {resume}", file=sys.stderr)
+    return f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
+
+
+def _why_untrained(app: App) -> str:
+    trainer = app.trainer
+    if trainer.limit_train_batches == 0:
+        return "trainer.limit_train_batches is 0"
+    if trainer.max_epochs == 0 or trainer.max_steps == 0:
+        return f"trainer.{'max_epochs' if trainer.max_epochs == 0 else 'max_steps'} is 0"
+    if app.ckpt_path is not None:
+        limit = "max_epochs" if trainer.max_steps < 0 else "max_steps"
+        return f"the checkpoint has reached trainer.{limit} ({getattr(trainer, limit)}): raise it to train on"
+    return "the training set has no batches"
+
+
+def _of_child(error: Exception) -> CliError | None:
+    """The error for one of these raised in a process of `ddp_spawn` or `ddp_fork`, of which only the text is known."""
+    if not isinstance(error, ProcessRaisedException):
+        return None
+    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
+    return CliError(message) if name.rpartition(".")[2] in (CheckpointError.__name__, WriteError.__name__) else None

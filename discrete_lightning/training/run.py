@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from discrete_lightning.training.epoch_lines import EpochLines
 from discrete_lightning.training.prediction_file import PredictionFile
+from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_folder import claim_folder, discard_folder
 from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
 from discrete_lightning.training.run_recorder import RunRecorder
@@ -82,7 +83,9 @@ class Run:
                 if trainer.logger is None or trainer.logger is True:
                     options = replace(self._wandb, enabled=self._wandb.enabled and not predicts)
                     arguments["logger"] = self._loggers = default_loggers(folder, options)
-                if predicts and not any(isinstance(each, BasePredictionWriter) for each in callbacks):
+                if predicts and not any(
+                    isinstance(each, BasePredictionWriter | PredictionWriter) for each in callbacks
+                ):
                     callbacks.append(PredictionFile())
                 callbacks += _checkpoints(trainer, folder / "checkpoints", callbacks)
         return {**arguments, "callbacks": [*callbacks, self.recorder]}
