@@ -86,7 +86,9 @@ def _run(app: App) -> int:
             and app.run.folder is not None
             and (left := checkpoints_of_run(app.run.folder))
         ):
-            explanation = CliError(f"{explanation}; {left[0]} is whole: make room and go on with: {_resume(app)}")
+            explanation = CliError(
+                f"{explanation}; {left[0].name} is whole: make room, then go on with: {_resume(app)}"
+            )
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")

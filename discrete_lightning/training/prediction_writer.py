@@ -50,6 +50,10 @@ class PredictionWriter(Callback):
         parts, self._parts = _of_all_ranks(self._parts), []
         if not trainer.is_global_zero:
             return
+        if world_size() > 1 and any(part.rows is None for part in parts):
+            print(
+                "the data have no numbers: predictions are in the order of ranks, each as it read its part of the data"
+            )
         loaders = trainer.predict_loop.num_dataloaders
         for loader in range(loaders):
             batches = in_order([part for part in parts if part.loader == loader])
