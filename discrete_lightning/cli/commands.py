@@ -9,19 +9,17 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.multiprocessing.spawn import ProcessRaisedException
 
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.errors import CliError
 from discrete_lightning.cli.messages import running_error
+from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
-from discrete_lightning.training.checkpoints import checkpoints_of_run
-from discrete_lightning.training.damage import CheckpointError
 from discrete_lightning.training.global_state import keep_global_state
+from discrete_lightning.training.launched import error_of_child
 from discrete_lightning.training.quiet import quiet
-from discrete_lightning.training.run_report import print_metrics, print_run, temperatures
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -75,26 +73,21 @@ def _run(app: App) -> int:
             raise
         code = recorder.exit_code
         if app.trainer.is_global_zero:
-            _report_interruption(app)
+            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust)
         return code
-    except Exception as error:
-        explanation = _of_child(error) or running_error(error, recorder.started, app.ckpt_path)
+    except Exception as raised:
+        error = error_of_child(raised) or raised
+        explanation = running_error(error, recorder.started, app.ckpt_path)
         if explanation is None:
             raise
-        if (
-            isinstance(error, WriteError)
-            and app.run.folder is not None
-            and (left := checkpoints_of_run(app.run.folder))
-        ):
-            explanation = CliError(
-                f"{explanation}; {left[0].name} is whole: make room, then go on with: {_resume(app)}"
-            )
+        if isinstance(error, WriteError):
+            explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
     if app.trainer.is_global_zero:
-        print_metrics(results)
-        print_run(app.run.folder, time.monotonic() - start)
+        run_report.print_metrics(results)
+        run_report.print_run(app.run.folder, time.monotonic() - start)
     return code
 
 
@@ -104,13 +97,13 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
     if command == "fit":
         trainer.fit(model, **loaded)
         if not app.run.recorder.trained:
-            print(f"note: nothing was trained: {_why_untrained(app)}", file=sys.stderr)
+            run_report.print_untrained(trainer, app.ckpt_path is not None)
             return []
         data = model if app.datamodule is None else app.datamodule
         testable = is_overridden("test_dataloader", data) and is_overridden("test_step", model)
         wanted = app.config_init[app.method].test_after_fit and app.run.folder is not None
         tested = trainer.test(model, datamodule=app.datamodule, verbose=False) if wanted and testable else []
-        return [*tested, temperatures(model)]
+        return [*tested, run_report.temperatures(model)]
     if command == "predict":
         trainer.predict(model, return_predictions=False, **loaded)
         if not app.run.recorder.started:
@@ -118,36 +111,3 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
         return []
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
-
-
-def _report_interruption(app: App) -> None:
-    last = app.run.recorder.checkpoint
-    if last is None or not last.exists():
-        print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
-        return
-    print(f"interrupted; the weights are in {last}; resume with: {_resume(app)}", file=sys.stderr)
-
-
-def _resume(app: App) -> str:
-    trusted = "".join(f" --trust {prefix}" for prefix in app.request.trust)
-    return f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
-
-
-def _why_untrained(app: App) -> str:
-    trainer = app.trainer
-    if trainer.limit_train_batches == 0:
-        return "trainer.limit_train_batches is 0"
-    if trainer.max_epochs == 0 or trainer.max_steps == 0:
-        return f"trainer.{'max_epochs' if trainer.max_epochs == 0 else 'max_steps'} is 0"
-    if app.ckpt_path is not None:
-        limit = "max_epochs" if trainer.max_steps < 0 else "max_steps"
-        return f"the checkpoint has reached trainer.{limit} ({getattr(trainer, limit)}): raise it to train on"
-    return "the training set has no batches"
-
-
-def _of_child(error: Exception) -> CliError | None:
-    """The error for one of these raised in a process of `ddp_spawn` or `ddp_fork`, of which only the text is known."""
-    if not isinstance(error, ProcessRaisedException):
-        return None
-    name, _, message = str(error).strip().splitlines()[-1].partition(": ")
-    return CliError(message) if name.rpartition(".")[2] in (CheckpointError.__name__, WriteError.__name__) else None

@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 class WriteError(OSError):
     """A file could not be written. Its message names the file, the reason, and says what is left of it."""
 
+    def __str__(self) -> str:
+        return str(self.strerror)
+
 
 @contextmanager
 def atomic_write(path: Path | str) -> Iterator[BinaryIO]:

@@ -27,6 +27,29 @@ def checkpoints_of_run(run: Path) -> list[Path]:
     return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
 
+def find_checkpoint(given: str, run: Path | None) -> Path:
+    """The file that `given` means: `last` or `best` of the run in the folder `run`, or a path.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    if given not in ("last", "best"):
+        path = Path(given)
+        if not path.exists():
+            there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
+            raise CheckpointError(
+                f"there is no checkpoint {path}: that folder holds {there}; give one with --ckpt_path"
+            )
+        return path
+    if run is None:
+        raise CheckpointError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
+    found = checkpoint_of_run(run, given)
+    if found is None:
+        folder = run / "checkpoints"
+        raise CheckpointError(f"{folder} holds no checkpoint: give one with --ckpt_path, or train with fit -c {run}")
+    return found
+
+
 def checkpoint_of_run(run: Path, which: str) -> Path | None:
     """The checkpoint `last` or `best` of the run in the folder `run`, whichever callbacks wrote it; None if there is none.
 

@@ -39,7 +39,9 @@ class _Rows(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         """Goes on with the file that there is, where Lightning removes it."""
         path = Path(self.metrics_file_path)
-        self.metrics_keys = next(csv.reader(path.open(newline="", encoding="utf-8")), []) if path.exists() else []
+        if path.exists():
+            with path.open(newline="", encoding="utf-8") as file:
+                self.metrics_keys = next(csv.reader(file), [])
 
     def save(self) -> None:
         if not self.metrics:
