@@ -5,7 +5,6 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 
 from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from lightning import __version__ as lightning_version
@@ -25,7 +24,8 @@ from discrete_lightning.cli.messages.places import place_of
 from discrete_lightning.cli.trial import trial_trainer
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
-from discrete_lightning.training.checkpoints import checkpoint_of_run
+from discrete_lightning.training.checkpoints import find_checkpoint
+from discrete_lightning.training.damage import CheckpointError
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
@@ -188,10 +188,7 @@ def _checkpoint(request: Namespace) -> str | None:
         given = "last"
     if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
         return given
-    if given in ("last", "best") and run is None:
-        raise CliError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
-    path = checkpoint_of_run(run, given) if given in ("last", "best") else Path(given)
-    if not path.exists():
-        there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
-        raise CliError(f"there is no checkpoint {path}: that folder holds {there}; give one with --ckpt_path")
-    return str(path.resolve())
+    try:
+        return str(find_checkpoint(given, run).resolve())
+    except CheckpointError as error:
+        raise CliError(str(error)) from None

@@ -13,12 +13,15 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
+from discrete_lightning.cli.errors import CliError
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
+from discrete_lightning.training import run_report
+from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
+from discrete_lightning.training.launched import error_of_child
 from discrete_lightning.training.quiet import quiet
-from discrete_lightning.training.run_report import print_metrics, print_repeated, print_run, temperatures
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -83,20 +86,23 @@ def _run(app: App) -> int:
             raise
         code = recorder.exit_code
         if app.trainer.is_global_zero:
-            _report_interruption(app)
+            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust)
         return code
-    except Exception as error:
+    except Exception as raised:
+        error = error_of_child(raised) or raised
         explanation = app.running_error(error, recorder.started)
         if explanation is None:
             raise
+        if isinstance(error, WriteError):
+            explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
     if app.trainer.is_global_zero:
-        print_metrics(results)
+        run_report.print_metrics(results)
         if request.command in ("fit", "validate", "test"):
-            print_repeated(app.trainer, "val" if request.command == "validate" else "test")
-        print_run(app.run.folder, time.monotonic() - start)
+            run_report.print_repeated(app.trainer, "val" if request.command == "validate" else "test")
+        run_report.print_run(app.run.folder, time.monotonic() - start)
         if commands:
             print("next:", *commands, sep="\n  ")
     return code
@@ -107,23 +113,18 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
         trainer.fit(model, **loaded)
+        if not app.run.recorder.trained:
+            run_report.print_untrained(trainer, app.ckpt_path is not None)
+            return []
         data = model if app.datamodule is None else app.datamodule
         testable = is_overridden("test_dataloader", data) and is_overridden("test_step", model)
         wanted = app.config_init[app.method].test_after_fit and app.run.folder is not None
         tested = trainer.test(model, datamodule=app.datamodule, verbose=False) if wanted and testable else []
-        return [*tested, temperatures(model)]
+        return [*tested, run_report.temperatures(model)]
     if command == "predict":
         trainer.predict(model, return_predictions=False, **loaded)
+        if not app.run.recorder.started:
+            print("note: nothing was predicted: the prediction set has no batches", file=sys.stderr)
         return []
     evaluate = trainer.validate if command == "validate" else trainer.test
     return evaluate(model, verbose=False, **loaded)
-
-
-def _report_interruption(app: App) -> None:
-    last = app.run.recorder.checkpoint
-    if last is None or not last.exists():
-        print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
-        return
-    trusted = "".join(f" --trust {prefix}" for prefix in app.request.trust)
-    resume = f"discrete-lightning fit -c {app.run.folder}{trusted} --ckpt_path last"
-    print(f"interrupted; the weights are in {last}; resume with: {resume}", file=sys.stderr)

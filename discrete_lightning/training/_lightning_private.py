@@ -9,6 +9,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.cli import _InstantiatorFn as LightningInstantiator
 from lightning.pytorch.core.mixins.hparams_mixin import _given_hyperparameters
 from lightning.pytorch.utilities.model_helpers import _restricted_classmethod as class_only_method
+from torch.utils.data import DataLoader, DistributedSampler
 
 __all__ = [
     "LightningInstantiator",
@@ -18,6 +19,7 @@ __all__ = [
     "dump_checkpoint",
     "read_values",
     "rewind_batches",
+    "rows_of_batch",
 ]
 
 
@@ -39,6 +41,19 @@ def read_values(checkpoint: Any, weights_only: bool) -> dict[str, Any]:
 def batches_begun(trainer: Trainer) -> int:
     """Number of training batches of this epoch that the loop has fetched, the current one included; restored on resuming."""
     return trainer.fit_loop.epoch_loop.batch_progress.current.ready
+
+
+def rows_of_batch(trainer: Trainer, loader: int, batch: int) -> list[int] | None:
+    """The numbers, in the data set, of the examples of a batch to predict; None where the data have none."""
+    combined = trainer.predict_loop._combined_loader
+    data = None if combined is None else combined.flattened[loader]
+    if not isinstance(data, DataLoader):
+        return None
+    if data.batch_sampler is None and isinstance(data.sampler, DistributedSampler):  # batch_size=None
+        return [batch * data.sampler.num_replicas + data.sampler.rank]
+    seen: list[list[int]] = getattr(data.batch_sampler, "seen_batch_indices", [])
+    numbers = seen[batch] if batch < len(seen) else None
+    return numbers if numbers and all(isinstance(number, int) for number in numbers) else None
 
 
 def rewind_batches(checkpoint: dict[str, Any], first: int) -> None:

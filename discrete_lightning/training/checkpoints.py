@@ -1,13 +1,13 @@
 """Checkpoints of a run's folder, and what to say of one that does not fit."""
 
-import inspect
-import pickle
+import os
 import re
 import traceback
 from pathlib import Path
+from typing import Any
 
-import torch
-import torch.serialization
+from discrete_lightning.training.checkpoint_io import read_checkpoint
+from discrete_lightning.training.damage import CheckpointError, check_content, check_file
 
 _SIZE = re.compile(
     r"size mismatch for (\S+): copying a param with shape torch\.Size\(\[(.*?)\]\) from checkpoint, "
@@ -21,31 +21,74 @@ _RESTORING = (
 )  # where modules and callbacks read their state
 
 
-def checkpoint_of_run(run: Path, which: str) -> Path:
-    """The checkpoint `last` or `best` of the run in the folder `run`; it need not be there.
+def checkpoints_of_run(run: Path) -> list[Path]:
+    """All checkpoints in the folder `run`, the one written last first."""
+    found = [path for path in (run / "checkpoints").rglob("*.ckpt") if path.exists()]
+    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
 
-    The last checkpoint names the best one, which is looked for in this folder, also if the folder was moved.
+
+def find_checkpoint(given: str, run: Path | None) -> Path:
+    """The file that `given` means: `last` or `best` of the run in the folder `run`, or a path.
+
+    Raises:
+        CheckpointError: there is none.
     """
-    last = run / "checkpoints" / "last.ckpt"
-    if which == "last" or not last.is_file():
+    if given not in ("last", "best"):
+        path = Path(given)
+        if not path.exists():
+            there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
+            raise CheckpointError(
+                f"there is no checkpoint {path}: that folder holds {there}; give one with --ckpt_path"
+            )
+        return path
+    if run is None:
+        raise CheckpointError(f"--ckpt_path {given} is the {given} checkpoint of a run, and -c names no run folder")
+    found = checkpoint_of_run(run, given)
+    if found is None:
+        folder = run / "checkpoints"
+        raise CheckpointError(f"{folder} holds no checkpoint: give one with --ckpt_path, or train with fit -c {run}")
+    return found
+
+
+def checkpoint_of_run(run: Path, which: str) -> Path | None:
+    """The checkpoint `last` or `best` of the run in the folder `run`, whichever callbacks wrote it; None if there is none.
+
+    `last` is what Lightning calls so, the newest file whose name starts with "last", and otherwise the newest one. `best` is
+    that of the first ModelCheckpoint with a metric (`monitor`), as the newest checkpoint names it; it is looked for in this
+    folder, also if the folder was moved. Without such a callback it is the last.
+
+    Raises:
+        CheckpointError: the newest checkpoint, which names the best one, cannot be read, or the best one is not there.
+    """
+    found = checkpoints_of_run(run)
+    last = next((path for path in found if path.name.startswith("last")), found[0] if found else None)
+    if which == "last" or last is None:
         return last
-    callbacks = torch.load(last, map_location="cpu", weights_only=True).get("callbacks", {})
-    paths = [state.get("best_model_path") for state in callbacks.values() if isinstance(state, dict)]
-    best = next((path for path in paths if path), last)
-    return last.with_name(Path(best).name)
+    check_file(found[0])
+    checkpoint = read_checkpoint(found[0], map_location="meta")
+    check_content(checkpoint, found[0])
+    states = [state for state in checkpoint.get("callbacks", {}).values() if isinstance(state, dict)]
+    best = next((state for state in states if state.get("monitor") and state.get("best_model_path")), None)
+    return last if best is None else _moved(best, run)
+
+
+def _moved(state: dict[str, Any], run: Path) -> Path:
+    """Where the best checkpoint of a ModelCheckpoint with this state lies now."""
+    written = Path(state["best_model_path"])
+    name = os.path.relpath(written, state["dirpath"]) if state.get("dirpath") else written.name
+    here = run / "checkpoints" / name
+    if not here.exists() and not written.exists():
+        raise CheckpointError(
+            f"the best checkpoint of {run} was {written}, and it is not there: give one with --ckpt_path"
+        )
+    return here if here.exists() else written
 
 
 def checkpoint_fault(error: Exception, path: str) -> str | None:
     """What to say where `error` was raised because the checkpoint cannot be read or does not fit; None for another error."""
-    files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, CheckpointError):
+        return str(error)
     missing = error.args[0] if isinstance(error, KeyError) and error.args else None
-    reading = inspect.getfile(torch.serialization) in files or isinstance(error, pickle.UnpicklingError)
-    if reading or missing in ("state_dict", "pytorch-lightning_version"):
-        return (
-            f"the checkpoint {path} cannot be read: {' '.join(str(error).split()).partition('. ')[0]}. Checkpoints are read "
-            "without running code (weights_only): give one that discrete-lightning or Lightning wrote, with plain values as "
-            "hyper-parameters"
-        )
     restoring = any(frame.name in _RESTORING for frame in traceback.extract_tb(error.__traceback__))
     if missing is not None and restoring:
         return (

@@ -1,52 +1,65 @@
 """Writes what `predict` returns, the codes of every example, to an .npz file."""
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed as dist
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
-from discrete_lightning.distributed import world_size
+from discrete_lightning.training.atomic_write import atomic_write
+from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
-class CodeWriter(BasePredictionWriter):
+class CodeWriter(PredictionWriter):
     """Saves the tensors that `predict_step` returns (a dict of (B, ...) tensors) as arrays of an .npz file.
 
-    Rows are in the order of the data set, whatever the number of ranks. For VQAutoencoder: `codes` (N, h, w), `labels` (N,).
+    Rows are in the order of the data set, whatever the number of ranks; those of an IterableDataset in the order in which they
+    were read, rank 0 first. For VQAutoencoder: `codes` (N, h, w), `labels` (N,).
 
     Args:
-        filename: written to the run's folder, never over an existing file. Read it with `numpy.load`.
+        filename: written to the run's folder, never over an existing file; with several prediction loaders a file for each,
+            `codes-loader0.npz` etc. Read it with `numpy.load`.
+
+    Raises:
+        TypeError: `predict_step` returned something else, or nothing.
+        ValueError: the batches have different keys, or rows of different shapes.
     """
 
     def __init__(self, filename: str = "codes.npz") -> None:
-        super().__init__(write_interval="epoch")
         self.filename = filename
 
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
-    ) -> None:
-        if not predictions or not isinstance(predictions[0], dict):
-            raise TypeError(
-                f"CodeWriter saves dicts of tensors; predict_step of {type(pl_module).__name__} returned "
-                f"{type(predictions[0]).__name__ if predictions else 'nothing'}"
-            )
-        arrays = {key: torch.cat([part[key] for part in predictions]).cpu() for key in predictions[0]}
-        positions = torch.tensor([index for batch in batch_indices[0] for index in batch])
-        parts: list[Any] = [(positions, arrays)]
-        if world_size() > 1:
-            parts = [None] * world_size()
-            dist.all_gather_object(parts, (positions, arrays))
-        if trainer.is_global_zero:
-            path = fresh_path(output_folder(trainer), self.filename)
-            np.savez_compressed(path, **_in_order(parts))
-            print(f"codes of {sum(len(part[0]) for part in parts)} examples: {path}")
+    def write(self, trainer: Trainer, pl_module: LightningModule, batches: list[Any], suffix: str) -> None:
+        for batch in batches or [None]:
+            if not isinstance(batch, dict) or not all(
+                isinstance(value, Tensor) and value.ndim for value in batch.values()
+            ):
+                raise TypeError(
+                    f"CodeWriter saves dicts of tensors; predict_step of {type(pl_module).__name__} returned "
+                    f"{_kind(batch) if batches else 'nothing'}"
+                )
+        arrays = {key: _array(key, batches) for key in batches[0]}
+        path = fresh_path(output_folder(trainer), f"{Path(self.filename).stem}{suffix}{Path(self.filename).suffix}")
+        with atomic_write(path) as file:
+            np.savez_compressed(file, **arrays)
+        print(f"codes of {max(map(len, arrays.values()), default=0)} examples: {path}")
 
 
-def _in_order(parts: list[tuple[Tensor, dict[str, Tensor]]]) -> dict[str, Any]:
-    order = torch.cat([positions for positions, _ in parts]).argsort()
-    return {key: torch.cat([arrays[key] for _, arrays in parts])[order].numpy() for key in parts[0][1]}
+def _array(key: str, batches: list[dict[str, Tensor]]) -> Any:
+    shapes = {tuple(batch[key].shape[1:]) if key in batch else "missing" for batch in batches}
+    if len(shapes) > 1:
+        found = " and ".join(sorted(map(str, shapes))[:2])
+        raise ValueError(
+            f"{key} has rows of different shapes, {found}, which one array cannot hold: serve data of one size, or leave "
+            "CodeWriter out (predictions.pt then holds the batches)"
+        )
+    rows = torch.cat([batch[key] for batch in batches])
+    return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
+
+
+def _kind(batch: Any) -> str:
+    if not isinstance(batch, dict):
+        return type(batch).__name__
+    return "a dict with " + ", ".join(f"{key}: {type(value).__name__}" for key, value in batch.items())

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM during a fit: the batch is finished, the weights are saved."""
 
+import multiprocessing
 import signal
 import threading
 from pathlib import Path
@@ -27,6 +28,7 @@ class GracefulInterrupt(Callback):
 
     Attributes:
         exit_code: 130 after Ctrl-C, 143 after SIGTERM, None if the run was not interrupted.
+        is_stopped: whether another process asks this one to stop after the batch.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -42,6 +44,10 @@ class GracefulInterrupt(Callback):
         self._interrupts = 0
         self._before: Any = None  # the handler of SIGINT outside of batches
 
+    @property
+    def is_stopped(self) -> bool:
+        return False
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if threading.current_thread() is threading.main_thread() and self._before is None:
             self._interrupts, self._before = 0, signal.signal(signal.SIGINT, self._note)
@@ -50,8 +56,12 @@ class GracefulInterrupt(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._restore()
-        if self._interrupts:
-            raise KeyboardInterrupt
+        is_child = multiprocessing.parent_process() is not None  # of `ddp_spawn` or `ddp_fork`
+        if not (self._interrupts or self.is_stopped or (is_child and trainer.received_sigterm)):
+            return
+        if is_child:  # Lightning calls on_exception in the process that started this one, which has not trained
+            self.on_exception(trainer, pl_module, KeyboardInterrupt())
+        raise KeyboardInterrupt
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore()

@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 
+from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
 
@@ -98,12 +99,15 @@ def save_pillow(trainer: Trainer, image: Any, filename: str, caption: str) -> Pa
     Returns:
         The file.
     """
+    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     path = fresh_path(output_folder(trainer), filename)
     described = PngInfo()
     described.add_text("Description", caption)
-    image.save(path, **({"pnginfo": described} if path.suffix.lower() == ".png" else {}))
+    kind = Image.registered_extensions().get(path.suffix.lower(), "PNG")
+    with atomic_write(path) as file:
+        image.save(file, format=kind, **({"pnginfo": described} if kind == "PNG" else {}))
     return path
 
 
@@ -122,8 +126,11 @@ def save_figure(trainer: Trainer, figure: Any, filename: str, key: str, caption:
     """
     path = fresh_path(output_folder(trainer), filename)
     add_caption(figure, caption)
-    is_png = path.suffix.lower() == ".png"
-    figure.savefig(path, dpi=120, metadata={"Description": caption} if caption and is_png else None)
+    kind = path.suffix[1:].lower() or "png"
+    with atomic_write(path) as file:
+        figure.savefig(
+            file, dpi=120, format=kind, metadata={"Description": caption} if caption and kind == "png" else None
+        )
     log_image(trainer, key, str(path), caption)
     return path
 

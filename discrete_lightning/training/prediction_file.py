@@ -1,26 +1,22 @@
 """Predictions that no other callback writes, saved by `torch.save`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 
+from discrete_lightning.training.atomic_write import atomic_write
+from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
-class PredictionFile(BasePredictionWriter):
-    """Saves what `predict_step` returns, a list of batches, as predictions.pt; of several ranks as predictions-rank0.pt etc.
+class PredictionFile(PredictionWriter):
+    """Saves what `predict_step` returns, a list of batches, as predictions.pt.
 
-    Read it with `torch.load(path, weights_only=True)`.
+    With several prediction loaders there is a file for each, predictions-loader0.pt etc. Read it with
+    `torch.load(path, weights_only=True)`.
     """
 
-    def __init__(self) -> None:
-        super().__init__(write_interval="epoch")
-
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
-    ) -> None:
-        rank = "" if trainer.world_size == 1 else f"-rank{trainer.global_rank}"
-        torch.save(predictions, fresh_path(output_folder(trainer), f"predictions{rank}.pt"))
+    def write(self, trainer: Trainer, pl_module: LightningModule, batches: list[Any], suffix: str) -> None:
+        with atomic_write(fresh_path(output_folder(trainer), f"predictions{suffix}.pt")) as file:
+            torch.save(batches, file)

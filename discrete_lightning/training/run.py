@@ -7,11 +7,12 @@ from typing import Any
 
 import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import BasePredictionWriter, Checkpoint, ModelCheckpoint, ProgressBar
+from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 
 from discrete_lightning.training.epoch_lines import EpochLines
 from discrete_lightning.training.prediction_file import PredictionFile
+from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_folder import claim_folder, discard_folder
 from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
 from discrete_lightning.training.run_recorder import RunRecorder
@@ -38,8 +39,8 @@ class Run:
         exact: Path | None = None,
         wandb: WandbOptions | None = None,
     ) -> None:
-        self.name, self.recorder = name, RunRecorder(config, yaml.safe_load(config))
-        self._place = root / name, suffix, exact
+        self.name, self.recorder = name, RunRecorder(yaml.safe_load(config))
+        self._place, self._exact, self._made = (root / name, suffix, exact, config), exact, True
         self._wandb = WandbOptions() if wandb is None else wandb
         self._loggers: list[Any] = []
 
@@ -74,6 +75,7 @@ class Run:
             if trainer.logger is None:
                 arguments["logger"] = False
         else:
+            self._made = self._exact is None or not self._exact.exists()
             folder = self.recorder.folder = claim_folder(*self._place)
             if trainer.default_root_dir is None:
                 arguments["default_root_dir"] = str(folder)
@@ -81,7 +83,9 @@ class Run:
                 if trainer.logger is None or trainer.logger is True:
                     options = replace(self._wandb, enabled=self._wandb.enabled and not predicts)
                     arguments["logger"] = self._loggers = default_loggers(folder, options)
-                if predicts and not any(isinstance(each, BasePredictionWriter) for each in callbacks):
+                if predicts and not any(
+                    isinstance(each, BasePredictionWriter | PredictionWriter) for each in callbacks
+                ):
                     callbacks.append(PredictionFile())
                 callbacks += _checkpoints(trainer, folder / "checkpoints", callbacks)
         return {**arguments, "callbacks": [*callbacks, self.recorder]}
@@ -97,16 +101,29 @@ class Run:
             if isinstance(logger, WandbLogger):
                 logger.experiment.finish(exit_code=exit_code)
         if exit_code != 0 and self.folder is not None and not (self.recorder.started and partial_results):
-            discard_folder(self.folder)
+            discard_folder(self.folder, self._made)
 
 
 def _checkpoints(trainer: Any, folder: Path, callbacks: list[Callback]) -> list[Callback]:
-    checkpoints = [each for each in callbacks if isinstance(each, Checkpoint)]
-    for each in checkpoints:
+    """Gives the config's ModelCheckpoints their folder, and adds one unless one of them keeps the last weights there."""
+    kept = False
+    for each in callbacks:
         if isinstance(each, ModelCheckpoint) and each.dirpath is None:
             each.dirpath = str(folder)
-    if checkpoints or trainer.enable_checkpointing is False:
-        return []
-    # `last` and overwritten: one file, where `save_last` would keep the same weights twice. At each epoch's end, whether it
-    # validates or not: a short run must not end without its weights.
-    return [ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)]
+            kept |= bool(each.save_last) or (each.monitor is None and each.every_n_epochs == 1)
+    return [] if kept or trainer.enable_checkpointing is False else [LastCheckpoint(folder)]
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps the newest weights, as last.ckpt.
+
+    At each epoch's end, whether it validates or not: a short run must not end without its weights. A class of its own, so that
+    its state is another one than that of a ModelCheckpoint in a config.
+
+    Args:
+        folder: of the file.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        # `last` as the file's name: `save_last` would keep the same weights twice
+        super().__init__(folder, "last", save_on_train_epoch_end=True)

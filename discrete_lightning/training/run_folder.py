@@ -1,4 +1,4 @@
-"""A folder for each run: made by one process, known to all processes, empty at the start."""
+"""A folder for each run: claimed by one process, known to all processes, empty at the start."""
 
 import os
 import shutil
@@ -9,7 +9,8 @@ from pathlib import Path
 # Lightning's `ddp` starts the same command again for each further process: this tells them the folder.
 _VARIABLE = "DISCRETE_LIGHTNING_RUN_DIR"
 _MOST = 1000  # runs of one name in one second
-_NO_RESULTS = {"config.yaml", "hparams.yaml"}
+CONFIG = "config.yaml"
+_NO_RESULTS = {CONFIG, "hparams.yaml"}
 
 
 def is_first_process() -> bool:
@@ -20,34 +21,58 @@ def is_first_process() -> bool:
     return all(os.environ.get(variable, "0") == "0" for variable in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
-def claim_folder(root: Path, suffix: str = "", exact: Path | None = None) -> Path:
-    """Makes the folder `root/<time stamp><suffix>` of this run, or finds the one that the first process has made.
+def claim_folder(root: Path, suffix: str = "", exact: Path | None = None, config: str = "") -> Path:
+    """Claims the folder `root/<time stamp><suffix>` for this run, or finds the one that the first process has claimed.
 
-    In a process that another launcher started the path is a guess until the processes are connected, and nothing is
-    written to it: see `RunRecorder`.
+    The run whose config.yaml is the first in the folder has it, also if several start at once. In a process that another
+    launcher started the path is a guess until the processes are connected, and nothing is written to it: see `RunRecorder`.
 
     Args:
         root: the folder of all runs of one name.
         suffix: added to the time stamp.
         exact: this folder instead, which must be empty or not there.
+        config: written to config.yaml.
 
     Raises:
-        FileExistsError: `exact` is in use.
+        FileExistsError: `exact` is in use. Nothing in it was touched.
         OSError: the folder cannot be made. Nothing is left behind.
     """
     if not is_first_process():
         return Path(os.environ.get(_VARIABLE, exact or root))
+    made = exact is None or not exact.exists()
     folder = _exact(exact) if exact else _fresh(root, suffix)
+    try:
+        with (folder / CONFIG).open("x", encoding="utf-8") as file:
+            file.write(config)
+    except FileExistsError:
+        raise _in_use(folder) from None
+    except OSError:
+        discard_folder(folder, made)
+        raise
     os.environ[_VARIABLE] = str(folder.resolve())
     return folder
 
 
-def discard_folder(folder: Path) -> None:
-    """Removes the folder of a run that failed, unless it holds results, and the folder of all runs of its name if empty."""
-    results = {name for name in run_files(folder) if not name.startswith("wandb/")}
-    if is_first_process() and results <= _NO_RESULTS:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):
+def discard_folder(folder: Path, made: bool = True) -> None:
+    """Removes the folder of a run that failed before it had results, and the folder of all runs of its name if empty.
+
+    Removes nothing if the folder holds any file but those that say what the run was to be: what a run has written stays.
+
+    Args:
+        folder: of the run.
+        made: whether the run made the folder; if not, it is emptied and stays.
+    """
+    files = set(run_files(folder))
+    if not is_first_process() or not {name for name in files if not name.startswith("wandb/")} <= _NO_RESULTS:
+        return
+    shutil.rmtree(folder / "wandb", ignore_errors=True)
+    for name in _NO_RESULTS:
+        (folder / name).unlink(missing_ok=True)
+    with suppress(OSError):  # not empty: another process has written to it meanwhile
+        for path in sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True):
+            path.rmdir()
+        if made:
+            folder.rmdir()
             folder.parent.rmdir()
 
 
@@ -67,8 +92,12 @@ def run_files(folder: Path) -> list[str]:
 def _exact(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
-        raise FileExistsError(f"{folder} is in use: give a folder that is empty or not there")
+        raise _in_use(folder)
     return folder
+
+
+def _in_use(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder} is in use: give a folder that is empty or not there")
 
 
 def _fresh(root: Path, suffix: str) -> Path:

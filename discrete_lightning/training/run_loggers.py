@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.loggers import Logger, WandbLogger
 
+from discrete_lightning.training.metrics_file import MetricsFile
 from discrete_lightning.training.run_folder import is_first_process
 
 DEFAULT_PROJECT = "discrete_lightning"
@@ -38,7 +39,7 @@ def default_loggers(folder: Path, options: WandbOptions) -> list[Logger]:
     Raises:
         ValueError: WANDB_MODE, or another setting of W&B, has a value that it does not know.
     """
-    loggers: list[Logger] = [CSVLogger(folder, name="", version="")]
+    loggers: list[Logger] = [MetricsFile(folder)]
     if not options.enabled or not is_first_process() or _mode_set() == "disabled":
         return loggers
     from pydantic import ValidationError  # of W&B's settings

@@ -1,48 +1,73 @@
-"""The callback that writes a run's config and hyper-parameters and, when the run is interrupted, its weights."""
+"""The callback that logs a run's config, guards its checkpoints and, when the run is interrupted, saves its weights."""
 
+import multiprocessing
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.trainer.states import TrainerFn
 
+from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
+
+_PATIENCE = 120  # seconds for a process to finish its batch and to save
 
 
 class RunRecorder(GracefulInterrupt):
-    """Writes `config.yaml` and logs it before the run, and saves `checkpoints/last.ckpt` when the run is interrupted.
+    """Logs the config before the run, and saves `checkpoints/last.ckpt` when the run is interrupted.
 
     Args:
-        config: text of the parsed config, which repeats the run.
-        hparams: the same as a mapping, for the loggers.
+        hparams: the config as a mapping, for the loggers.
 
     Attributes:
         folder: the run's folder, equal in all processes from `setup` on; None where nothing is written.
-        started: whether data went through the model: an error before that is one of configuration.
     """
 
-    def __init__(self, config: str, hparams: Mapping[str, Any]) -> None:
+    def __init__(self, hparams: Mapping[str, Any]) -> None:
         super().__init__()
         self.folder: Path | None = None
-        self.started = False
-        self._config, self._hparams, self._written = config, dict(hparams), False
+        self._hparams, self._logged = dict(hparams), False
+        # Shared with the processes that `ddp_spawn` and `ddp_fork` start: what those set elsewhere is not seen here.
+        self._shared = torch.zeros(3, dtype=torch.int32)
+        with suppress(RuntimeError):  # no shared memory on this machine
+            self._shared.share_memory_()
+
+    @property
+    def started(self) -> bool:
+        """Whether data went through the model, in any process: an error before that is one of configuration."""
+        return bool(self._shared[0])
+
+    @property
+    def trained(self) -> bool:
+        """Whether a batch was trained on, in any process."""
+        return bool(self._shared[1])
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether the process that started this one was interrupted."""
+        return bool(self._shared[2])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if self.folder is None or self._written:
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
+        if self.folder is None or self._logged:
             return
-        self._written = True
+        self._logged = True
         # Processes that torchrun or SLURM started have each guessed a folder: the first one's is the folder.
         self.folder = Path(trainer.strategy.broadcast(str(self.folder)))
         if trainer.is_global_zero:
-            with (self.folder / "config.yaml").open("x", encoding="utf-8") as file:
-                file.write(self._config)
             for logger in trainer.loggers:
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._start()
+        self._shared[1] = 1
         super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
     def on_validation_batch_start(
@@ -53,5 +78,17 @@ class RunRecorder(GracefulInterrupt):
     on_test_batch_start = on_predict_batch_start = on_validation_batch_start
 
     def _start(self) -> None:
-        self.started = True
-        self.checkpoint = None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"
+        self._shared[0] = 1
+        self.checkpoint = self._last()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        launched = self.started and self.checkpoint is None and self.folder is not None  # by this process, to train
+        if launched and isinstance(exception, KeyboardInterrupt) and trainer.state.fn == TrainerFn.FITTING:
+            self._shared[2] = 1
+            for child in multiprocessing.active_children():
+                child.join(_PATIENCE)
+        super().on_exception(trainer, pl_module, exception)
+        self.checkpoint = self.checkpoint or self._last()  # a process of the run has written it
+
+    def _last(self) -> Path | None:
+        return None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"

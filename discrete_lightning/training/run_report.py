@@ -1,5 +1,6 @@
 """What is printed at the end of a run: what the module logged, the time, and the files."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.data import DistributedSampler
 
 from discrete_lightning.layers.temperature import Temperature
+from discrete_lightning.training.checkpoints import checkpoints_of_run
 from discrete_lightning.training.run_folder import run_files
 
 _WIDE = 1000  # columns, more than any table of metrics has
@@ -65,6 +67,39 @@ def print_run(folder: Path | None, seconds: float) -> None:
     print(f"run: {folder}")
     for name in run_files(folder):
         print(f"  {name}")
+
+
+def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
+    """Says that a fit ended without a training step, and why, in words of its config."""
+    limit = "max_epochs" if trainer.max_steps < 0 else "max_steps"
+    zero = [name for name in ("max_epochs", "max_steps", "limit_train_batches") if getattr(trainer, name) == 0]
+    if zero:
+        reason = f"trainer.{zero[0]} is 0"
+    elif is_resumed:
+        reason = f"the checkpoint has reached trainer.{limit} ({getattr(trainer, limit)}): raise it to train on"
+    else:
+        reason = "the training set has no batches"
+    print(f"note: nothing was trained: {reason}", file=sys.stderr)
+
+
+def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> None:
+    """Says where the weights of an interrupted run are, and the command that goes on."""
+    if checkpoint is None or not checkpoint.exists():
+        print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
+    else:
+        resume = _resume(folder, trusted)
+        print(f"interrupted; the weights are in {checkpoint}; resume with: {resume}", file=sys.stderr)
+
+
+def what_is_left(folder: Path | None, trusted: Sequence[str]) -> str:
+    """What to add to the error of a file that could not be written, where a checkpoint is there to go on from."""
+    left = [] if folder is None else checkpoints_of_run(folder)
+    return f"; {left[0].name} is whole: make room, then go on with: {_resume(folder, trusted)}" if left else ""
+
+
+def _resume(folder: Path | None, trusted: Sequence[str]) -> str:
+    trust = "".join(f" --trust {prefix}" for prefix in trusted)
+    return f"discrete-lightning fit -c {folder}{trust} --ckpt_path last"
 
 
 def temperatures(model: nn.Module) -> dict[str, float]:

@@ -1,9 +1,15 @@
+import io
+import math
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+from discrete_lightning.cli import main
+from discrete_lightning.training.checkpoints import checkpoint_of_run
+from tests.cli.conftest import TOY
 from tests.cli.outcome import Cli, only_run
 from tests.cli.toy import Scaled, Toy
 
@@ -13,6 +19,18 @@ def run(toy: Cli) -> str:
     """Folder of a finished run of two epochs of two steps."""
     assert toy("fit", "--model.width=5").code == 0
     return str(only_run())
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "toy.yaml").write_text(TOY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WANDB_MODE", "disabled")
+        argv = ["fit", "--trust", "tests", "-c", str(folder / "toy.yaml"), "--model.width=5"]
+        assert main([*argv, "--run_dir", str(folder / "run")]) == 0
+    return folder / "run"
 
 
 @pytest.mark.parametrize("command", ["validate", "test"])
@@ -89,7 +107,7 @@ def test_a_missing_checkpoint_lists_those_there_are(cli: Cli, run: str) -> None:
     assert outcome.code == 1
     assert "that folder holds last.ckpt" in outcome.error
     Path(run, "checkpoints/last.ckpt").unlink()
-    assert "that folder holds no checkpoint" in cli("test", "--trust", "tests", "-c", run).error
+    assert f"{run}/checkpoints holds no checkpoint" in cli("test", "--trust", "tests", "-c", run).error
 
 
 def test_last_needs_a_run(toy: Cli) -> None:
@@ -101,18 +119,130 @@ class Planted:
         return Path.touch, (Path("executed"),)
 
 
-@pytest.mark.parametrize("content", ["code", "text", "tensor"])
-def test_files_that_are_no_checkpoints(toy: Cli, content: str) -> None:
-    if content == "text":
-        Path("bad.ckpt").write_text("no checkpoint")
-    else:
-        torch.save(Planted() if content == "code" else {"weight": torch.ones(2)}, "bad.ckpt")
-    outcome = toy("test", "--ckpt_path", "bad.ckpt")
-    assert outcome.code == 1
-    assert "bad.ckpt cannot be read" in outcome.error
-    assert len(outcome.error) < 500
+def _packed(value: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def _damaged(kind: str, whole: bytes) -> bytes:
+    content = torch.load(io.BytesIO(whole), weights_only=True)
+    weights = content["state_dict"]
+    place = whole.find(weights["layer.weight"].numpy().tobytes())
+    diverged = {**weights, "layer.bias": torch.full((5,), math.nan)}
+    table = {
+        "is empty": b"",
+        "is cut short": whole[: len(whole) // 2],
+        "torch.save did not write it": b"hello, this is a text",
+        "it holds a list": _packed([1, 2]),
+        "holds weights alone": _packed(weights),
+        "it has no 'state_dict'": _packed({"epoch": 3}),
+        "cannot be read without running code": _packed(Planted()),
+        "is damaged: its record archive/data/": whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :],
+        "not finite in layer.bias:": _packed({**content, "state_dict": diverged}),
+        "has no loops": _packed({key: value for key, value in content.items() if key != "loops"}),
+        "has no optimizer_states": _packed({key: value for key, value in content.items() if key != "optimizer_states"}),
+    }
+    return table[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "commands"),
+    [
+        ("is empty", ["test", "fit"]),
+        ("is cut short", ["fit"]),
+        ("torch.save did not write it", ["fit"]),
+        ("it holds a list", ["fit"]),
+        ("holds weights alone", ["fit"]),
+        ("it has no 'state_dict'", ["fit"]),
+        ("cannot be read without running code", ["predict"]),
+        ("is damaged: its record archive/data/", ["predict"]),
+        ("not finite in layer.bias:", ["test"]),
+        ("has no loops", ["fit"]),
+        ("has no optimizer_states", ["fit"]),
+    ],
+)
+def test_a_damaged_checkpoint_is_named(cli: Cli, finished: Path, kind: str, commands: list[str]) -> None:
+    last = Path("run/checkpoints/last.ckpt")
+    shutil.copytree(finished, "run")
+    last.write_bytes(_damaged(kind, last.read_bytes()))
+    for command in commands:
+        for which in ("last", "best"):
+            outcome = cli(command, "--trust", "tests", "-c", "run", "--ckpt_path", which, "--run_dir", "out")
+            assert outcome.code == 1
+            assert kind in outcome.error
+            assert "last.ckpt" in outcome.error
+            assert len(outcome.error) < 500
     assert not Path("executed").exists()
-    assert not list(Path().glob("runs/*"))
+    assert not Path("out").exists()
+
+
+def test_a_folder_is_no_checkpoint(cli: Cli, finished: Path) -> None:
+    outcome = cli("test", "--trust", "tests", "-c", str(finished), "--ckpt_path", str(finished / "checkpoints"))
+    assert outcome.code == 1
+    assert "is a folder: give a file in it, or the run's folder with -c" in outcome.error
+
+
+CHECKPOINTS = {
+    "monitor: val/loss": ("epoch=1-step=4.ckpt", "last.ckpt"),
+    "monitor: val/loss, mode: max, filename: 'a-{val/loss:.3f}'": ("a-val/loss=*.ckpt", "last.ckpt"),
+    "monitor: val/loss, save_weights_only: true, save_top_k: 2, save_last: true": ("epoch=1-step=4.ckpt", "last.ckpt"),
+    "": ("epoch=1-step=4.ckpt", "epoch=1-step=4.ckpt"),
+    "every_n_epochs: 5": ("last.ckpt", "last.ckpt"),
+    "dirpath: elsewhere, monitor: val/loss, save_last: true": ("../../elsewhere/epoch=1-step=4.ckpt", "last.ckpt"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), CHECKPOINTS.items())
+def test_any_model_checkpoint(toy: Cli, arguments: str, expected: tuple[str, str]) -> None:
+    callback = f"{{class_path: ModelCheckpoint, init_args: {{{arguments}}}}}"
+    Path("own.yaml").write_text(f"trainer: {{callbacks: [{callback}]}}")
+    assert toy("fit", "-c", "own.yaml", "--run_dir", "run", "--test_after_fit=false").code == 0
+    Path("run").rename("moved")
+    for which, name in zip(("best", "last"), expected, strict=True):
+        (path,) = Path("moved/checkpoints").glob(name)
+        found = checkpoint_of_run(Path("moved"), which)
+        assert found is not None
+        assert found.resolve() == path.resolve()
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--trainer.max_epochs=0"], "trainer.max_epochs is 0"),
+        (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches is 0"),
+        (["--ckpt_path=last"], "the checkpoint has reached trainer.max_epochs (2): raise it to train on"),
+    ],
+)
+def test_nothing_was_trained(cli: Cli, finished: Path, options: list[str], reason: str) -> None:
+    outcome = cli("fit", "--trust", "tests", "-c", str(finished), *options)
+    assert outcome.code == 0
+    assert outcome.error == f"note: nothing was trained: {reason}"
+    assert "result" not in outcome.out
+
+
+def test_a_disk_that_is_full_at_the_second_epoch(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    saves: list[object] = []
+
+    def save(*arguments: object) -> None:
+        saves.append(arguments)
+        if len(saves) == 2:
+            raise OSError(28, "No space left on device")
+        whole(*arguments)
+
+    whole = torch.save
+    monkeypatch.setattr(torch, "save", save)
+    outcome = toy("fit", "--run_dir", "run")
+    assert outcome.code == 1
+    assert "last.ckpt could not be written: No space left on device; what it held before is unchanged" in outcome.error
+    assert "make room, then go on with: discrete-lightning fit -c run --trust tests --ckpt_path last" in outcome.error
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 2
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+    ]
 
 
 def test_state_of_another_version(cli: Cli, run: str, monkeypatch: pytest.MonkeyPatch) -> None:

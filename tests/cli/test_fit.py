@@ -119,7 +119,8 @@ def test_own_loggers_and_checkpoints_are_respected(toy: Cli) -> None:
     )
     assert toy("fit", "-c", "own.yaml").code == 0
     run = only_run()
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["mine.ckpt"]
+    # theirs keeps the best weights: the last ones are kept beside them
+    assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["last.ckpt", "mine.ckpt"]
     assert not (run / "metrics.csv").exists()
     assert Path("own_logs/lightning_logs/version_0/metrics.csv").exists()
 

@@ -43,6 +43,12 @@ def test_ctrl_c_in_the_middle_of_a_step_is_heard_after_it(toy: Cli, cli: Cli) ->
     assert all(torch.equal(value, resumed[name]) for name, value in whole.items())
 
 
+def test_a_process_stops_when_the_one_that_started_it_does(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("discrete_lightning.training.run_recorder.RunRecorder.is_stopped", True)
+    assert toy("fit", "--run_dir", "run").code == 130
+    assert torch.load("run/checkpoints/last.ckpt", weights_only=True)["global_step"] == 1
+
+
 def test_ctrl_c_before_training_leaves_nothing(toy: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

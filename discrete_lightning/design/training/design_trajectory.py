@@ -1,12 +1,11 @@
 """The course of a search: best and mean score over oracle calls, and each new best sequence."""
 
-import csv
-
 from lightning.pytorch import LightningModule, Trainer
 
 from discrete_lightning.design.search.base import Progress
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import RecordsSearch
+from discrete_lightning.training.atomic_write import write_table
 from discrete_lightning.training.pictures import never_ends_a_run, save_figure
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
@@ -32,14 +31,18 @@ class DesignTrajectory(DesignCallback):
         if not seen:
             return
         folder = output_folder(trainer)
-        with fresh_path(folder, f"{self.name}.csv").open("x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["step", "oracle_calls", "score", "total", "sequence"])
-            before = ""
-            for each in seen:
-                if each.sequence != before:
-                    before = each.sequence
-                    writer.writerow([each.step, each.calls, f"{each.best_score:.6g}", f"{each.best_total:.6g}", before])
+        rows = [
+            {
+                "step": each.step,
+                "oracle_calls": each.calls,
+                "score": f"{each.best_score:.6g}",
+                "total": f"{each.best_total:.6g}",
+                "sequence": each.sequence,
+            }
+            for number, each in enumerate(seen)
+            if number == 0 or each.sequence != seen[number - 1].sequence
+        ]
+        write_table(fresh_path(folder, f"{self.name}.csv"), list(rows[0]), rows)
         with never_ends_a_run(f"{self.name}.png"):
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """Writes designed sequences: a FASTA file to order from, and a CSV file with the scores, edits and checks of each."""
 
-import csv
+import io
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -8,6 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.design import Design, NoFront
 from discrete_lightning.protocols import DescribesDesigns, ReportsDesigns, ReportsParetoDesigns
+from discrete_lightning.training.atomic_write import write_table, write_text
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
@@ -22,6 +23,7 @@ class DesignCallback(Callback):
     """
 
     needs: ClassVar[tuple[type, str]] = (ReportsDesigns, "designs() -> list of design.Design")
+    _written = True  # until setup: a process that only starts others has no designs
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         protocol, method = self.needs
@@ -81,10 +83,11 @@ class DesignWriter(DesignCallback):
         path = self._table(folder, self.name, rows)
         if front := self._front(pl_module):
             self._table(folder, "pareto", self._rows("pareto", front))
-        with fresh_path(folder, f"{self.name}.fasta").open("x", encoding="utf-8") as file:
-            for row, design in zip(rows, designs, strict=True):
-                file.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
-                file.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
+        fasta = io.StringIO()
+        for row, design in zip(rows, designs, strict=True):
+            fasta.write(f">{row['name']} score={row['score']} edits={row['edits']}\n")
+            fasta.writelines(f"{design.sequence[i : i + 80]}\n" for i in range(0, len(design.sequence), 80))
+        write_text(fresh_path(folder, f"{self.name}.fasta"), fasta.getvalue())
         first = designs[0]
         best = first.sequence if len(first.sequence) <= 40 else f"{first.sequence[:37]}..."
         print(f"{self._count(pl_module, designs)}, the best is {best} with score {first.score:.6g}: {path}")
@@ -107,11 +110,7 @@ class DesignWriter(DesignCallback):
 
     def _table(self, folder: Path, name: str, rows: list[dict[str, Any]]) -> Path:
         path = fresh_path(folder, f"{name}.csv")
-        with path.open("x", newline="", encoding="utf-8") as file:
-            columns = list(dict.fromkeys(key for row in rows for key in row))
-            writer = csv.DictWriter(file, columns)
-            writer.writeheader()
-            writer.writerows(rows)
+        write_table(path, list(dict.fromkeys(key for row in rows for key in row)), rows)
         return path
 
     def _rows(self, name: str, designs: list[Design]) -> list[dict[str, Any]]:

@@ -1,6 +1,5 @@
 """Writes the architecture that a search found, its choices over the epochs, and the config that trains it."""
 
-import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from discrete_lightning.nas.choice import ArchitectureChoice
 from discrete_lightning.nas.spaces.space import Edge
 from discrete_lightning.nas.training.cell_picture import draw, graphviz
 from discrete_lightning.protocols import ConfiguresRetraining, DrawsArchitecture, RecordsArchitecture
+from discrete_lightning.training.atomic_write import atomic_write, write_table, write_text
 from discrete_lightning.training.pictures import add_caption, never_ends_a_run
 from discrete_lightning.training.run_files import fresh_path, output_folder
 from discrete_lightning.training.wandb_media import log_image
@@ -66,7 +66,7 @@ class ArchitectureWriter(Callback):
         self._write_found(folder, pl_module)
         if isinstance(pl_module, DrawsArchitecture):
             edges = [Edge(*each) for each in pl_module.architecture_edges()]
-            fresh_path(folder, "architecture.dot").write_text(graphviz(edges), encoding="utf-8")
+            write_text(fresh_path(folder, "architecture.dot"), graphviz(edges))
             caption = (
                 f"The decided architecture after search epoch {max(1, trainer.current_epoch)}: data flows left to right"
             )
@@ -87,20 +87,19 @@ class ArchitectureWriter(Callback):
             record = pl_module.architecture_record()
         else:
             record = {"choices": {name: choice.decided() for name, choice in _choices(pl_module).items()}}
-        path = fresh_path(folder, "architecture.json")
-        path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        write_text(fresh_path(folder, "architecture.json"), json.dumps(record, indent=2) + "\n")
         if self._history:
             self._write_history(folder, _choices(pl_module))
 
     def _write_history(self, folder: Path, choices: dict[str, ArchitectureChoice]) -> None:
-        with fresh_path(folder, "choice_probabilities.csv").open("x", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(["epoch", "choice", "row", "option", "probability"])
-            for each in self._history:
-                for name, rows in each["probabilities"].items():
-                    for row, values in enumerate(rows.tolist()):
-                        for option, value in zip(choices[name].options, values, strict=True):
-                            writer.writerow([each["epoch"], name, row, option, f"{value:.6g}"])
+        lines = [
+            {"epoch": each["epoch"], "choice": name, "row": row, "option": option, "probability": f"{value:.6g}"}
+            for each in self._history
+            for name, rows in each["probabilities"].items()
+            for row, values in enumerate(rows.tolist())
+            for option, value in zip(choices[name].options, values, strict=True)
+        ]
+        write_table(fresh_path(folder, "choice_probabilities.csv"), list(lines[0]), lines)
         with never_ends_a_run("choice_probabilities.png"):
             _draw_history(self._history, choices, fresh_path(folder, "choice_probabilities.png"))
 
@@ -121,7 +120,7 @@ class ArchitectureWriter(Callback):
             config["data"] = data
         path = fresh_path(folder, "retrain.yaml")
         title = "# The found architecture trained from scratch, beside random search at the cost of the search\n"
-        path.write_text(title + yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False), encoding="utf-8")
+        write_text(path, title + yaml.safe_dump(json.loads(json.dumps(config)), sort_keys=False))
         if data is not None:
             print(f"next step: discrete-lightning fit -c {path}")
 
@@ -163,4 +162,5 @@ def _draw_history(history: list[dict[str, Any]], choices: dict[str, Architecture
     add_caption(figure, "Search: probability of each option of each choice (training), over epochs")
     if shared:
         figure.legend(*grid[0].get_legend_handles_labels(), loc="outside right upper", fontsize=8)
-    figure.savefig(path, dpi=110)
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=110)

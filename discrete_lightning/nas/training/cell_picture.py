@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from discrete_lightning.nas.spaces.space import Edge
+from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.pictures import add_caption
 
 
@@ -57,7 +58,8 @@ def draw(edges: Sequence[Edge], path: Path, caption: str = "") -> None:
         axes.set_xlim(-0.4, max(longest - 1, 1) + 0.4)
         axes.set_ylim(-reach, reach)
     add_caption(figure, caption)
-    figure.savefig(path, dpi=120, bbox_inches="tight")
+    with atomic_write(path) as file:
+        figure.savefig(file, dpi=120, bbox_inches="tight")
 
 
 def _nodes(edges: Sequence[Edge]) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.protocols import DecodesIndices
+from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.pictures import image_grid, never_ends_a_run, save_pillow, shown_channels, to_pillow
+from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
 _SHOWN = 64
@@ -39,7 +40,7 @@ class CodeFile(LightningDataModule):
         return DataLoader(TensorDataset(self.codes), batch_size=self.batch_size)
 
 
-class ImageWriter(BasePredictionWriter):
+class ImageWriter(PredictionWriter):
     """Writes the images of the codes that `CodeFile` serves: images.npz (uint8 (N, C, H, W), array `images`) and images.png.
 
     While it runs, the module's prediction step is its `decode_indices`.
@@ -47,9 +48,6 @@ class ImageWriter(BasePredictionWriter):
     Raises:
         ValueError: in setup, if the module has no `decode_indices`.
     """
-
-    def __init__(self) -> None:
-        super().__init__(write_interval="epoch")
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, DecodesIndices):
@@ -65,13 +63,12 @@ class ImageWriter(BasePredictionWriter):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.teardown(trainer, pl_module, "predict")  # Lightning calls teardown only after success
 
-    def write_on_epoch_end(
-        self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
-    ) -> None:
-        images = torch.cat(list(predictions))
+    def write(self, trainer: Trainer, pl_module: LightningModule, batches: list[Any], suffix: str) -> None:
+        images = torch.cat(batches)
         folder = output_folder(trainer)
         path = fresh_path(folder, "images.npz")
-        np.savez_compressed(path, images=images.numpy())
+        with atomic_write(path) as file:
+            np.savez_compressed(file, images=images.numpy())
         shown = images[:_SHOWN].float() / 255
         if len(shown):
             caption = f"Images of the first {len(shown)} of {len(images)} grids of codes, row by row"

@@ -51,7 +51,7 @@ def test_the_first_stages(name: str) -> None:
         layer.decode(whole.indices.narrow(where, 0, 0))
 
 
-@pytest.mark.filterwarnings("ignore:.*nothing that is trained comes before it")
+@pytest.mark.filterwarnings("ignore:.*no optimiser trains what it quantises")
 @each_stack
 def test_dropout_is_a_prefix_of_each_example(name: str) -> None:
     layer, vectors = stack(name), some_vectors(200, 3, 4)

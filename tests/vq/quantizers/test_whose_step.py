@@ -157,7 +157,8 @@ class DataSGD(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             for each in group["params"]:
-                each.data -= 0.05 * each.grad
+                if each.grad is not None:
+                    each.data -= 0.05 * each.grad
 
 
 OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {

@@ -1,0 +1,82 @@
+"""How checkpoints of a run are written and read: whole or not at all, and not before they have been checked."""
+
+import re
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.states import TrainerFn
+
+from discrete_lightning.training.atomic_write import atomic_write
+from discrete_lightning.training.damage import (
+    CheckpointError,
+    check_content,
+    check_file,
+    check_finite,
+    check_resumable,
+)
+
+_CLASS = re.compile(r"GLOBAL (\S+)")
+
+
+class RunCheckpointIO(TorchCheckpointIO):
+    """Lightning's own way, for files of this machine: a checkpoint is never overwritten in place, and checked when it is read.
+
+    A checkpoint of weights alone (`save_weights_only`) also says which one is the best, as whole ones do.
+
+    Args:
+        trainer: whose checkpoints they are.
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes the file, or raises WriteError and leaves what was there."""
+        if storage_options is not None or "://" in str(path):
+            super().save_checkpoint(checkpoint, path, storage_options)
+            return
+        if "state_dict" in checkpoint and "callbacks" not in checkpoint:
+            given = [each for each in self._trainer.checkpoint_callbacks if isinstance(each, ModelCheckpoint)]
+            checkpoint = {**checkpoint, "callbacks": {each.state_key: each.state_dict() for each in given}}
+        with atomic_write(path) as file:
+            torch.save(checkpoint, file)
+
+    def load_checkpoint(
+        self, path: Any, map_location: Callable[..., Any] | None = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """The content of the file; raises CheckpointError if it cannot be used for what the trainer is to do."""
+        if "://" in str(path):
+            return super().load_checkpoint(path, map_location, weights_only)
+        path = Path(path)
+        check_file(path)
+        checkpoint = read_checkpoint(path, weights_only=weights_only)
+        check_content(checkpoint, path)
+        if self._trainer.state.fn == TrainerFn.FITTING:
+            check_resumable(checkpoint, path)
+        check_finite(checkpoint["state_dict"], self._trainer.lightning_module, path)
+        return checkpoint
+
+
+def read_checkpoint(path: Path, map_location: str = "cpu", weights_only: bool | None = True) -> Any:
+    """What `torch.load` reads, with `map_location` "meta" without the tensors; raises CheckpointError where it cannot."""
+    try:
+        return torch.load(path, map_location=map_location, weights_only=weights_only)
+    except OSError as error:
+        raise CheckpointError(f"the checkpoint {path} cannot be read: {error.strerror or error}") from None
+    except Exception as error:  # torch meets bytes of another format in many ways, with messages such as `101`
+        if not zipfile.is_zipfile(path):
+            raise CheckpointError(
+                f"the file {path} is no checkpoint: torch.save did not write it; give another one"
+            ) from None
+        found = _CLASS.search(str(error))
+        holds = f"it holds a {found[1]}" if found else " ".join(str(error).split()).partition(". ")[0]
+        raise CheckpointError(
+            f"the checkpoint {path} cannot be read without running code (weights_only): {holds}; give one that "
+            "discrete-lightning or Lightning wrote, with plain values as hyper-parameters"
+        ) from None

@@ -1,0 +1,104 @@
+"""What is wrong with a checkpoint: said in one line, before its content reaches model, optimisers and loops."""
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+
+_SHOWN = 3
+_ZIP = b"PK\x03\x04"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used. The message names the file, what is wrong, and the next step."""
+
+
+def check_file(path: Path) -> None:
+    """Compares the file's records with their checksums, which `torch.load` does not.
+
+    Raises:
+        CheckpointError: it is a folder, empty, cut short, damaged, or no file that `torch.save` wrote.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"the checkpoint {path} is a folder: give a file in it, or the run's folder with -c")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"the checkpoint {path} is empty: give another one")
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP))
+    if not zipfile.is_zipfile(path):
+        if start == _ZIP:
+            raise CheckpointError(
+                f"the checkpoint {path} is cut short: it has {path.stat().st_size:,} bytes and no end; give another one"
+            )
+        return  # torch.load reads a format of its own beside zip
+    try:
+        with zipfile.ZipFile(path) as archive:
+            record = archive.testzip()
+    except Exception as error:  # whatever zipfile meets in headers that make no sense
+        raise CheckpointError(f"the checkpoint {path} is damaged ({error}): give another one") from None
+    if record is not None:
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged: its record {record} does not have the checksum it was written with; "
+            "give another one"
+        )
+
+
+def check_content(checkpoint: Any, path: Path) -> None:
+    """Raises CheckpointError if `checkpoint`, as read from `path`, is none of Lightning."""
+    if not isinstance(checkpoint, dict):
+        raise CheckpointError(f"the file {path} is no checkpoint: it holds {_kind(checkpoint)}; give another one")
+    missing = [key for key in ("state_dict", "pytorch-lightning_version") if key not in checkpoint]
+    if not missing:
+        return
+    weights = checkpoint.get("state_dict", checkpoint)
+    if isinstance(weights, Mapping) and weights and all(isinstance(value, Tensor) for value in weights.values()):
+        raise CheckpointError(
+            f"the file {path} holds weights alone, not a checkpoint that Lightning wrote: load it in code, with "
+            "model.load_state_dict(torch.load(path)), or give a checkpoint"
+        )
+    raise CheckpointError(f"the file {path} is no checkpoint of Lightning: it has no {missing[0]!r}; give another one")
+
+
+def check_resumable(checkpoint: Mapping[str, Any], path: Path) -> None:
+    """Raises CheckpointError if training cannot go on from it as Lightning would: silently from the start, or not at all."""
+    missing = [key for key in ("optimizer_states", "lr_schedulers", "loops") if key not in checkpoint]
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint {path} has no {', '.join(missing)}, so training cannot go on from it (was it saved with "
+            "save_weights_only?): give a whole one; test and predict can use it"
+        )
+
+
+def check_finite(weights: Mapping[str, Any], model: LightningModule, path: Path) -> None:
+    """Raises CheckpointError, with names, if tensors are not finite that are so in the model before they are loaded.
+
+    Infinite values in buffers, such as the mask of an attention, are let through.
+    """
+    parameters = {name for name, _ in model.named_parameters()}
+    found = [
+        name for name, value in weights.items() if isinstance(value, Tensor) and _is_bad(value, name in parameters)
+    ]
+    if found:
+        own = {name: value for name, value in model.state_dict().items() if name in found}
+        found = [name for name in found if not (name in own and _is_bad(own[name], name in parameters))]
+    if found:
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise CheckpointError(
+            f"the checkpoint {path} has values that are not finite in {', '.join(found[:_SHOWN])}{more}: the training had "
+            "diverged; give an earlier one, or train again with a lower learning rate"
+        )
+
+
+def _is_bad(value: Tensor, is_parameter: bool) -> bool:
+    if value.layout != torch.strided or value.is_quantized or not (value.is_floating_point() or value.is_complex()):
+        return False
+    value = value.float() if value.element_size() == 1 else value  # float8 has neither test
+    return bool((~value.isfinite()).any() if is_parameter else value.isnan().any())
+
+
+def _kind(value: Any) -> str:
+    return "one tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
