@@ -37,7 +37,7 @@ INDEPENDENT = "families are independent"
 FACE = "faces are for users: nothing inside imports one"
 LIGHTNING = "Lightning, W&B and configuration stay in training/, data/ and cli/"
 TORCH_PART = "the torch part of a family does not know its Lightning part"
-TORCH_ALONE = "functional and estimators know torch alone, schedules the standard library"
+TORCH_ALONE = "functional and estimators know torch and numpy alone, schedules the standard library"
 
 # (importer, imported), without the package's name where it is inside; the contracts that this import breaks
 FORBIDDEN: dict[tuple[str, str], set[str]] = {

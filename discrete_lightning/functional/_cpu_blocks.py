@@ -48,7 +48,11 @@ def _blocks(rows: Tensor) -> list[slice]:
 
 def gradient_runs_in_blocks(g: Tensor) -> bool:
     """Whether to use `gradient_in_blocks`: for one gradient of several blocks on the CPU, without a second derivative."""
-    return g.numel() > _ELEMENTS and g.is_cpu and not (torch.is_grad_enabled() or is_traced() or is_batched(g))
+    return (
+        g.numel() > _ELEMENTS
+        and g.device.type == "cpu"
+        and not (torch.is_grad_enabled() or is_traced() or is_batched(g))
+    )
 
 
 def gradient_in_blocks(fill: Callable[..., None], g: Tensor, *others: Tensor) -> Tensor:

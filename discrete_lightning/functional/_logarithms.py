@@ -15,7 +15,7 @@ _BY_NUMPY = sys.platform == "linux" and torch.backends.cpu.get_cpu_capability() 
 
 def log_(x: Tensor) -> Tensor:
     """Natural logarithm in place, without a gradient."""
-    if not (_BY_NUMPY and x.is_cpu and type(x) is Tensor):
+    if not (_BY_NUMPY and x.device.type == "cpu" and type(x) is Tensor):
         return x.log_()
     numbers = x.numpy()
     np.log(numbers, numbers)
@@ -24,7 +24,7 @@ def log_(x: Tensor) -> Tensor:
 
 def log1p_(x: Tensor) -> Tensor:
     """log(1 + x) in place, without a gradient."""
-    if not (_BY_NUMPY and x.is_cpu and type(x) is Tensor):
+    if not (_BY_NUMPY and x.device.type == "cpu" and type(x) is Tensor):
         return x.log1p_()
     numbers = x.numpy()
     np.log1p(numbers, numbers)

@@ -1,6 +1,7 @@
 """Measures the gradient that a model trains with: bias, variance, signal-to-noise and direction, against a reference."""
 
 import copy
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -112,7 +113,10 @@ class GradientProbe(Callback):
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
-        with keep_random_state(), torch.enable_grad():
+        with keep_random_state(), torch.enable_grad(), warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", ".*its codes are not updated"
+            )  # those of the copy: no optimiser trains it
             module = _without_hooks(copy.deepcopy(pl_module))
             module.trainer = copy.copy(trainer)
             module.trainer.loggers = [DummyLogger()]

@@ -13,6 +13,8 @@ from torch.utils.hooks import RemovableHandle
 
 from discrete_lightning.vq.owning_optimizers import living_optimizers, owning_optimizers, trained_leaves
 
+_TRIES = 3  # without pending passes; an optimiser may be made after the first pass
+
 
 class Updatable(Protocol):
     """What is updated after a step."""
@@ -32,9 +34,11 @@ class OwnSteps:
         self._hook = _Hook(codebook)
         self._owners: list[tuple[weakref.ref[Optimizer], RemovableHandle]] = []
         self._leaf: weakref.ref[Tensor] | None = None
+        self._version = 0  # of the leaf after the last step; fused optimisers count none
         self._usual = 1  # passes a step
         self._is_new = False
-        self._next = 0  # pending passes at which it looks again, if there is no owner
+        self._failed = 0  # how often it found no owner
+        self._next = 0  # pending passes at which it then looks again
 
     def __bool__(self) -> bool:
         """Whether an owner is alive."""
@@ -45,18 +49,21 @@ class OwnSteps:
 
         Args:
             result: with its graph.
-            pending: passes since the last step. More than usual: another optimiser may have taken over.
+            pending: passes since the last step. More than usual, or a parameter that was changed otherwise: another optimiser
+                may have taken over.
         """
         leaf = self._leaf() if self._leaf else None
         if self:
-            if pending <= 2 * self._usual and any(each is leaf for each in trained_leaves(result)):
+            is_usual = pending <= 2 * self._usual and (leaf is None or leaf._version == self._version)
+            if is_usual and any(each is leaf for each in trained_leaves(result)):
                 return
-        elif pending < self._next:
+        elif pending < self._next and (pending or self._failed >= _TRIES):
             return
-        self._next = 2 * pending + 1
         leaf, owners = owning_optimizers(result, living_optimizers())
-        if leaf is not None:
-            self._leaf = weakref.ref(leaf)
+        if leaf is None:
+            self._failed, self._next = self._failed + 1, 2 * pending + 1
+        else:
+            self._failed, self._leaf, self._version = 0, weakref.ref(leaf), leaf._version
         known = [owner() for owner, _ in self._owners]
         for each in owners:
             if not any(each is one for one in known):
@@ -70,12 +77,14 @@ class OwnSteps:
         if not self._is_new:
             self._usual = max(self._usual, passes)
         self._is_new, self._next = False, 0
+        if self._leaf is not None and (leaf := self._leaf()) is not None:
+            self._version = leaf._version
 
     def forget(self) -> None:
         """Ends the hooks."""
         for _, handle in self._owners:
             handle.remove()
-        self._owners, self._leaf, self._next = [], None, 0
+        self._owners, self._leaf, self._failed, self._next = [], None, 0, 0
 
 
 class _Hook:

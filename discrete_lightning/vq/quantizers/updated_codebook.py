@@ -97,8 +97,8 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
         """Has a binding call `update`, from the next pass on."""
         self.bindings.append(binding)
         self.drop_pending()
-        if self._own_steps is not None and world_size() > 1:
-            self._own_steps.forget()
+        if self._own_steps is not None:
+            self._own_steps.forget()  # those of another run
 
     def unbind(self, binding: Binding) -> None:
         """Ends that."""
