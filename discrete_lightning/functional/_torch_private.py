@@ -1,7 +1,10 @@
 """Everything that the package takes from the private interface of torch; tests/test_private_interfaces.py checks it."""
 
+from collections.abc import Sequence
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 
 def under_functorch() -> bool:
@@ -29,3 +32,10 @@ def softmax_backward(gradient: Tensor, output: Tensor, out: Tensor | None = None
     if out is None:
         return torch._softmax_backward_data(gradient, output, -1, output.dtype)
     return torch._softmax_backward_data(gradient, output, -1, output.dtype, grad_input=out)
+
+
+def left_out_by_ddp(module: nn.Module, names: Sequence[str]) -> None:
+    """Has DistributedDataParallel, which will wrap `module`, leave these parameters out of what it averages."""
+    already = getattr(module, "_ddp_params_and_buffers_to_ignore", [])
+    if set(names) - set(already):
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, [*already, *names])

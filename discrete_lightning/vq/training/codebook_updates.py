@@ -4,9 +4,11 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from discrete_lightning.functional._torch_private import left_out_by_ddp
 from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.vq.codebook_updates import CodebookBinding, update_codebooks_after_step
 from discrete_lightning.vq.quantizers.updated_codebook import UpdatedCodebook
+from discrete_lightning.vq.quantizers.vector import VectorQuantizer
 
 
 class CodebookUpdates(Callback):
@@ -25,6 +27,12 @@ class CodebookUpdates(Callback):
     def __init__(self) -> None:
         self._binding: CodebookBinding | None = None
         self._has_codebooks = False
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """A rank whose batch does not reach a codebook leaves its parameter, which has no gradient, out of a step."""
+        codebooks = [each for each in pl_module.modules() if isinstance(each, VectorQuantizer)]
+        switches = {id(parameter) for codebook in codebooks for parameter in codebook.trainable}
+        left_out_by_ddp(pl_module, [name for name, each in pl_module.named_parameters() if id(each) in switches])
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._has_codebooks = any(isinstance(each, UpdatedCodebook) for each in pl_module.modules())
