@@ -152,3 +152,14 @@ class HasBatchSize(Protocol):
     """A data module that says how many examples a batch has, for the cost of a training step in `ArchitectureSearch`."""
 
     batch_size: int
+
+
+@runtime_checkable
+class CollectsStatistics(Protocol):
+    """A layer whose training passes collect statistics for an update after the optimiser's step.
+
+    Attributes:
+        collects: False in a copy that no optimiser trains.
+    """
+
+    collects: bool

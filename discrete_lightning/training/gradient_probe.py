@@ -1,7 +1,6 @@
 """Measures the gradient that a model trains with: bias, variance, signal-to-noise and direction, against a reference."""
 
 import copy
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid
 from discrete_lightning.layers.choices import is_counted, makes_choices
 from discrete_lightning.layers.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical
+from discrete_lightning.protocols import CollectsStatistics
 from discrete_lightning.training.exact_gradient import exact_gradient
 from discrete_lightning.training.global_state import keep_random_state
 
@@ -113,11 +113,11 @@ class GradientProbe(Callback):
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
-        with keep_random_state(), torch.enable_grad(), warnings.catch_warnings():
-            warnings.filterwarnings(
-                "ignore", ".*its codes are not updated"
-            )  # those of the copy: no optimiser trains it
+        with keep_random_state(), torch.enable_grad():
             module = _without_hooks(copy.deepcopy(pl_module))
+            for each in module.modules():
+                if isinstance(each, CollectsStatistics):
+                    each.collects = False  # no step follows
             module.trainer = copy.copy(trainer)
             module.trainer.loggers = [DummyLogger()]
             module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]

@@ -11,9 +11,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from discrete_lightning.vq.owning_optimizers import living_optimizers, owning_optimizers, trained_leaves
+from discrete_lightning.vq.owning_optimizers import find_owning_optimizers, trained_leaves
 
-_TRIES = 3  # without pending passes; an optimiser may be made after the first pass
+_TRIES = 2  # without pending passes; an optimiser may be made after the first pass
 
 
 class Updatable(Protocol):
@@ -59,7 +59,7 @@ class OwnSteps:
                 return
         elif pending < self._next and (pending or self._failed >= _TRIES):
             return
-        leaf, owners = owning_optimizers(result, living_optimizers())
+        leaf, owners = find_owning_optimizers(result, young=not self)
         if leaf is None:
             self._failed, self._next = self._failed + 1, 2 * pending + 1
         else:

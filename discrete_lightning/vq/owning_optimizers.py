@@ -1,7 +1,8 @@
 """The optimisers that train what a tensor was computed from.
 
 torch keeps no link from a parameter to its optimiser. The optimisers of the process are found among the objects that Python's
-garbage collector knows, which takes some 10 milliseconds, and is done when a codebook meets a parameter that it does not know.
+garbage collector knows. That takes some 10 milliseconds for a million objects, and is done when a codebook meets a parameter
+that it does not know.
 """
 
 import gc
@@ -35,12 +36,12 @@ def trained_leaves(tensor: Tensor) -> Iterator[Tensor]:
         waiting.extend(each for each, _ in node.next_functions)
 
 
-def living_optimizers() -> list[Optimizer]:
-    """All torch optimisers of this process.
+def living_optimizers() -> Iterator[list[Optimizer]]:
+    """The torch optimisers of this process: first the youngest objects' alone, at last all of them.
 
     Example:
         >>> optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-        >>> any(each is optimizer for each in living_optimizers())
+        >>> any(each is optimizer for each in list(living_optimizers())[-1])
         True
     """
     kinds: set[type] = set()
@@ -50,7 +51,9 @@ def living_optimizers() -> list[Optimizer]:
         if kind not in kinds:
             kinds.add(kind)
             waiting.extend(kind.__subclasses__())
-    return [each for each in gc.get_referrers(*kinds) if type(each) in kinds]
+    for generation in (0, 1):
+        yield [each for each in gc.get_objects(generation) if type(each) in kinds]
+    yield [each for each in gc.get_referrers(*kinds) if type(each) in kinds]
 
 
 def owning_optimizers(tensor: Tensor, optimizers: Iterable[Optimizer]) -> tuple[Tensor | None, list[Optimizer]]:
@@ -73,3 +76,20 @@ def owning_optimizers(tensor: Tensor, optimizers: Iterable[Optimizer]) -> tuple[
             if id(leaf) in holders:
                 return leaf, holders[id(leaf)]
     return None, []
+
+
+def find_owning_optimizers(tensor: Tensor, young: bool) -> tuple[Tensor | None, list[Optimizer]]:
+    """`owning_optimizers` among all of this process.
+
+    Args:
+        tensor: with its graph.
+        young: whether young optimisers are enough if they train the nearest leaf.
+    """
+    nearest = next(trained_leaves(tensor), None)
+    found: tuple[Tensor | None, list[Optimizer]] = (None, [])
+    if nearest is not None:
+        for optimizers in living_optimizers() if young else [list(living_optimizers())[-1]]:
+            found = owning_optimizers(tensor, optimizers)
+            if found[0] is nearest:
+                break
+    return found

@@ -174,7 +174,7 @@ class NearestCodeQuantizer(UpdatedCodebook):
         codes = nn.functional.embedding(indices, table)
         loss = self._loss(compared, codes)
         quantized = self.pass_gradient(codes.to(compared.dtype), compared).to(vectors.dtype)
-        if learning:
+        if learning and self.collects:
             quantized, loss = self._collect(quantized, loss, compared, codes, indices)
         return Quantized(quantized, indices, loss)
 

@@ -8,7 +8,7 @@ import warnings
 from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from discrete_lightning.distributed import world_size
@@ -16,7 +16,7 @@ from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.vq.own_steps import OwnSteps
-from discrete_lightning.vq.owning_optimizers import owning_optimizers
+from discrete_lightning.vq.owning_optimizers import owning_optimizers, trained_leaves
 from discrete_lightning.vq.quantizers.code_table import CodeTable
 from discrete_lightning.vq.quantizers.code_window import CodeBatch, CodeWindow
 from discrete_lightning.vq.reaching import reaching
@@ -53,6 +53,7 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
 
     Attributes:
         updates: how many updates were applied, int64 0-dim.
+        collects: whether training passes count; see `protocols.CollectsStatistics`.
         bindings: those that call `update`.
         seen_owners: the optimisers of the bindings that train what a pass of this rank quantised.
     """
@@ -62,6 +63,7 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
     def __init__(self, num_codes: int, dim: int) -> None:
         super().__init__(num_codes, dim)
         self.register_private("updates", torch.tensor(0, device=real_device()))
+        self.collects = True
         self._forget_steps()
 
     def _forget_steps(self) -> None:
@@ -139,6 +141,8 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
             _, seen = owning_optimizers(loss, [each for binding in self.bindings for each in binding.optimizers])
             self.seen_owners = seen or self.seen_owners
         elif world_size() == 1:
+            if self.bindings and not any(isinstance(each, nn.Parameter) for each in trained_leaves(loss)):
+                return
             if self._own_steps is None:
                 self._own_steps = OwnSteps(self)
             self._own_steps.look(loss, self._window.passes if self._window else 0)
