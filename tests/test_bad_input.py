@@ -90,7 +90,7 @@ CONSTRAINTS = "--model.constraints"
         ("design/quickstart", "--model.search.init_args.chains=0", 1, ["chains must be at least 1", "0"]),
         ("design/quickstart", "--model.search.init_args.polish.proposals=0", 1, ["proposals must be at least 1"]),
         ("design/quickstart", "--model.search.init_args.stepz=3", 2, ["stepz", "steps"]),
-        ("design/quickstart", "--model.designs=0", 1, ["designs >= 1", "0"]),
+        ("design/quickstart", "--model.designs=0", 1, ["designs must be at least 1", "got 0"]),
         ("design/two_oracles", "--model.oracle.init_args.weights=[1.0]", 1, ["2 oracles", "[1.0]"]),
         (
             "design/quickstart",

@@ -214,7 +214,7 @@ _ONLY_IN_FIT = {
     "trainer.val_check_interval=7": "val_check_interval",
     "trainer.accumulate_grad_batches=0": "accumulate_grad_batches",
     "trainer.check_val_every_n_epoch=0": "check_val_every_n_epoch",
-    "model.channels=3": "do not fit",
+    "model.channels=3": "images of 3 channels",
     "model.learning_rate=-1": "learning_rate",
     "seed_everything=-1": "seed_everything",
 }
@@ -282,5 +282,5 @@ def all_cases() -> Iterator[Case]:
 
 def _named(key: str, value: str) -> str:
     """What the answer has to name: the argument; for sizes that fit no data, what does not fit."""
-    fits = {("model.channels", "3"): "do not fit", ("model.pixels", "100"): "do not fit"}
+    fits = {("model.channels", "3"): "images of 3 channels", ("model.pixels", "100"): "images of 100"}
     return fits.get((key, value), key.rpartition(".")[2])

@@ -76,7 +76,7 @@ class OwnSteps:
         """Notes how many passes a step had, but for those before its optimiser was found."""
         if not self._is_new:
             self._usual = max(self._usual, passes)
-        self._is_new, self._next = False, 0
+        self._is_new = False
         if self._leaf is not None and (leaf := self._leaf()) is not None:
             self._version = leaf._version
 

@@ -14,8 +14,8 @@ def test_images_that_do_not_fit_the_model(cli: Cli) -> None:
     for command in ("check", "fit"):
         outcome = cli(command, "-c", "vq/quickstart", *_SMALL, "--model.channels=3")
         assert outcome.code == 1
-        assert "the layer VQAutoencoder.encoder.0, Conv2d(3, 2," in outcome.error
-        assert "the batch is float32 (64, 1, 28, 28) and int64 (64,)" in outcome.error
+        assert "the model takes images of 3 channels, and the data serves (64, 1, 28, 28)" in outcome.error
+        assert "set channels=1 (model.channels in a config)" in outcome.error
 
 
 @pytest.mark.parametrize("family", ["vq/quickstart", "nas/quickstart", "design/quickstart"])

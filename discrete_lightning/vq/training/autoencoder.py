@@ -20,9 +20,10 @@ from discrete_lightning.layers.usage import CodePerplexity, LiveCodes, count_ind
 from discrete_lightning.layers.use_estimator import use_estimator
 from discrete_lightning.training.image_module import ImageModule
 from discrete_lightning.training.per_loader import PerLoader
-from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.quantized import PADDING, Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
+from discrete_lightning.vq.quantizers.residual import ResidualQuantizer
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 
@@ -101,7 +102,9 @@ class VQAutoencoder(ImageModule):
         return self.quantizer(self.encoder(images))
 
     def decode(self, indices: Tensor) -> Tensor:
-        """Images of int64 code grids (B, h, w, *index_shape).
+        """Images of code grids (B, h, w, *index_shape), of any integer dtype; -1 is no code.
+
+        Of a ResidualQuantizer the first n stages are enough: (B, h, w, n).
 
         Raises:
             ValueError: if the grids are not integers, or of another shape, or hold a code that does not exist.
@@ -115,17 +118,19 @@ class VQAutoencoder(ImageModule):
         return self.decode(indices)
 
     def _check_codes(self, indices: Tensor) -> None:
-        shape = self.quantizer.index_shape
-        if indices.is_floating_point() or indices.ndim != 3 + len(shape) or tuple(indices.shape[3:]) != shape:
-            wanted = ", ".join(["N", "h", "w", *map(str, shape)])
-            raise ValueError(f"codes are int64 of shape ({wanted}), got {indices.dtype} {tuple(indices.shape)}")
+        shape, given = self.quantizer.index_shape, tuple(indices.shape[3:])
+        if isinstance(self.quantizer, ResidualQuantizer) and len(given) == len(shape) and 1 <= given[0] < shape[0]:
+            shape = (given[0], *shape[1:])  # the first stages
+        if indices.is_floating_point() or indices.ndim != 3 + len(shape) or given != shape:
+            wanted = ", ".join(["N", "h", "w", *map(str, self.quantizer.index_shape)])
+            raise ValueError(f"codes are integers of shape ({wanted}), got {indices.dtype} {tuple(indices.shape)}")
         if indices.device.type == "cpu" and indices.numel():
             for name, codebook, column in _each_codebook(self.quantizer, indices):
                 low, high = int(column.min()), int(column.max())
-                if low < 0 or high >= codebook.num_codes:
+                if low < PADDING or high >= codebook.num_codes:
                     raise ValueError(
-                        f"codes of codebook{name or ' 0'} lie in [0, {codebook.num_codes - 1}], got {low} to {high}: are they "
-                        "of another model?"
+                        f"codes of codebook{name or ' 0'} lie in [0, {codebook.num_codes - 1}], or are {PADDING} for no code; "
+                        f"got {low} to {high}: are they of another model?"
                     )
 
     def forward(self, images: Tensor) -> Reconstruction:
@@ -251,6 +256,7 @@ class _StageMetrics(nn.Module):
 def _each_codebook(quantizer: Quantizer, indices: Tensor) -> list[tuple[str, Codebook, Tensor]]:
     """The single codebooks whose codes can be counted: a suffix for names ("" for the only one), and its indices."""
     codebooks = list(quantizer.codebooks())
-    columns = indices.reshape(-1, len(codebooks)).unbind(-1)
-    each = enumerate(zip(codebooks, columns, strict=True))
+    if shape := quantizer.index_shape:  # a residual stack may have the indices of its first stages alone
+        codebooks = codebooks[: len(codebooks) * indices.shape[indices.ndim - len(shape)] // shape[0]]
+    each = enumerate(zip(codebooks, indices.reshape(-1, len(codebooks)).unbind(-1), strict=True))
     return [(f"/{i}" if len(codebooks) > 1 else "", book, column) for i, (book, column) in each if book.countable]

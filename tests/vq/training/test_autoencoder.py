@@ -8,7 +8,7 @@ from torch import nn
 from discrete_lightning.data import Digits
 from discrete_lightning.estimators import GumbelSoftmax, StraightThrough
 from discrete_lightning.models import VQAutoencoder
-from discrete_lightning.nn import GumbelQuantizer, VectorQuantizer
+from discrete_lightning.nn import GumbelQuantizer, ResidualQuantizer, VectorQuantizer
 from discrete_lightning.protocols import DecodesIndices
 
 QUANTIZERS = (GumbelQuantizer, VectorQuantizer)
@@ -74,3 +74,19 @@ def test_learns(quantizer: type[GumbelQuantizer | VectorQuantizer]) -> None:
     assert ("test/relaxation_gap" in result) == (quantizer is GumbelQuantizer)
     again = trainer.test(model, data, verbose=False)[0]
     assert again == result  # evaluation is deterministic, the relaxation gap included
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int64])
+def test_images_of_the_first_stages_and_of_dropped_codes(dtype: torch.dtype) -> None:
+    model = VQAutoencoder(ResidualQuantizer(VectorQuantizer(8, 4), 3), hidden=4).eval()
+    codes = model.encode(torch.rand(2, 1, 28, 28)).indices
+    first = model.decode(codes[..., :2].to(dtype))
+    if dtype.is_signed:
+        dropped = codes.to(dtype)
+        dropped[..., 2] = -1
+        torch.testing.assert_close(model.decode(dropped), first)
+    assert not torch.equal(first, model.decode(codes))
+    with pytest.raises(ValueError, match=r"codebook/1 lie in \[0, 7\], or are -1 for no code; got 8 to 8"):
+        model.decode(torch.tensor([0, 8]).expand(1, 7, 7, 2))
+    with pytest.raises(ValueError, match=r"integers of shape \(N, h, w, 3\)"):
+        model.decode(codes.repeat(1, 1, 1, 2))

@@ -51,9 +51,9 @@ def test_codes_become_the_images_of_the_model(run: Path, cli: Cli, tmp_path: Pat
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.full((2, 7, 7, 4), 999), "codes of codebook/0 lie in [0, 255], got 999 to 999"),
+        (np.full((2, 7, 7, 4), 999), "codes of codebook/0 lie in [0, 255], or are -1 for no code; got 999 to 999"),
         (np.full((2, 7, 7, 4), -1), "got -1 to -1"),
-        (np.zeros((2, 7, 7), dtype=np.int64), "codes are int64 of shape (N, h, w, 4), got torch.int64 (2, 7, 7)"),
+        (np.zeros((2, 7, 7), dtype=np.int64), "codes are integers of shape (N, h, w, 4), got torch.int64 (2, 7, 7)"),
         (np.zeros((2, 7, 7, 4)), "codes are integers, and"),
         (np.zeros((0, 7, 7, 4), dtype=np.int64), "holds no codes"),
     ],
