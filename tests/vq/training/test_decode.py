@@ -52,7 +52,7 @@ def test_codes_become_the_images_of_the_model(run: Path, cli: Cli, tmp_path: Pat
     ("array", "message"),
     [
         (np.full((2, 7, 7, 4), 999), "codes of codebook/0 lie in [0, 255], or are -1 for no code; got 999 to 999"),
-        (np.full((2, 7, 7, 4), -1), "got -1 to -1"),
+        (np.full((2, 7, 7, 4), -2), "got -2 to -2"),
         (np.zeros((2, 7, 7), dtype=np.int64), "codes are integers of shape (N, h, w, 4), got torch.int64 (2, 7, 7)"),
         (np.zeros((2, 7, 7, 4)), "codes are integers, and"),
         (np.zeros((0, 7, 7, 4), dtype=np.int64), "holds no codes"),
@@ -97,5 +97,5 @@ def test_a_model_without_decode(toy: Cli, cli: Cli, tmp_path: Path) -> None:
 def test_the_checks_are_the_models_own() -> None:
     model = VQAutoencoder(ProductQuantizer(VectorQuantizer(8, 4), 2), hidden=8)
     assert model.decode(torch.zeros(2, 7, 7, 2, dtype=torch.int64)).shape == (2, 1, 28, 28)
-    with pytest.raises(ValueError, match=r"codebook/1 lie in \[0, 7\], got 0 to 8"):
+    with pytest.raises(ValueError, match=r"codebook/1 lie in \[0, 7\], or are -1 for no code; got 0 to 8"):
         model.decode(torch.tensor([[[[0, 0]] * 7] * 6 + [[[0, 8]] * 7]]))
