@@ -12,13 +12,13 @@ from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.image_folder import image_format
 from discrete_lightning.data.labels import class_numbers
 from discrete_lightning.data.pixels import to_unit
-from discrete_lightning.data.splits import FOLDERS, Split, SplitDataModule, all_splits, check_shares
+from discrete_lightning.data.splits import FOLDERS, DrawnSplits, Split
 
 IMAGES = ("images", "image", "imgs", "x", "data", "pixels", "arr_0")
 LABELS = ("labels", "label", "y", "targets", "target")
 
 
-class Arrays(SplitDataModule):
+class Arrays(DrawnSplits):
     """Images (N, H, W), (N, C, H, W) or (N, H, W, C), or features (N, D), in an NPY or NPZ file.
 
     An NPZ file has an array `images` (or `x`, `data`, ...) and maybe `labels` (or `y`, ...), or such a pair for each split:
@@ -71,15 +71,11 @@ class Arrays(SplitDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
-        check_shares(validation, test)
+        super().__init__(validation, test, batch_size, num_workers, seed)
         if channels not in (None, "first", "last"):
             raise ValueError(f"channels={channels!r}: expected 'first' or 'last', or none to decide by the shape.")
         image_format(None, None, "crop", max_value)
         self.path, self.labels, self.channels, self.max_value = path, labels, channels, max_value
-        self.validation, self.test = validation, test
-        self.class_names: tuple[str, ...] = ()
-        self.image_shape: tuple[int, ...] = ()
 
     def build(self) -> dict[Split, Dataset[Any]]:
         path = Path(self.path).expanduser()
@@ -110,7 +106,7 @@ class Arrays(SplitDataModule):
         if len(sizes) > 1:
             raise DataError(f"{path}: expected one shape in all splits, found {' and '.join(map(str, sorted(sizes)))}.")
         self.image_shape = sizes.pop()
-        return all_splits(found, self.validation, self.test, self.seed, str(path))
+        return self.with_drawn(found, str(path))
 
 
 class ArrayRows(Dataset[Any]):

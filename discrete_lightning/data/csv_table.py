@@ -13,12 +13,12 @@ from discrete_lightning.data.arrays import ArrayRows
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.image_folder import image_format
 from discrete_lightning.data.labels import class_numbers
-from discrete_lightning.data.splits import Split, SplitDataModule, all_splits, check_shares
+from discrete_lightning.data.splits import DrawnSplits, Split
 
 LABELS = ("label", "labels", "class", "target", "y")
 
 
-class CSVTable(SplitDataModule):
+class CSVTable(DrawnSplits):
     """Pixels or features in a CSV file: one example a row, columns of numbers and maybe one of labels.
 
     Separated by commas, semicolons or tabs; with or without names in the first row; gzipped or not. The table is held in memory
@@ -70,13 +70,9 @@ class CSVTable(SplitDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
-        check_shares(validation, test)
+        super().__init__(validation, test, batch_size, num_workers, seed)
         image_format(None, None, "crop", max_value)
         self.path, self.label, self.shape, self.max_value = path, label, shape, max_value
-        self.validation, self.test = validation, test
-        self.class_names: tuple[str, ...] = ()
-        self.image_shape: tuple[int, ...] = ()
 
     def build(self) -> dict[Split, Dataset[Any]]:
         path = Path(self.path).expanduser()
@@ -95,7 +91,7 @@ class CSVTable(SplitDataModule):
             raise DataError(
                 f"{path}: expected values in [0, 1], found {low:g} to {high:g}: set max_value (255 for pixels)."
             )
-        return all_splits({"train": rows}, self.validation, self.test, self.seed, str(path))
+        return self.with_drawn({"train": rows}, str(path))
 
 
 def _read(path: Path, label: str | int | None) -> tuple[Any, list[str] | None]:

@@ -10,12 +10,12 @@ from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.image_file import Channels, ImageFormat, Resize
 from discrete_lightning.data.image_folder import check_same, image_format
 from discrete_lightning.data.labels import class_numbers
-from discrete_lightning.data.splits import FOLDERS, Split, SplitDataModule, all_splits, check_shares
+from discrete_lightning.data.splits import FOLDERS, DrawnSplits, Split
 
 LABELS = ("label", "labels", "fine_label", "class", "target", "y")
 
 
-class HuggingFaceImages(SplitDataModule):
+class HuggingFaceImages(DrawnSplits):
     """Images of a Hugging Face data set: a folder written by `save_to_disk`, or whatever `load_dataset` takes.
 
     Needs the package datasets. Images are decoded when they are needed; memory does not grow with their number. Splits that the
@@ -62,13 +62,9 @@ class HuggingFaceImages(SplitDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
-        check_shares(validation, test)
+        super().__init__(validation, test, batch_size, num_workers, seed)
         self.path, self.image, self.label = path, image, label
-        self.validation, self.test = validation, test
         self.format = image_format(size, channels, resize, max_value)
-        self.class_names: tuple[str, ...] = ()
-        self.image_shape: tuple[int, ...] = ()
 
     def prepare_data(self) -> None:
         """Download what is not in the cache, in one process of each machine."""
@@ -95,7 +91,7 @@ class HuggingFaceImages(SplitDataModule):
             split: TableImages(table, image, numbers[split], self.format, f"{self.path}, {split}", self.image_shape)
             for split, table in tables.items()
         }
-        return all_splits(found, self.validation, self.test, self.seed, self.path)
+        return self.with_drawn(found, self.path)
 
 
 class TableImages(Dataset[Any]):

@@ -11,12 +11,12 @@ from torch.utils.data import Dataset
 
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.image_file import Channels, ImageFormat, Resize, pillow
-from discrete_lightning.data.splits import FOLDERS, Split, SplitDataModule, all_splits, check_shares
+from discrete_lightning.data.splits import FOLDERS, DrawnSplits, Split
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp", ".gif", ".ppm", ".pgm", ".pbm")
 
 
-class ImageFolder(SplitDataModule):
+class ImageFolder(DrawnSplits):
     """The images of a folder: PNG, JPEG, TIFF, BMP, WebP and others, grey, colour, with alpha or a palette, of 8 or 16 bits.
 
     Either the folder has `train/` and maybe `val/` and `test/`, or all images are one set; splits that are not there are drawn
@@ -74,13 +74,9 @@ class ImageFolder(SplitDataModule):
         num_workers: int = 0,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
-        check_shares(validation, test)
+        super().__init__(validation, test, batch_size, num_workers, seed)
         self.folder, self.labels = folder, labels
-        self.validation, self.test = validation, test
         self.format = image_format(size, channels, resize, max_value)
-        self.class_names: tuple[str, ...] = ()
-        self.image_shape: tuple[int, ...] = ()
 
     def build(self) -> dict[Split, Dataset[Any]]:
         pillow()
@@ -105,7 +101,7 @@ class ImageFolder(SplitDataModule):
             found[split] = ImageFiles(folder, files[split], labels, self.format, (first[0], first[1].shape))
         assert first is not None
         self.image_shape = tuple(first[1].shape)
-        return all_splits(found, self.validation, self.test, self.seed, str(root))
+        return self.with_drawn(found, str(root))
 
     def _labelled(self, folders: dict[Split, Path], files: dict[Split, list[str]]) -> bool:
         bare = [folders[split] / name for split, names in files.items() for name in names if os.sep not in name]

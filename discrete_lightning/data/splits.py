@@ -100,6 +100,34 @@ class SplitDataModule(LightningDataModule, ABC):
         )
 
 
+class DrawnSplits(SplitDataModule):
+    """Base of data modules whose validation and test splits are drawn from the training data where there are none.
+
+    Args:
+        validation: share of the training data, in [0, 1).
+        test: likewise.
+        batch_size, num_workers, seed: see SplitDataModule.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Attributes:
+        class_names: of the labels; empty without labels.
+        image_shape: of an example; empty until the data were looked at.
+    """
+
+    def __init__(self, validation: float, test: float, batch_size: int, num_workers: int, seed: int) -> None:
+        super().__init__(batch_size, num_workers, seed)
+        check_shares(validation, test)
+        self.validation, self.test = validation, test
+        self.class_names: tuple[str, ...] = ()
+        self.image_shape: tuple[int, ...] = ()
+
+    def with_drawn(self, found: dict[Split, Dataset[Any]], name: str) -> dict[Split, Dataset[Any]]:
+        """The splits that were found, and those that are drawn; `name` is that of the data in messages."""
+        return all_splits(found, self.validation, self.test, self.seed, name)
+
+
 def check_shares(validation: float, test: float) -> None:
     """Raises ValueError unless the shares leave something to train on."""
     for name, share in (("validation", validation), ("test", test)):

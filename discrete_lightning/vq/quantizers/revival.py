@@ -41,7 +41,7 @@ def sample_by_error(vectors: Tensor, errors: Tensor, wanted: Tensor) -> tuple[Te
     totals = all_gather_equal(running[-1])
     before = totals[: rank()].sum()
     step = totals.sum() // wanted.sum().clamp_min(1)
-    place = wanted.long().cumsum(0) - 1  # the how manieth wanted place
+    place = wanted.long().cumsum(0) - 1  # its number among the wanted ones
     points = place * step + step // 2 - before
     chosen = torch.searchsorted(running, points, right=True)
     mine = wanted & (points >= 0) & (chosen < len(running))
