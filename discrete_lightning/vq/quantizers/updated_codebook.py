@@ -64,9 +64,6 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
         super().__init__(num_codes, dim)
         self.register_private("updates", torch.tensor(0, device=real_device()))
         self.collects = True
-        self._forget_steps()
-
-    def _forget_steps(self) -> None:
         # plain attributes: no broadcast, cast or copy of the model's state reaches them
         self.bindings: list[Binding] = []
         self.seen_owners: list[Optimizer] = []
