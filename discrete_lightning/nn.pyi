@@ -32,6 +32,7 @@ from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer as GumbelQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer as LargeGumbelQuantizer
 from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer as LearnedVectorQuantizer
+from discrete_lightning.vq.quantizers.linear_gumbel import LinearGumbelQuantizer as LinearGumbelQuantizer
 from discrete_lightning.vq.quantizers.lookup_free import LookupFreeQuantizer as LookupFreeQuantizer
 from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer as NearestCodeQuantizer
 from discrete_lightning.vq.quantizers.product import ProductQuantizer as ProductQuantizer

@@ -30,12 +30,14 @@ class GumbelLookup(NamedTuple):
         indices: int64 (...), exact draws from Categorical(softmax(logits)).
         marginal: (K,), sum over vectors of softmax(logits), with its gradient; zeros unless `statistics`.
         choice_entropy: 0-dim, sum over vectors of the entropy of softmax(logits); 0 unless `statistics`.
+        logits: (..., K), float32, with its gradient; None unless `keep`.
     """
 
     quantized: Tensor
     indices: Tensor
     marginal: Tensor
     choice_entropy: Tensor
+    logits: Tensor | None = None
 
 
 # One operation to torch.compile: a graph of all blocks would take minutes to compile, and its noise is not to be fused away
@@ -43,45 +45,62 @@ class GumbelLookup(NamedTuple):
 @float32_matmul
 def _lookup(
     x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor, seed: Tensor, hard: bool, statistics: bool,
-    tempered: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    tempered: bool, keep: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
+    """The last two are the logits and the relaxed sample, if they are kept."""
     quantized = x.new_empty(len(x), codes.shape[1])
     indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
     marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
+    logits, relaxed = (x.new_empty(len(x) if keep else 0, len(codes)) for _ in range(2))
     generator = _generator(seed, x.device)
     for part in _parts(x, weight):
         z = torch.addmm(bias, x[part], weight.t())
+        if keep:
+            logits[part] = z
         if statistics:
             log_p = torch.log_softmax(_over(z, _of(tau, part)) if tempered else z, -1)
             p = log_p.exp()
             marginal += p.sum(0)
             entropy -= (p * log_p.clamp_min(-1e30)).sum()
         z.add_(drawn_noise(z.shape, z.device, generator, log=True))
-        indices[part] = z.max(-1).indices  # faster than argmax
-        quantized[part] = codes[indices[part]] if hard else torch.softmax(_over(z, _of(tau, part)), -1) @ codes
-    return quantized, indices, marginal, entropy
+        largest = z.max(-1, keepdim=True)  # faster than argmax
+        indices[part] = largest.indices.squeeze(-1)
+        if hard:
+            quantized[part] = codes[indices[part]]
+        if keep or not hard:
+            y = torch.softmax(
+                z.sub_(largest.values).div_(_of(tau, part)), -1, **({"out": relaxed[part]} if keep else {})
+            )
+            if not hard:
+                quantized[part] = y @ codes
+    return quantized, indices, marginal, entropy, logits, relaxed
 
 
 @_lookup.register_fake
-def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x, codes = inputs[0], inputs[3]
+def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    x, codes, keep = inputs[0], inputs[3], inputs[9]
     indices = x.new_empty(len(x), dtype=torch.int64)
-    return x.new_empty(len(x), codes.shape[1]), indices, x.new_empty(len(codes)), x.new_empty(())
+    kept = [x.new_empty(len(x) if keep else 0, len(codes)) for _ in range(2)]
+    return x.new_empty(len(x), codes.shape[1]), indices, x.new_empty(len(codes)), x.new_empty(()), kept[0], kept[1]
 
 
 @torch.library.custom_op("discrete_lightning::gumbel_lookup_backward", mutates_args=())
 @float32_matmul
 def _lookup_backward(
-    g: Tensor, g_marginal: Tensor, g_entropy: Tensor, x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor,
-    seed: Tensor, indices: Tensor, hard: bool, statistics: bool, tempered: bool, learned: bool,
+    g: Tensor | None, g_marginal: Tensor | None, g_entropy: Tensor | None, g_logits: Tensor | None,
+    x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor, seed: Tensor, indices: Tensor, logits: Tensor,
+    relaxed: Tensor, hard: bool, statistics: bool, tempered: bool, keep: bool, learned: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
     d_codes, d_tau = torch.zeros_like(codes), torch.zeros_like(tau)
+    g = x.new_zeros(len(x), codes.shape[1]) if g is None else g
+    g_marginal = bias.new_zeros(len(codes)) if g_marginal is None else g_marginal
+    g_entropy = bias.new_zeros(()) if g_entropy is None else g_entropy
     if hard:
         d_codes.index_add_(0, indices, g)
     generator = _generator(seed, x.device)
     for part in _parts(x, weight):
-        z = torch.addmm(bias, x[part], weight.t())
+        z = logits[part] if keep else torch.addmm(bias, x[part], weight.t())
         tau_here, d_tau_here = _of(tau, part), _of(d_tau, part)
         extra = None
         if statistics and tempered:
@@ -90,16 +109,21 @@ def _lookup_backward(
             d_tau_here -= (extra * over.clamp_min_(-LARGEST)).sum_to_size(tau_here.shape)
         elif statistics:
             extra = _entropy_gradient(z, g_marginal, g_entropy)
-        z.add_(drawn_noise(z.shape, z.device, generator, log=True))
-        z = _over(z, tau_here)
-        y = torch.softmax(z, -1)
+        if keep:
+            y = relaxed[part]
+        else:
+            z = _over(z.add_(drawn_noise(z.shape, z.device, generator, log=True)), tau_here)
+            y = torch.softmax(z, -1)
         if not hard:
             d_codes.addmm_(y.t(), g[part])
         d_logits = softmax_backward(g[part] @ codes.t(), y).div_(tau_here)
-        if learned:
-            d_tau_here -= (d_logits * z.clamp_min_(-LARGEST)).sum_to_size(tau_here.shape)
+        if learned:  # z / tau up to a constant; where y is 0 the gradient is, too
+            z = y.log() if keep else z
+            d_tau_here -= (d_logits * z.clamp_min(-LARGEST)).sum_to_size(tau_here.shape)
         if extra is not None:
             d_logits += extra
+        if g_logits is not None:
+            d_logits += g_logits[part]
         torch.mm(d_logits, weight, out=d_x[part])
         d_weight.addmm_(d_logits.t(), x[part])
         d_bias += d_logits.sum(0)
@@ -108,19 +132,20 @@ def _lookup_backward(
 
 @_lookup_backward.register_fake
 def _(*inputs: Any) -> tuple[Tensor, ...]:
-    return tuple(torch.empty_like(each) for each in inputs[3:8])
+    return tuple(torch.empty_like(each) for each in inputs[4:9])
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, hard, statistics, tempered = inputs
-    ctx.save_for_backward(*tensors, output[1])
-    ctx.flags = hard, statistics, tempered
+    *tensors, hard, statistics, tempered, keep = inputs
+    ctx.set_materialize_grads(False)  # zeros for logits that no loss uses would take as much memory as they
+    ctx.save_for_backward(*tensors, output[1], output[4], output[5])
+    ctx.flags = hard, statistics, tempered, keep
 
 
-def _gradients(ctx: Any, g: Tensor, _: Any, g_marginal: Tensor, g_entropy: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(ctx: Any, g: Any, _: Any, g_marginal: Any, g_entropy: Any, g_logits: Any, __: Any) -> tuple[Any, ...]:
     learned = ctx.needs_input_grad[4]
-    *found, d_tau = _lookup_backward(g, g_marginal, g_entropy, *ctx.saved_tensors, *ctx.flags, learned)
-    return *found, d_tau if learned else None, None, None, None, None
+    *found, d_tau = _lookup_backward(g, g_marginal, g_entropy, g_logits, *ctx.saved_tensors, *ctx.flags, learned)
+    return *found, d_tau if learned else None, None, None, None, None, None
 
 
 _lookup.register_autograd(_gradients, setup_context=_save)
@@ -164,9 +189,10 @@ def gumbel_lookup(
     hard: bool = True,
     statistics: bool = False,
     tempered: bool = False,
+    keep: bool = False,
     generator: torch.Generator | None = None,
 ) -> GumbelLookup:
-    """Codes drawn by Gumbel-softmax from the logits `vectors @ weight.T + bias`, which are never held whole.
+    """Codes drawn by Gumbel-softmax from the logits `vectors @ weight.T + bias`, which are never held whole, unless `keep`.
 
     Equal to `gumbel_softmax(logits, tau, hard=hard) @ codes` and its gradients, in float32. Memory grows with N (D + C) and
     K (D + C), not with N K.
@@ -181,6 +207,7 @@ def gumbel_lookup(
         hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
         statistics: whether to compute `marginal` and `choice_entropy`.
         tempered: whether these are of softmax(logits / tau), so that a learned tau gets their gradient, or of softmax(logits).
+        keep: returns the logits, and keeps the relaxed samples: faster, in 2 N K numbers of memory.
         generator: source of randomness.
 
     Raises:
@@ -204,11 +231,12 @@ def gumbel_lookup(
     temperature = torch.as_tensor(tau, dtype=x.dtype, device=x.device)
     if temperature.ndim:
         temperature = temperature.expand(*vectors.shape[:-1], 1).reshape(-1, 1)
-    quantized, indices, marginal, entropy = _lookup(
-        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered
+    quantized, indices, marginal, entropy, logits, _ = _lookup(
+        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered, keep
     )
     shape = vectors.shape[:-1]
-    return GumbelLookup(quantized.view(*shape, codes.shape[1]), indices.view(shape), marginal, entropy)
+    returned = logits.view(*shape, len(codes)) if keep else None
+    return GumbelLookup(quantized.view(*shape, codes.shape[1]), indices.view(shape), marginal, entropy, returned)
 
 
 @without_autocast

@@ -23,8 +23,7 @@ class Sampling(nn.Module):
 class Relaxed(Recorded, Sampling):
     """Base class of RelaxedCategorical, RelaxedBernoulli and RelaxedSubset.
 
-    `use_estimator` acts on all layers of this type in a module. A layer that draws its samples in another way, such as
-    LargeGumbelQuantizer, is not one of them.
+    `use_estimator` acts on all layers of this type in a module.
 
     Args:
         estimator: how the gradient passes through the choice.

@@ -9,6 +9,7 @@ from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer
 from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer
+from discrete_lightning.vq.quantizers.linear_gumbel import LinearGumbelQuantizer
 from discrete_lightning.vq.quantizers.lookup_free import LookupFreeQuantizer
 from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer
 from discrete_lightning.vq.quantizers.product import ProductQuantizer
@@ -22,6 +23,7 @@ __all__ = [
     "GumbelQuantizer",
     "LargeGumbelQuantizer",
     "LearnedVectorQuantizer",
+    "LinearGumbelQuantizer",
     "LookupFreeQuantizer",
     "NearestCodeQuantizer",
     "ProductQuantizer",

@@ -46,16 +46,24 @@ def dense(inputs: Case, hard: bool, seed: int) -> tuple[Tensor, Tensor, Tensor, 
     return sample @ inputs.codes, z.argmax(-1), torch.softmax(logits, -1).sum(0), entropy(logits).sum()
 
 
+@pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("hard", [True, False])
-def test_values_and_all_gradients(hard: bool) -> None:
+def test_values_and_all_gradients(hard: bool, keep: bool) -> None:
     inputs = case()
     weights, slopes = torch.randn(N, C, dtype=torch.float64), torch.randn(K, dtype=torch.float64)
-    result = gumbel_lookup(*inputs, hard=hard, statistics=True, generator=torch.Generator().manual_seed(3))
+    result = gumbel_lookup(*inputs, hard=hard, statistics=True, keep=keep, generator=torch.Generator().manual_seed(3))
     expected = dense(inputs, hard, seed=3)
     assert torch.equal(result.indices, expected[1])
-    for mine, theirs in zip(result, expected, strict=True):
+    for mine, theirs in zip(result[:4], expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
-    losses = [(a * weights).sum() + (c * slopes).sum() + 0.3 * d for a, _, c, d in (result, expected)]
+    losses = [(a * weights).sum() + (c * slopes).sum() + 0.3 * d for a, _, c, d in (result[:4], expected)]
+    if keep:  # a loss of the logits, too
+        assert result.logits is not None
+        logits = inputs.x @ inputs.weight.T + inputs.bias
+        torch.testing.assert_close(result.logits, logits)
+        losses = [loss + each.square().sin().sum() for loss, each in zip(losses, (result.logits, logits), strict=True)]
+    else:
+        assert result.logits is None
     gradients = [torch.autograd.grad(loss, list(inputs)) for loss in losses]
     for mine, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)

@@ -15,6 +15,7 @@ class CodeBatch:
         sums: their sums (K, D).
         vectors: candidates for the places of dead codes (N, D).
         errors: squared distance of each to its code (N,).
+        totals: further sums that the codebook needs (T,).
         free: whether the vectors needed no gradient.
         counted: keeps a second backward pass from counting it again.
     """
@@ -23,14 +24,15 @@ class CodeBatch:
     sums: Tensor
     vectors: Tensor
     errors: Tensor
+    totals: Tensor
     free: bool = False
     counted: bool = False
 
     @staticmethod
-    def empty(num_codes: int, dim: int, device: torch.device) -> "CodeBatch":
+    def empty(num_codes: int, dim: int, totals: int, device: torch.device) -> "CodeBatch":
         """That of no vector."""
         zeros = torch.zeros(num_codes, dim, device=device, dtype=torch.float32)
-        return CodeBatch(zeros[:, 0], zeros, zeros[:0], zeros[:0, 0])
+        return CodeBatch(zeros[:, 0], zeros, zeros[:0], zeros[:0, 0], zeros.new_zeros(totals))
 
 
 class CodeWindow:
@@ -49,6 +51,7 @@ class CodeWindow:
         self.passes += 1
         whole = self.batch
         whole.counts, whole.sums = whole.counts + batch.counts, whole.sums + batch.sums
+        whole.totals = whole.totals + batch.totals
         whole.vectors = torch.cat([whole.vectors, batch.vectors])
         whole.errors = torch.cat([whole.errors, batch.errors])
         if len(whole.vectors) > self.most:

@@ -1,32 +1,63 @@
-"""A codebook that is sampled: Gumbel-softmax quantisation (Baevski et al. 2019, https://arxiv.org/abs/1910.05453;
-Ramesh et al. 2021, https://arxiv.org/abs/2102.12092).
+"""A codebook that is sampled, near codes more often: Gumbel-softmax quantisation from distances (Jang et al. 2016,
+https://arxiv.org/abs/1611.01144; Sonderby et al. 2017, https://openreview.net/forum?id=BkxLwB5gg; Takida et al. 2022,
+https://arxiv.org/abs/2205.07547).
 
-    logits = W x + b,   sample = estimator(logits, tau),   quantized = sample @ codes
+    logits_k = -sharpness |x - c_k|^2 / v,   sample = estimator(logits, tau),   quantized = sample @ codes
+
+v is the mean squared distance of a vector to its nearest code, a moving average over the vectors of all ranks.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from discrete_lightning.distributed import broadcast_, world_size
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional._checks import check_finite
-from discrete_lightning.functional._precision import float32, float32_matmul
-from discrete_lightning.layers.relaxed import RelaxedCategorical
-from discrete_lightning.layers.relaxed_embedding import embed
+from discrete_lightning.functional._checks import host_number
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.vq.quantized import Quantized
+from discrete_lightning.vq.functional.nearest_code import nearest_code
+from discrete_lightning.vq.quantizers.code_window import evenly_spaced
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
+
+_MEASURED = 512  # vectors of a pass whose distance to the nearest code is measured
+_SMALLEST = 1e-3  # of v, as a share of the variance of vectors
 
 
 class GumbelQuantizer(SampledCodebook):
     """Vectors to logits over the codes, a sample by any estimator, and the codes it picks (or mixes).
 
-    In eval() the most likely code, looked up in the table.
+    In eval() the nearest code. No flag is needed for a codebook that lives: codes start by k-means on the first training batch,
+    are parameters with a learning rate of their own, and rarely chosen ones move to where they are needed, from statistics of
+    all ranks; see UpdatedCodebook for when.
+
+    **Scale and temperature.** Logits are distances in units of v, the mean squared distance to the nearest code: a code twice
+    as far away (in squares) as the nearest one has a logit that is lower by about `sharpness`, whatever the size of the vectors.
+    A hard sample is an exact draw from softmax(logits). tau is what it is for the estimator: the gradient is that of
+    softmax((logits + G) / tau), so that `sharpness / tau` is its one inverse temperature. v is measured, not learned: no
+    gradient can undo the temperature by a larger or smaller scale. An annealed tau, a learned one, and an entropy bonus that
+    raises it act as in any other layer.
 
     Args:
-        num_codes: K.
-        dim: dimension of vectors and codes.
+        num_codes: K >= 2. Above 4,096 no logits are returned (`has_logits` is False), and memory does not grow with N K.
+        dim: dimension D of vectors and codes.
         estimator: StraightThroughGumbel by default.
         temperature: a Temperature, or a number for a new one.
+        sharpness: how certain choices are, > 0: of the difference of two codes' logits.
+        commitment: weight of the loss that pulls vectors to the codes that were chosen, >= 0.
+        straight_through: weight of the gradient that passes from `quantized` to the vectors as if they were equal (van den Oord
+            et al. 2017, section 3.2; https://arxiv.org/abs/1711.00937), beside the estimator's, >= 0. 0: the estimator's alone.
+        choice_entropy: weight of the bonus for undecided choices, of softmax(logits), or of softmax(logits / tau) if tau is
+            learned, which the bonus then raises; a `LossWeight`.
+        marginal_entropy: weight of the bonus for using all codes, over all vectors of all ranks; a `LossWeight`.
+        code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes.
+        revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
+        kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
+        seed: of the generator for the start.
+
+    Raises:
+        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not finite
+            or of another dimension.
 
     Example:
         >>> quantizer = GumbelQuantizer(num_codes=16, dim=8)
@@ -35,26 +66,111 @@ class GumbelQuantizer(SampledCodebook):
         (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]), torch.Size([2, 7, 7, 16]))
     """
 
-    has_logits = True
+    nearest_distance: Tensor
+    _number_of_totals = 3
 
     def __init__(
         self,
         num_codes: int,
         dim: int,
         estimator: Estimator | None = None,
-        temperature: Temperature | float = 1.0,
+        temperature: Temperature | float = 4.0,
+        sharpness: float = 16.0,
+        commitment: float = 0.25,
+        straight_through: float = 1.0,
+        choice_entropy: float = 0.0,
+        marginal_entropy: float = 0.0,
+        code_rate: float = 10.0,
+        revive_below: float = 0.1,
+        kmeans_iterations: int = 10,
+        seed: int = 0,
     ) -> None:
-        super().__init__(num_codes, dim)
-        self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
+        super().__init__(
+            num_codes, dim, estimator, temperature, commitment=commitment, straight_through=straight_through,
+            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=code_rate,
+            revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
+        )  # fmt: skip
+        self._check(sharpness, 0 < sharpness < float("inf"), "sharpness", "> 0")
+        self.sharpness = sharpness
+        self.register_buffer("nearest_distance", torch.zeros((), dtype=torch.float32))  # v; 0 until it is measured
+        self._is_measured = False
+        self._is_own = False  # whether v is of this rank alone
 
-    @float32_matmul  # the largest logit, and the codes that one-hot samples pick, decide what follows
-    def quantize(self, vectors: Tensor) -> Quantized:
-        check_finite(vectors, "GumbelQuantizer")
-        logits = self.to_logits(vectors.to(self.to_logits.weight.dtype))
-        loss = torch.zeros((), dtype=torch.float32, device=vectors.device)
-        if not (self.training or self.sample.training):
-            indices = logits.argmax(-1)
-            return Quantized(self.codes_of(indices).to(vectors.dtype), indices, loss, logits)
-        sample = self.sample(float32(logits))  # in 16 bits the entries of a relaxed sample tie
-        quantized = embed(sample, self.codes.to(vectors.dtype))
-        return Quantized(quantized, sample.detach().argmax(-1), loss, logits)
+    @property
+    def scale(self) -> Tensor:
+        """What squared distances are multiplied with, 0-dim: sharpness / v; sharpness as long as v is unknown."""
+        v = self.nearest_distance
+        return self.sharpness / torch.where(v > 1e-30, v, 1.0)
+
+    def _linear_map(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        table = self.codes.to(x.dtype)
+        # |c|^2 - 2 x.c loses all digits far from the origin: distances do not change when both sides move
+        centre = table.detach().mean(0)
+        table, scale = table - centre, self.scale.to(x.dtype)
+        return x - centre, 2 * scale * table, -scale * table.square().sum(-1)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self._forget_distance()
+
+    def _keep_codes(self, with_counts: bool = False) -> None:
+        super()._keep_codes(with_counts)
+        self._forget_distance()
+
+    @torch.no_grad()
+    def _forget_distance(self) -> None:
+        self.nearest_distance.zero_()
+        self._is_measured = self._is_own = False
+
+    @torch.compiler.disable
+    def _before_pass(self, vectors: Tensor) -> None:
+        super()._before_pass(vectors)
+        if not self._is_measured and len(vectors):
+            if not host_number(self.nearest_distance):  # once, in the first pass
+                self.nearest_distance.copy_(self._mean_distance(vectors))
+                self._is_own = world_size() > 1
+            self._is_measured = True
+
+    @torch.no_grad()
+    def _mean_distance(self, vectors: Tensor) -> Tensor:
+        """The mean squared distance to the nearest code, of some of the vectors, but no less than 1/1000 of their variance: as many
+        codes as vectors meet each exactly. 0 of no vector."""
+        some = vectors[evenly_spaced(len(vectors), _MEASURED, vectors.device)].float()
+        distances = (some - self.codes[nearest_code(some, self.codes)]).square().sum()
+        variance = (some - some.sum(0) / max(1, len(some))).square().sum()
+        return torch.maximum(distances, _SMALLEST * variance) / max(1, len(some))
+
+    def _totals(self, vectors: Tensor) -> Tensor:
+        """The distances to the nearest codes, their number, and how many ranks have a mean of their own."""
+        count, own = vectors.new_full((), float(len(vectors))), vectors.new_full((), float(self._is_own))
+        return torch.stack([self._mean_distance(vectors) * count, count, own])
+
+    def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
+        distance, count, own = totals
+        measured = distance / count.clamp_min(1)
+        averaged = torch.lerp(self.nearest_distance, measured, 1 - self.decay)
+        moved = torch.where((own > 0) | (self.nearest_distance == 0), measured, averaged)
+        self.nearest_distance.copy_(torch.where(valid & (count > 0), moved, self.nearest_distance))
+        self._is_own = False
+
+    def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
+        super()._place_all(pool, codes, counts)
+        distance = self._mean_distance(pool)
+        self.nearest_distance.copy_(broadcast_(distance) if world_size() > 1 else distance)
+        self._is_measured, self._is_own = True, False
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, sharpness={self.sharpness:g}"
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
+        unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        if f"{prefix}to_logits.weight" in state_dict:
+            error_msgs.append(
+                f"{prefix}to_logits is of a codebook whose logits are a linear layer: that is LinearGumbelQuantizer now"
+            )
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        self._is_measured = self._is_own = False

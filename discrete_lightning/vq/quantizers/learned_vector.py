@@ -1,20 +1,29 @@
 """Vector quantisation with learned codes (van den Oord et al. 2017, eq. 3; https://arxiv.org/abs/1711.00937).
 
-loss = codebook * |sg[x] - c|^2 + commitment * |x - sg[c]|^2
+    loss = codebook * |sg[x] - c|^2 + commitment * |x - sg[c]|^2
+
+After each step of the optimiser a code also makes a part of a Newton step on its share of the first term, n_k |c_k - m_k|^2, where
+m_k is the mean of the n_k vectors that chose it, and N_k the moving average of n_k:
+
+    c_k <- c_k + min(1, follow n_k / N_k) (m_k - c_k)
 """
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor
 
-from discrete_lightning.layers.float32 import check_whole
 from discrete_lightning.vq.functional.commitment import commitment_loss
-from discrete_lightning.vq.quantizers.code_window import CodeWindow
+from discrete_lightning.vq.quantizers.learned_codes import LearnedCodes
 from discrete_lightning.vq.quantizers.nearest_code import Distance, Gradient, NearestCodeQuantizer
 
-_USAGE_DECAY = 0.99  # of the counts that revival looks at
+_USAGE_DECAY = 0.9  # of the counts that revival looks at
 
 
-class LearnedVectorQuantizer(NearestCodeQuantizer):
+class LearnedVectorQuantizer(NearestCodeQuantizer, LearnedCodes):
     """Nearest-code quantiser whose codes are parameters, trained by the optimiser; start and revival as in VectorQuantizer.
+
+    An optimiser's step alone does not fit codes: Adam's has about the length of the learning rate, whatever the gradient, which is
+    too short to follow an encoder at a rate of 1e-4, and throws codes out of the data at 1e-2. So codes also follow the mean of
+    their vectors, at any learning rate and with any optimiser.
 
     Args:
         num_codes: K >= 2.
@@ -26,6 +35,8 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         distance: "euclidean" or "cosine".
         gradient: "straight_through" or "rotation"; see VectorQuantizer.
         seed: of the generator for the start.
+        follow: the share of the way to the mean of its vectors that a code makes after each step beside the optimiser's, in
+            [0, 1]; 0, or without a `codebook` loss: the optimiser's step alone.
 
     Raises:
         ValueError: if an argument is out of range; in forward, if vectors are not finite or of another dimension.
@@ -38,8 +49,6 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         torch.Size([16, 8])
     """
 
-    written_parameters = ("codes",)
-
     def __init__(
         self,
         num_codes: int,
@@ -51,24 +60,23 @@ class LearnedVectorQuantizer(NearestCodeQuantizer):
         distance: Distance = "euclidean",
         gradient: Gradient = "straight_through",
         seed: int = 0,
+        follow: float = 0.1,
     ) -> None:
         super().__init__(
-            num_codes, dim, _USAGE_DECAY, commitment, revive_below, kmeans_iterations, distance, gradient, seed
+            num_codes, dim, commitment=commitment, distance=distance, gradient=gradient, code_rate=1.0,
+            decay=_USAGE_DECAY, revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
-        if not codebook >= 0:
-            raise ValueError(f"LearnedVectorQuantizer: codebook must be >= 0, got {codebook}")
-        self.codebook = codebook
-        self.codes = nn.Parameter(self._initial_codes())
-        self._remember_drawn()
+        self._check(codebook, codebook >= 0, "codebook", ">= 0")
+        self._check(follow, 0 <= follow <= 1, "follow", "in [0, 1]")
+        self.codebook, self.follow = codebook, follow
 
-    def _apply_window(self, window: CodeWindow | None) -> None:
-        if self.kmeans_iterations or self.revive_below:
-            advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0 and revive_below=0"
-            check_whole(self.codes, (self.num_codes, self.dim), "LearnedVectorQuantizer.codes", advice)
-        super()._apply_window(window)
-
-    def _switch(self) -> Tensor:
-        return self.codes
+    def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
+        if not (self.follow and self.codebook):
+            return
+        share = (self.follow * counts / self.counts.clamp_min(1e-30)).clamp_max(1.0)
+        means = sums / counts.clamp_min(1.0).unsqueeze(1)
+        moved = torch.lerp(self.codes, means, share.unsqueeze(1))  # no share where no vector chose the code
+        self.codes.copy_(torch.where(valid, moved, self.codes))
 
     def _loss(self, vectors: Tensor, codes: Tensor) -> Tensor:
         return self.codebook * commitment_loss(codes, vectors) + super()._loss(vectors, codes)

@@ -177,10 +177,10 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
         window, self._window, self._was_updated = self._window, None, True
         if self.frozen:
             return
-        if self._own_steps is not None:
-            self._own_steps.stepped(window.passes if window else 0)
         if window is not None or world_size() > 1:
             self._apply_window(window)
+        if self._own_steps is not None:
+            self._own_steps.stepped(window.passes if window else 0)  # last: codes that are parameters have changed
 
     def _apply_window(self, window: CodeWindow | None) -> None:
         """Applies a window, that of this rank; all ranks call it together. None: this rank collected nothing."""

@@ -55,7 +55,8 @@ class VectorQuantizer(NearestCodeQuantizer):
         seed: int = 0,
     ) -> None:
         super().__init__(
-            num_codes, dim, decay, commitment, revive_below, kmeans_iterations, distance, gradient, seed
+            num_codes, dim, commitment=commitment, distance=distance, gradient=gradient,
+            decay=decay, revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
         self.register_buffer("codes", self._initial_codes())
         self.register_buffer("sums", torch.zeros(num_codes, dim, dtype=torch.float32))
@@ -84,7 +85,7 @@ class VectorQuantizer(NearestCodeQuantizer):
         super()._scale_counts(scale)
         self.sums.mul_(scale)
 
-    def _follow(self, sums: Tensor, valid: Tensor) -> None:
+    def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
         ema_update_(self.sums, torch.where(valid, sums, self.sums), self.decay)
         moved = codes_from_statistics(self.counts, self.sums, self.codes)
         self.codes.copy_(torch.where(valid, moved, self.codes))

@@ -64,7 +64,7 @@ def train(
             quantized, indices, loss, logits = quantizer(given)
         total = (quantized.float() * weights[mask]).sum() + loss
         if logits is not None:
-            total = total + logits.float().square().mean(-1).sum()
+            total = total + logits.float().softmax(-1).square().sum()
         total.backward()
         gradient = given.grad if given.grad is not None else torch.zeros_like(given)
         if way == "mask":

@@ -15,6 +15,7 @@ from discrete_lightning.nn import (
     GumbelQuantizer,
     LargeGumbelQuantizer,
     LearnedVectorQuantizer,
+    LinearGumbelQuantizer,
     LookupFreeQuantizer,
     NearestCodeQuantizer,
     ProductQuantizer,
@@ -128,7 +129,10 @@ def test_a_checkpoint_from_before_the_start_starts_as_the_original(name: str) ->
     assert torch.equal(next(iter(resumed.codebooks())).codes, codes)
 
 
-@pytest.mark.parametrize("make", [VectorQuantizer, LearnedVectorQuantizer, GumbelQuantizer, LargeGumbelQuantizer])
+@pytest.mark.parametrize(
+    "make",
+    [VectorQuantizer, LearnedVectorQuantizer, GumbelQuantizer, LinearGumbelQuantizer, LargeGumbelQuantizer],
+)
 def test_a_codebook_of_another_size_is_one_error(make: Callable[[int, int], Codebook]) -> None:
     with pytest.raises(RuntimeError, match=r"size mismatch for codes: .*\[8, 4\].*\[6, 4\]"):
         make(6, 4).load_state_dict(make(8, 4).state_dict())
@@ -452,11 +456,22 @@ def test_finite_scalar_levels(levels: list[int]) -> None:
         FiniteScalarQuantizer(levels)
 
 
-def test_large_gumbel_is_a_gumbel_quantizer() -> None:
+def test_large_gumbel_is_a_linear_gumbel_quantizer() -> None:
     """The same parameters give the same evaluation, the same distribution of samples and the same entropies."""
     large = LargeGumbelQuantizer(6, 4, 0.8, choice_entropy=0.3, marginal_entropy=0.5)
-    small = GumbelQuantizer(6, 4, temperature=0.8)
-    small.load_state_dict({**{k: v for k, v in large.state_dict().items() if k in small.state_dict()}, "sample.temperature.value": torch.tensor(0.8)})  # fmt: skip  # noqa: E501
+    small = LinearGumbelQuantizer(6, 4, temperature=0.8)
+    state = large.state_dict()
+    state["temperature.value"] = state.pop("sample.temperature.value")  # as older checkpoints call it
+    large.load_state_dict(state)
+    small.load_state_dict(
+        state
+        | {
+            "sample.temperature.value": torch.tensor(0.8),
+            "marginal_entropy.value": torch.zeros(()),
+            "choice_entropy.value": torch.zeros(()),
+        },
+        strict=False,
+    )
     vectors = some_vectors(30, 4)
     assert torch.equal(large.eval()(vectors).indices, small.eval()(vectors).indices)
     logits = small(vectors).logits
@@ -469,7 +484,7 @@ def test_large_gumbel_is_a_gumbel_quantizer() -> None:
 
 def test_large_gumbel_counts_entropies_only_where_they_weigh(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
-    layer = sys.modules["discrete_lightning.vq.quantizers.large_gumbel"]
+    layer = sys.modules["discrete_lightning.vq.quantizers.sampled"]
     look_up = layer.gumbel_lookup
     monkeypatch.setattr(layer, "gumbel_lookup", lambda *a, **k: asked.append(k["statistics"]) or look_up(*a, **k))
     quantizer = LargeGumbelQuantizer(6, 4)

@@ -1,0 +1,87 @@
+"""A sampled codebook whose logits are a linear layer's (Baevski et al. 2019, https://arxiv.org/abs/1910.05453; Ramesh et al.
+2021, https://arxiv.org/abs/2102.12092).
+
+    logits = W x + b,   sample = estimator(logits, tau),   quantized = sample @ codes
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional._precision import float32
+from discrete_lightning.layers.temperature import Temperature
+from discrete_lightning.vq.functional.nearest_code import nearest_code
+from discrete_lightning.vq.quantizers.sampled import SampledCodebook
+
+_SHARPNESS = 16.0  # of the start: as in GumbelQuantizer
+
+
+class LinearGumbelQuantizer(SampledCodebook):
+    """Vectors to logits by a linear layer, a sample by any estimator, and the codes it picks (or mixes).
+
+    As in wav2vec 2.0 and in the discrete VAE of DALL-E. The layer and the codes are drawn and trained independently, which
+    collapses easily: it needs an entropy bonus or a diversity loss. GumbelQuantizer does not.
+
+    In eval() the most likely code. `set_codes` sets the codes alone: the linear layer stays as it is.
+
+    Args:
+        num_codes: K >= 2. Above 4,096 no logits are returned (`has_logits` is False), and memory does not grow with N K.
+        dim: dimension D of vectors and codes.
+        estimator: StraightThroughGumbel by default.
+        temperature: a Temperature, or a number for a new one.
+        choice_entropy: weight of the bonus for undecided choices, of softmax(logits), or of softmax(logits / tau) if tau is
+            learned, which the bonus then raises; a `LossWeight`.
+        marginal_entropy: weight of the bonus for using all codes, over all vectors of all ranks; a `LossWeight`.
+        kmeans_iterations: of a start on the first training batch: codes are centres of its vectors, and the layer gives the
+            logits that GumbelQuantizer has for them. 0, as in the papers: the random start.
+        seed: of the generator for the start.
+
+    Raises:
+        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not finite
+            or of another dimension.
+
+    Example:
+        >>> quantizer = LinearGumbelQuantizer(num_codes=16, dim=8)
+        >>> result = quantizer(torch.randn(2, 7, 7, 8))
+        >>> result.quantized.shape, result.indices.shape, result.logits.shape
+        (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]), torch.Size([2, 7, 7, 16]))
+    """
+
+    collapse_advice = "raise marginal_entropy, start at a higher temperature or anneal it more slowly"
+
+    def __init__(
+        self,
+        num_codes: int,
+        dim: int,
+        estimator: Estimator | None = None,
+        temperature: Temperature | float = 1.0,
+        choice_entropy: float = 0.0,
+        marginal_entropy: float = 0.0,
+        kmeans_iterations: int = 0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            num_codes, dim, estimator, temperature, commitment=0.0, straight_through=0.0,
+            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=1.0, revive_below=0.0,
+            kmeans_iterations=kmeans_iterations, seed=seed,
+        )  # fmt: skip
+        self.to_logits = nn.Linear(dim, num_codes)
+
+    def _linear_map(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return x, self.to_logits.weight.to(x.dtype), self.to_logits.bias.to(x.dtype)
+
+    def reset_parameters(self) -> None:
+        super().reset_parameters()
+        self.to_logits.reset_parameters()
+
+    def _is_learning(self) -> bool:
+        return bool(self.kmeans_iterations) and super()._is_learning()
+
+    def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
+        super()._place_all(pool, codes, counts)
+        distance = (pool - codes[nearest_code(pool, codes)]).square().sum(-1).mean()
+        scale = _SHARPNESS / torch.where(distance > 0, distance, 1.0)
+        self.to_logits.weight.copy_(2 * scale * codes)
+        self.to_logits.bias.copy_(-scale * codes.square().sum(-1))
