@@ -68,9 +68,9 @@ def _lookup(
         if hard:
             quantized[part] = codes[indices[part]]
         if keep or not hard:
-            y = torch.softmax(
-                z.sub_(largest.values).div_(_of(tau, part)), -1, **({"out": relaxed[part]} if keep else {})
-            )
+            y = torch.softmax(z.sub_(largest.values).div_(_of(tau, part)), -1)
+            if keep:
+                relaxed[part] = y
             if not hard:
                 quantized[part] = y @ codes
     return quantized, indices, marginal, entropy, logits, relaxed

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from discrete_lightning.callbacks import TemperatureAnnealing
 from discrete_lightning.data import Digits
 from discrete_lightning.estimators import StraightThroughGumbel
-from discrete_lightning.losses import EntropyBonus
 from discrete_lightning.metrics import CodePerplexity, LiveCodes
 from discrete_lightning.nn import GumbelQuantizer
 from discrete_lightning.schedules import Exponential
@@ -38,7 +37,6 @@ class DigitCodes(LightningModule):
             nn.ReLU(),
             nn.ConvTranspose2d(width, 1, 4, stride=2, padding=1),
         )
-        self.bonus = EntropyBonus(marginal=1e-3)
         self.perplexity, self.live = CodePerplexity(num_codes), LiveCodes(num_codes)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -46,7 +44,7 @@ class DigitCodes(LightningModule):
         codes = self.quantizer(self.encoder(images).movedim(1, -1))  # codes live in the last dimension
         error = nn.functional.mse_loss(self.decoder(codes.quantized.movedim(-1, 1)), images)
         self.log("train/error", error, prog_bar=True)
-        return error + self.bonus(codes.logits)
+        return error + codes.loss
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, _ = batch
@@ -65,7 +63,7 @@ if __name__ == "__main__":
     parser.add_argument("--epochs", type=int, default=20)
     arguments = parser.parse_args()
     seed_everything(1)
-    annealing = TemperatureAnnealing(Exponential(start=1.0, rate=2e-3, minimum=0.3))
+    annealing = TemperatureAnnealing(Exponential(start=4.0, rate=2e-3, minimum=1.0))
     trainer = Trainer(max_epochs=arguments.epochs, callbacks=[annealing], logger=False, enable_checkpointing=False)
     model, data = DigitCodes(), Digits(batch_size=64)
     trainer.fit(model, data)

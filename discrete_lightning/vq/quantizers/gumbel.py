@@ -31,9 +31,9 @@ class GumbelQuantizer(SampledCodebook):
     are parameters with a learning rate of their own, and rarely chosen ones move to where they are needed, from statistics of
     all ranks; see UpdatedCodebook for when.
 
-    **Scale and temperature.** Logits are distances in units of v, the mean squared distance to the nearest code: a code twice
-    as far away (in squares) as the nearest one has a logit that is lower by about `sharpness`, whatever the size of the vectors.
-    A hard sample is an exact draw from softmax(logits). tau is what it is for the estimator: the gradient is that of
+    **Scale and temperature.** Logits are distances in units of v, the mean squared distance to the nearest code: a code whose
+    squared distance is twice that of the nearest one has a logit that is lower by about `sharpness`, whatever the size of the
+    vectors. A hard sample is an exact draw from softmax(logits). tau is what it is for the estimator: the gradient is that of
     softmax((logits + G) / tau), so that `sharpness / tau` is its one inverse temperature. v is measured, not learned: no
     gradient can undo the temperature by a larger or smaller scale. An annealed tau, a learned one, and an entropy bonus that
     raises it act as in any other layer.
@@ -51,13 +51,14 @@ class GumbelQuantizer(SampledCodebook):
             learned, which the bonus then raises; a `LossWeight`.
         marginal_entropy: weight of the bonus for using all codes, over all vectors of all ranks; a `LossWeight`.
         code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes.
+        follow: the share of the way to the mean of its vectors that a code then makes, in [0, 1]; 0: the loss's gradient alone.
         revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
         kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
         seed: of the generator for the start.
 
     Raises:
-        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not finite
-            or of another dimension.
+        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not
+            finite or of another dimension.
 
     Example:
         >>> quantizer = GumbelQuantizer(num_codes=16, dim=8)
@@ -77,17 +78,18 @@ class GumbelQuantizer(SampledCodebook):
         temperature: Temperature | float = 4.0,
         sharpness: float = 16.0,
         commitment: float = 0.25,
-        straight_through: float = 1.0,
+        straight_through: float = 2.0,
         choice_entropy: float = 0.0,
         marginal_entropy: float = 0.0,
         code_rate: float = 10.0,
+        follow: float = 0.1,
         revive_below: float = 0.1,
         kmeans_iterations: int = 10,
         seed: int = 0,
     ) -> None:
         super().__init__(
             num_codes, dim, estimator, temperature, commitment=commitment, straight_through=straight_through,
-            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=code_rate,
+            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=code_rate, follow=follow,
             revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
         self._check(sharpness, 0 < sharpness < float("inf"), "sharpness", "> 0")
@@ -133,8 +135,10 @@ class GumbelQuantizer(SampledCodebook):
 
     @torch.no_grad()
     def _mean_distance(self, vectors: Tensor) -> Tensor:
-        """The mean squared distance to the nearest code, of some of the vectors, but no less than 1/1000 of their variance: as many
-        codes as vectors meet each exactly. 0 of no vector."""
+        """The mean squared distance to the nearest code, of some of the vectors; 0 of no vector.
+
+        It is no less than 1/1000 of their variance: as many codes as vectors would meet each exactly.
+        """
         some = vectors[evenly_spaced(len(vectors), _MEASURED, vectors.device)].float()
         distances = (some - self.codes[nearest_code(some, self.codes)]).square().sum()
         variance = (some - some.sum(0) / max(1, len(some))).square().sum()
@@ -146,6 +150,7 @@ class GumbelQuantizer(SampledCodebook):
         return torch.stack([self._mean_distance(vectors) * count, count, own])
 
     def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
+        super()._follow(counts, sums, totals, valid)
         distance, count, own = totals
         measured = distance / count.clamp_min(1)
         averaged = torch.lerp(self.nearest_distance, measured, 1 - self.decay)

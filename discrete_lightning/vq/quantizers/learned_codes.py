@@ -1,4 +1,4 @@
-"""Codes that are parameters, with a rate of their own."""
+"""Codes that are parameters, and move at a rate of their own."""
 
 from typing import Any
 
@@ -14,28 +14,32 @@ from discrete_lightning.vq.quantizers.started_codebook import StartedCodebook
 class LearnedCodes(StartedCodebook):
     """Base of the codebooks whose codes an optimiser trains.
 
-    An optimiser such as Adam moves each number by about its learning rate a step, whatever the gradient. That is much for a
-    weight and little for a code: the vectors that an encoder gives are sums of many weights, and codes that lag behind them die.
-    So after each step of the optimiser the codes go on in the direction of that step, to `code_rate` times its length:
+    An optimiser's step alone does not fit codes. Adam moves each number by about its learning rate, whatever the gradient: much
+    for a weight and little for a code, since vectors are sums of many weights, and codes that lag behind them die. Two things
+    are added after each step, at any learning rate and with any optimiser:
 
-        c <- c_before + code_rate * (c_after - c_before)
-
-    With Adam it is the same as a learning rate of the codes that is `code_rate` times that of the rest.
+    - the codes go on in the direction of the step, to `code_rate` times its length: c <- c_before + code_rate (c - c_before).
+      With Adam it is the same as a learning rate of the codes that is `code_rate` times that of the rest;
+    - they follow the vectors that chose them: c_k <- c_k + min(1, follow n_k / N_k) (m_k - c_k), where m_k is the mean of the
+      n_k vectors that chose code k, and N_k the moving average of n_k. It is a part of a Newton step on n_k |c_k - m_k|^2, the
+      code's share of the codebook loss (van den Oord et al. 2017, eq. 3; https://arxiv.org/abs/1711.00937).
 
     Args:
         num_codes: K >= 2.
         dim: dimension D of vectors and codes.
         code_rate: how many times the optimiser's step a code makes, >= 1.
+        follow: the share of the way to the mean of its vectors that a code then makes, in [0, 1].
         start: the arguments of StartedCodebook.
     """
 
     codes: nn.Parameter
     written_parameters = ("codes",)
 
-    def __init__(self, num_codes: int, dim: int, *, code_rate: float, **start: Any) -> None:
+    def __init__(self, num_codes: int, dim: int, *, code_rate: float, follow: float, **start: Any) -> None:
         super().__init__(num_codes, dim, **start)
         self._check(code_rate, code_rate >= 1, "code_rate", ">= 1")
-        self.code_rate = code_rate
+        self._check(follow, 0 <= follow <= 1, "follow", "in [0, 1]")
+        self.code_rate, self.follow = code_rate, follow
         self.codes = nn.Parameter(self._initial_codes())
         self._before: Tensor | None = None  # the codes before the optimiser's step
         self._is_before_common = False  # whether all ranks have them
@@ -78,3 +82,11 @@ class LearnedCodes(StartedCodebook):
                 return
         if before is not None:
             self.codes.add_(self.codes - before, alpha=self.code_rate - 1)
+
+    def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
+        if not self.follow:
+            return
+        share = (self.follow * counts / self.counts.clamp_min(1e-30)).clamp_max(1.0)
+        means = sums / counts.clamp_min(1.0).unsqueeze(1)
+        moved = torch.lerp(self.codes, means, share.unsqueeze(1))  # no share where no vector chose the code
+        self.codes.copy_(torch.where(valid, moved, self.codes))

@@ -4,13 +4,10 @@
     logits = W x + b,   sample = estimator(logits, tau),   quantized = sample @ codes
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
@@ -39,8 +36,8 @@ class LinearGumbelQuantizer(SampledCodebook):
         seed: of the generator for the start.
 
     Raises:
-        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not finite
-            or of another dimension.
+        ValueError: if an argument is out of range, or the estimator is not one for samples; in forward, if vectors are not
+            finite or of another dimension.
 
     Example:
         >>> quantizer = LinearGumbelQuantizer(num_codes=16, dim=8)
@@ -64,7 +61,7 @@ class LinearGumbelQuantizer(SampledCodebook):
     ) -> None:
         super().__init__(
             num_codes, dim, estimator, temperature, commitment=0.0, straight_through=0.0,
-            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=1.0, revive_below=0.0,
+            choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=1.0, follow=0.0, revive_below=0.0,
             kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
         self.to_logits = nn.Linear(dim, num_codes)

@@ -5,7 +5,6 @@ index = argmin_k |x - c_k|,   quantized = c_index forward,   gradient of x backw
 
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._checks import as_indices

@@ -45,6 +45,7 @@ class SampledCodebook(LearnedCodes):
         choice_entropy: weight of the bonus for undecided choices, a `LossWeight`.
         marginal_entropy: weight of the bonus for using all codes, a `LossWeight`.
         code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes.
+        follow: the share of the way to the mean of its vectors that a code then makes, in [0, 1].
         revive_below: see StartedCodebook, as the two below.
         kmeans_iterations: of the start.
         seed: of the generator for the start.
@@ -64,12 +65,13 @@ class SampledCodebook(LearnedCodes):
         choice_entropy: float,
         marginal_entropy: float,
         code_rate: float,
+        follow: float,
         revive_below: float,
         kmeans_iterations: int,
         seed: int,
     ) -> None:
         super().__init__(
-            num_codes, dim, code_rate=code_rate,
+            num_codes, dim, code_rate=code_rate, follow=follow,
             decay=_DECAY, revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
         self._check(commitment, commitment >= 0, "commitment", ">= 0")

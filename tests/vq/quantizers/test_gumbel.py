@@ -309,7 +309,7 @@ def test_codes_have_a_rate_of_their_own() -> None:
     """Ten times the way that the optimiser goes; with code_rate=1 its way."""
     moved = []
     for code_rate in (1.0, 10.0):
-        layer = quantizer(code_rate=code_rate, revive_below=0.0)
+        layer = quantizer(code_rate=code_rate, follow=0.0, revive_below=0.0)
         before = layer.codes.detach().clone()
         optimizer = torch.optim.Adam(layer.parameters(), 1e-3)
         torch.manual_seed(10)
@@ -322,7 +322,7 @@ def test_codes_have_a_rate_of_their_own() -> None:
 
 
 def test_codes_written_between_steps_go_no_further() -> None:
-    layer = quantizer(revive_below=0.0)
+    layer = quantizer(revive_below=0.0, follow=0.0)
     optimizer = torch.optim.SGD(layer.parameters(), 0.0)
     for _ in range(2):
         layer(some_vectors(64, 4)).quantized.sum().backward()
@@ -411,6 +411,7 @@ def test_too_small(num_codes: int, dim: int) -> None:
         ({"commitment": -1.0}, "commitment must be >= 0"),
         ({"straight_through": -0.1}, "straight_through must be >= 0"),
         ({"code_rate": 0.5}, "code_rate must be >= 1"),
+        ({"follow": 1.5}, r"follow must be in \[0, 1\]"),
         ({"revive_below": 1.0}, r"revive_below must be in \[0, 1\)"),
         ({"kmeans_iterations": -1}, "kmeans_iterations must be >= 0"),
     ],

@@ -5,13 +5,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.nn import NearestCodeQuantizer, Quantizer
+from discrete_lightning.nn import LinearGumbelQuantizer, Quantizer
+from discrete_lightning.vq.quantizers.started_codebook import StartedCodebook
 from tests.vq.quantizers.makers import ALL
 
-# Every quantiser that has nearest codes, alone and in stacks
-NEAREST = [name for name in ALL if any(isinstance(each, NearestCodeQuantizer) for each in ALL[name]().modules())]
+
+def updated(module: nn.Module) -> list[StartedCodebook]:
+    """The codebooks that change after a step; the linear form has nothing to change without a start."""
+    found = [each for each in module.modules() if isinstance(each, StartedCodebook)]
+    return [each for each in found if not isinstance(each, LinearGumbelQuantizer)]
+
+
+# Every quantiser whose codes are updated, alone and in stacks
+UPDATED = [name for name in ALL if updated(ALL[name]())]
 # One of each kind
-FEW = ["ema", "learned", "residual_ema_cosine", "product_learned"]
+FEW = ["ema", "learned", "gumbel", "residual_ema_cosine", "product_learned"]
 STEPS = 5
 
 
@@ -28,8 +36,8 @@ class Model(nn.Module):
         result = self.quantizer(self.encoder(x))
         return result.quantized.square().mean() + result.loss
 
-    def codebooks(self) -> list[NearestCodeQuantizer]:
-        return [each for each in self.modules() if isinstance(each, NearestCodeQuantizer)]
+    def codebooks(self) -> list[StartedCodebook]:
+        return updated(self)
 
     def updates(self) -> set[int]:
         return {int(each.updates) for each in self.codebooks()}
