@@ -57,6 +57,11 @@ class Relaxed(Recorded, Sampling):
     def extra_repr(self) -> str:
         return f"estimator={self.estimator}, evaluation={self.evaluation!r}"
 
+    @property
+    def is_watched(self) -> bool:
+        """Whether someone follows its calls, by hooks or a `forward` of theirs (GradientProbe): who owns it has to call it."""
+        return bool(self._forward_hooks or self._forward_pre_hooks or "forward" in self.__dict__)
+
     def set_estimator(self, estimator: Estimator) -> None:
         """Changes the estimator.
 

@@ -246,7 +246,8 @@ def loss_of(found: list[Tensor]) -> Tensor:
     for each in found:
         if each.requires_grad:
             weights = torch.linspace(-1.0, 2.0, each.numel(), device=each.device).view(each.shape)
-            terms.append((each.float() * weights).mean() + each.float().square().mean())
+            bounded = each.float() / (1 + each.float().abs())  # logits may be large, and a step of SGD with them
+            terms.append((bounded * weights).mean() + bounded.square().mean())
     return torch.stack(terms).sum()
 
 

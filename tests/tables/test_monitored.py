@@ -29,7 +29,7 @@ _LOSS = {"SequenceDesigner": "best_score"}  # what is minimised or maximised, wh
 def several() -> LightningModule:
     temperature = Temperature(1.0, 0.1, learnable=True)
     return VQAutoencoder(
-        ProductQuantizer(GumbelQuantizer(6, 2, temperature=temperature), 2), choice_entropy=0.1, hidden=4
+        ProductQuantizer(GumbelQuantizer(6, 2, temperature=temperature), 2), choice_entropy=0.01, hidden=4
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from discrete_lightning.distributed import broadcast_, world_size
+from discrete_lightning.distributed import world_size
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._checks import host_number
 from discrete_lightning.layers.temperature import Temperature
@@ -21,6 +21,7 @@ from discrete_lightning.vq.quantizers.code_window import evenly_spaced
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 
 _MEASURED = 512  # vectors of a pass whose distance to the nearest code is measured
+_LONGEST = 0.3  # of what code_rate adds to a step, as a share of the root of v
 _SMALLEST = 1e-3  # of v, as a share of the variance of vectors
 
 
@@ -50,7 +51,8 @@ class GumbelQuantizer(SampledCodebook):
         choice_entropy: weight of the bonus for undecided choices, of softmax(logits), or of softmax(logits / tau) if tau is
             learned, which the bonus then raises; a `LossWeight`.
         marginal_entropy: weight of the bonus for using all codes, over all vectors of all ranks; a `LossWeight`.
-        code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes.
+        code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes. What it adds to a step is at most
+            0.3 sqrt(v) long.
         follow: the share of the way to the mean of its vectors that a code then makes, in [0, 1]; 0: the loss's gradient alone.
         revive_below: a code chosen less than this share of the mean count is moved to a vector that codes fit badly; 0: never.
         kmeans_iterations: of the start on the first training batch; 0 keeps the random start.
@@ -127,7 +129,8 @@ class GumbelQuantizer(SampledCodebook):
     @torch.compiler.disable
     def _before_pass(self, vectors: Tensor) -> None:
         super()._before_pass(vectors)
-        if not self._is_measured and len(vectors):
+        on_its_own = world_size() > 1 and not (self.bindings or self._was_updated)  # then ranks would stay different
+        if not (self._is_measured or on_its_own) and len(vectors):
             if not host_number(self.nearest_distance):  # once, in the first pass
                 self.nearest_distance.copy_(self._mean_distance(vectors))
                 self._is_own = world_size() > 1
@@ -143,6 +146,11 @@ class GumbelQuantizer(SampledCodebook):
         distances = (some - self.codes[nearest_code(some, self.codes)]).square().sum()
         variance = (some - some.sum(0) / max(1, len(some))).square().sum()
         return torch.maximum(distances, _SMALLEST * variance) / max(1, len(some))
+
+    def _longest_step(self) -> Tensor:
+        """A share of the distance to the nearest code: a high learning rate does not throw codes out of the data."""
+        v = self.nearest_distance
+        return torch.where(v > 0, _LONGEST * v.sqrt(), torch.inf)
 
     def _totals(self, vectors: Tensor) -> Tensor:
         """The distances to the nearest codes, their number, and how many ranks have a mean of their own."""
@@ -160,9 +168,11 @@ class GumbelQuantizer(SampledCodebook):
 
     def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
         super()._place_all(pool, codes, counts)
-        distance = self._mean_distance(pool)
-        self.nearest_distance.copy_(broadcast_(distance) if world_size() > 1 else distance)
-        self._is_measured, self._is_own = True, False
+        self.nearest_distance.copy_(self._mean_distance(pool))
+        self._is_measured, self._is_own = True, False  # of all ranks, or until they start together
+
+    def _started_state(self) -> list[Tensor]:
+        return [self.nearest_distance]
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, sharpness={self.sharpness:g}"

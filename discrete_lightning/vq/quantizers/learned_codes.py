@@ -63,8 +63,9 @@ class LearnedCodes(StartedCodebook):
 
     @torch.no_grad()
     def _apply_window(self, window: CodeWindow | None) -> None:
-        if self.kmeans_iterations or self.revive_below or self.code_rate > 1:
-            advice = "leave it out (ignored_params of fully_shard), or give kmeans_iterations=0, revive_below=0 and code_rate=1"
+        writes = {"kmeans_iterations": 0, "revive_below": 0, "code_rate": 1, "follow": 0}
+        if given := [f"{name}={none}" for name, none in writes.items() if getattr(self, name) != none]:
+            advice = f"leave it out (ignored_params of fully_shard), or give {', '.join(given)}"
             check_whole(self.codes, (self.num_codes, self.dim), f"{type(self).__name__}.codes", advice)
         if self.code_rate > 1:
             self._go_on()
@@ -81,7 +82,13 @@ class LearnedCodes(StartedCodebook):
             if not all_gather_equal(here).amin().item():
                 return
         if before is not None:
-            self.codes.add_(self.codes - before, alpha=self.code_rate - 1)
+            further = (self.code_rate - 1) * (self.codes - before)
+            length = further.norm(dim=1, keepdim=True).clamp_min(1e-30)
+            self.codes.add_(further * (self._longest_step() / length).clamp_max(1.0))
+
+    def _longest_step(self) -> Tensor:
+        """How far a code may go on, 0-dim."""
+        return self.codes.new_full((), torch.inf)
 
     def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
         if not self.follow:

@@ -82,3 +82,6 @@ class LinearGumbelQuantizer(SampledCodebook):
         scale = _SHARPNESS / torch.where(distance > 0, distance, 1.0)
         self.to_logits.weight.copy_(2 * scale * codes)
         self.to_logits.bias.copy_(-scale * codes.square().sum(-1))
+
+    def _started_state(self) -> list[Tensor]:
+        return [self.to_logits.weight.data, self.to_logits.bias.data]

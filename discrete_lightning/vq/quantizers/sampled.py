@@ -99,7 +99,7 @@ class SampledCodebook(LearnedCodes):
             logits = _product(x, weight, bias) if self.has_logits else None
             indices = largest_logit(x, weight, bias) if logits is None else logits.argmax(-1)
             quantized, bonus = table[indices], flat.new_zeros(())
-        elif isinstance(self.sample.estimator, StraightThroughGumbel | GumbelSoftmax):
+        elif isinstance(self.sample.estimator, StraightThroughGumbel | GumbelSoftmax) and not self.sample.is_watched:
             quantized, indices, bonus, logits = self._look_up(x, weight, bias, table)
         else:
             logits = _product(x, weight, bias)

@@ -245,6 +245,8 @@ class StartedCodebook(UpdatedCodebook):
         if len(pool):
             # ranks on different hardware may round differently
             self._place_all(pool, *(broadcast_(each) for each in self._kmeans(pool)))
+            for each in self._started_state():
+                broadcast_(each)
             self.updates += 1
             self.started = True
 
@@ -255,6 +257,10 @@ class StartedCodebook(UpdatedCodebook):
             )
         generator = torch.Generator().manual_seed(self.seed * 1_000_003)
         return kmeans(pool, self.num_codes, iterations=self.kmeans_iterations, generator=generator)
+
+    def _started_state(self) -> list[Tensor]:
+        """What `_place_all` computes beside codes and counts."""
+        return []
 
     def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
         """Starts from these codes, the centres of the vectors `pool` (N, D)."""
