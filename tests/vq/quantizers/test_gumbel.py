@@ -275,13 +275,14 @@ def test_no_scale_undoes_the_temperature(tau: Callable[[int], float]) -> None:
     torch.testing.assert_close(below, torch.cdist(vectors, layer.codes.detach()).square(), rtol=1e-3, atol=1e-3)
 
 
-def test_a_larger_bonus_gives_a_higher_learned_temperature() -> None:
+@pytest.mark.parametrize("estimator", [StraightThroughGumbel(), GumbelSoftmax()], ids=str)
+def test_a_larger_bonus_gives_a_higher_learned_temperature(estimator: Estimator) -> None:
     found = []
-    for bonus in (0.0, 0.1, 1.0):
-        layer = GumbelQuantizer(16, 4, temperature=Temperature(1.0, 0.1, learnable=True), choice_entropy=bonus)
-        trained(layer)
-        found.append(layer.sample.temperature().item())
-    assert found[0] < found[1] < found[2]
+    for bonus in (0.0, 0.01, 1.0):
+        temperature = Temperature(4.0, 0.1, learnable=True)
+        trained(GumbelQuantizer(16, 4, estimator, temperature, choice_entropy=bonus))
+        found.append(temperature().item())
+    assert 4 < found[0] < found[1] < found[2]
 
 
 def test_distances_do_not_depend_on_the_size_of_vectors() -> None:
