@@ -23,7 +23,7 @@ from tests.tiny_images import TinyImages, quiet_trainer
 
 def final_temperature(choice_entropy: float, seed: int, steps: int = 60) -> float:
     torch.manual_seed(seed)
-    temperature = Temperature(1.0, minimum=0.1, learnable=True)
+    temperature = Temperature(4.0, minimum=0.1, learnable=True)
     quantizer = GumbelQuantizer(16, 8, temperature=temperature)
     model = VQAutoencoder(quantizer, GumbelSoftmax(), choice_entropy=choice_entropy, hidden=8)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
@@ -38,10 +38,9 @@ def final_temperature(choice_entropy: float, seed: int, steps: int = 60) -> floa
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_more_entropy_bonus_means_a_higher_temperature(seed: int) -> None:
-    # far larger weights make the logits themselves vanish, and with them the gradient to tau
-    low, middle, high = (final_temperature(weight, seed) for weight in (0.0, 0.003, 0.01))
-    assert low < middle < high
-    assert high > 1.0  # driven up from where it started
+    without, weighted = (final_temperature(weight, seed) for weight in (0.0, 0.01))
+    assert without < weighted
+    assert weighted > 4.0  # driven up from where it started
 
 
 def test_the_bonus_alone_raises_the_temperature() -> None:
