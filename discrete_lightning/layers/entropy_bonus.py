@@ -123,13 +123,25 @@ class EntropyBonus(nn.Module):
         check_tau(tau, logits=logits)
         if mask is not None:  # before the division: tau's gradient must not see padding either
             logits = zero_padding(logits, positions_mask(mask, logits.shape[: logits.ndim - 1 - self.separate]))
-        logits = over_tau(float32(logits), tau)
-        loss = torch.zeros((), dtype=torch.float32, device=logits.device)
-        if not is_zero(choice := self.choice()):
-            loss = loss - choice * choice_entropy(logits, mask)
-        if not is_zero(marginal := self.marginal()):
-            loss = loss - marginal * marginal_entropy(logits, self.separate, mask)
-        return loss
+        return entropy_bonus(logits, self.choice(), self.marginal(), tau, self.separate, mask)
+
+
+def entropy_bonus(
+    logits: Tensor,
+    choice: Tensor,
+    marginal: Tensor,
+    tau: float | Tensor = 1.0,
+    separate: int = 0,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """-(choice * choice_entropy + marginal * marginal_entropy) of softmax(logits / tau), as EntropyBonus; 0-dim float32."""
+    logits = over_tau(float32(logits), tau)
+    loss = torch.zeros((), dtype=torch.float32, device=logits.device)
+    if not is_zero(choice):
+        loss = loss - choice * choice_entropy(logits, mask)
+    if not is_zero(marginal):
+        loss = loss - marginal * marginal_entropy(logits, separate, mask)
+    return loss
 
 
 def is_zero(weight: Tensor) -> bool:

@@ -21,7 +21,7 @@ class CodebookBinding:
     """The binding that `update_codebooks_after_step` makes; `remove()` ends it."""
 
     def __init__(self, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
-        self.codebooks = [each for each in model.modules() if isinstance(each, UpdatedCodebook)]
+        self.codebooks = [each for each in model.modules() if isinstance(each, UpdatedCodebook) and each.is_updated]
         self.optimizers = list(optimizers)
         only = {0} if len(self.optimizers) == 1 else set()
         self._owners = [set(only) for _ in self.codebooks]  # positions among the optimisers

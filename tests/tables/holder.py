@@ -35,7 +35,7 @@ class Holder(LightningModule):
         self.nearest = VectorQuantizer(4, 8)
         self.choice = RelaxedCategorical()
         self.either = OneOf([nn.Linear(8, 8), nn.Tanh()])
-        self.bonus = EntropyBonus(choice=0.01)
+        self.bonus = EntropyBonus(choice=0.1)
         self.decoder = nn.Linear(8, 16)
         self.fail_at, self.error = fail_at, error
 

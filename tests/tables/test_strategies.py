@@ -201,8 +201,7 @@ _SHARDED = ("ema", "gumbel", "large_gumbel", "finite_scalar", "lookup_free", "re
             "RelaxedCategorical_GumbelSoftmax", "learned")  # fmt: skip
 FIXED_CODES = Layer(lambda: LearnedVectorQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, follow=0.0), vectors)
 _REFUSED_BY_FSDP = {"ema": "buffer_dtype=torch.float32", "residual_ema": "buffer_dtype=torch.float32",
-                    "learned": "buffer_dtype=torch.float32", "gumbel": "buffer_dtype=torch.float32",
-                    "large_gumbel": "buffer_dtype=torch.float32"}  # fmt: skip
+                    "learned": "buffer_dtype=torch.float32", "gumbel": "buffer_dtype=torch.float32"}  # fmt: skip
 
 
 # FSDP with 16-bit buffers is said to a layer that is called; ArchitectureSearch refuses every strategy but ddp
@@ -266,7 +265,8 @@ NOISE_OF_EACH_RANK = (
 def test_sharded_by_fsdp2(ranks: list[dict[str, dict[str, Any]]], name: str) -> None:
     found, expected = ranks[0]["fsdp2"][name], ranks[0]["whole"][name]
     if name in ("learned", "gumbel"):
-        assert "Quantizer.codes is sharded" in found
+        kind = "GumbelQuantizer" if name == "gumbel" else "LearnedVectorQuantizer"
+        assert f"{kind}.codes is sharded" in found
         rate = "code_rate=1, " if name == "gumbel" else ""
         assert f"give kmeans_iterations=0, revive_below=0, {rate}follow=0" in found
         return

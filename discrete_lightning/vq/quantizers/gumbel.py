@@ -18,7 +18,7 @@ from discrete_lightning.functional._checks import host_number
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.vq.functional.nearest_code import nearest_code
 from discrete_lightning.vq.quantizers.code_window import evenly_spaced
-from discrete_lightning.vq.quantizers.sampled import SampledCodebook
+from discrete_lightning.vq.quantizers.sampled import SHARPNESS, SampledCodebook, distance_map
 
 _MEASURED = 512  # vectors of a pass whose distance to the nearest code is measured
 _LONGEST = 0.3  # of what code_rate adds to a step, as a share of the root of v
@@ -78,7 +78,7 @@ class GumbelQuantizer(SampledCodebook):
         dim: int,
         estimator: Estimator | None = None,
         temperature: Temperature | float = 4.0,
-        sharpness: float = 16.0,
+        sharpness: float = SHARPNESS,
         commitment: float = 0.25,
         straight_through: float = 2.0,
         choice_entropy: float = 0.0,
@@ -110,8 +110,7 @@ class GumbelQuantizer(SampledCodebook):
         table = self.codes.to(x.dtype)
         # |c|^2 - 2 x.c loses all digits far from the origin: distances do not change when both sides move
         centre = table.detach().mean(0)
-        table, scale = table - centre, self.scale.to(x.dtype)
-        return x - centre, 2 * scale * table, -scale * table.square().sum(-1)
+        return x - centre, *distance_map(table - centre, self.scale.to(x.dtype))
 
     def reset_parameters(self) -> None:
         super().reset_parameters()

@@ -1,6 +1,6 @@
 """Codes that are parameters, and move at a rate of their own."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,7 @@ class LearnedCodes(StartedCodebook):
     """
 
     codes: nn.Parameter
-    written_parameters = ("codes",)
+    written_parameters: ClassVar[tuple[str, ...]] = ("codes",)
 
     def __init__(self, num_codes: int, dim: int, *, code_rate: float, follow: float, **start: Any) -> None:
         super().__init__(num_codes, dim, **start)

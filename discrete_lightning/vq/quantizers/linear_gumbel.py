@@ -4,15 +4,15 @@
     logits = W x + b,   sample = estimator(logits, tau),   quantized = sample @ codes
 """
 
+from typing import Any, ClassVar
+
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.vq.functional.nearest_code import nearest_code
-from discrete_lightning.vq.quantizers.sampled import SampledCodebook
-
-_SHARPNESS = 16.0  # of the start: as in GumbelQuantizer
+from discrete_lightning.vq.quantizers.sampled import SHARPNESS, SampledCodebook, distance_map
 
 
 class LinearGumbelQuantizer(SampledCodebook):
@@ -46,6 +46,7 @@ class LinearGumbelQuantizer(SampledCodebook):
         (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]), torch.Size([2, 7, 7, 16]))
     """
 
+    written_parameters: ClassVar[tuple[str, ...]] = ()  # but for the start
     collapse_advice = "raise marginal_entropy, start at a higher temperature or anneal it more slowly"
 
     def __init__(
@@ -64,6 +65,7 @@ class LinearGumbelQuantizer(SampledCodebook):
             choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=1.0, follow=0.0, revive_below=0.0,
             kmeans_iterations=kmeans_iterations, seed=seed,
         )  # fmt: skip
+        self.register_buffer("counts", None)  # no code is revived
         self.to_logits = nn.Linear(dim, num_codes)
 
     def _linear_map(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -73,15 +75,31 @@ class LinearGumbelQuantizer(SampledCodebook):
         super().reset_parameters()
         self.to_logits.reset_parameters()
 
-    def _is_learning(self) -> bool:
-        return bool(self.kmeans_iterations) and super()._is_learning()
+    @property
+    def is_updated(self) -> bool:
+        """Only until the start: nothing then moves it but its optimiser."""
+        return not self.started
+
+    def _count_evenly(self, counted: Tensor) -> None:
+        """Nothing looks at counts."""
+
+    def _place(self, which: Tensor, vectors: Tensor, count: Tensor) -> None:
+        self.codes.copy_(torch.where(which.unsqueeze(1), vectors, self.codes))
 
     def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
         super()._place_all(pool, codes, counts)
         distance = (pool - codes[nearest_code(pool, codes)]).square().sum(-1).mean()
-        scale = _SHARPNESS / torch.where(distance > 0, distance, 1.0)
-        self.to_logits.weight.copy_(2 * scale * codes)
-        self.to_logits.bias.copy_(-scale * codes.square().sum(-1))
+        weight, bias = distance_map(codes, SHARPNESS / torch.where(distance > 0, distance, 1.0))
+        self.to_logits.weight.copy_(weight)
+        self.to_logits.bias.copy_(bias)
 
     def _started_state(self) -> list[Tensor]:
         return [self.to_logits.weight.data, self.to_logits.bias.data]
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any) -> None:
+        if f"{prefix}codes" in state_dict and f"{prefix}started" not in state_dict:  # of an older version
+            missing = {"updates": self.updates, "started": torch.tensor(True)}
+            missing |= {f"{name}.value": getattr(self, name).value for name in ("choice_entropy", "marginal_entropy")}
+            for name, value in missing.items():
+                state_dict.setdefault(f"{prefix}{name}", value)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

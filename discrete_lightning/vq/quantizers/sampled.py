@@ -12,9 +12,8 @@ from discrete_lightning.estimators import Estimator, GumbelSoftmax, StraightThro
 from discrete_lightning.functional import gumbel_lookup, largest_logit
 from discrete_lightning.functional._checks import as_indices, check_finite
 from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
-from discrete_lightning.functional._temperature import over_tau
 from discrete_lightning.functional.entropy import entropy_of_probabilities
-from discrete_lightning.layers.entropy_bonus import choice_entropy, is_zero, marginal_entropy
+from discrete_lightning.layers.entropy_bonus import entropy_bonus, is_zero
 from discrete_lightning.layers.relaxed import RelaxedCategorical
 from discrete_lightning.layers.relaxed_embedding import embed
 from discrete_lightning.layers.temperature import LossWeight, Temperature
@@ -23,6 +22,7 @@ from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.learned_codes import LearnedCodes
 
 _MOST_LOGITS = 4096  # codes of which logits are returned; of more they are never held whole
+SHARPNESS = 16.0  # of logits from distances, in units of the mean squared distance to the nearest code
 _DECAY = 0.9  # of the counts that revival looks at
 
 
@@ -135,18 +135,17 @@ class SampledCodebook(LearnedCodes):
 
     def _bonus(self, logits: Tensor) -> Tensor:
         """The same bonus, of logits that are there."""
-        choice, marginal, temperature = self.choice_entropy(), self.marginal_entropy(), self.sample.temperature
-        if temperature.learnable:
-            logits = over_tau(logits, temperature())
-        bonus = logits.new_zeros(())
-        if not is_zero(choice):
-            bonus = bonus - choice * choice_entropy(logits)
-        if not is_zero(marginal):
-            bonus = bonus - marginal * marginal_entropy(logits)
-        return bonus
+        temperature = self.sample.temperature
+        tau = temperature() if temperature.learnable else 1.0
+        return entropy_bonus(logits, self.choice_entropy(), self.marginal_entropy(), tau)
 
     def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(as_indices(indices), self.codes)
+
+
+def distance_map(codes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """W (K, D) and b (K,) whose logits W x + b are -scale |x - c_k|^2, up to a constant of each x."""
+    return 2 * scale * codes, -scale * codes.square().sum(-1)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -75,8 +75,9 @@ class StartedCodebook(UpdatedCodebook):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         self.drop_pending()
+        for each in self.buffers(recurse=False):  # statistics
+            each.zero_()
         self.codes.copy_(self._initial_codes())
-        self.counts.zero_()
         self.started, self._is_started_here = self.kmeans_iterations == 0, False
         self.updates.zero_()
         self._remember_drawn()
@@ -111,7 +112,7 @@ class StartedCodebook(UpdatedCodebook):
         """The codes are someone's, who knows why: no start. Without their counts they count as used equally often."""
         self.drop_pending()
         self.started, self._is_compared = True, True
-        self._count_evenly(torch.full((), with_counts, device=self.counts.device))
+        self._count_evenly(torch.full((), with_counts, device=self.codes.device))
 
     def _count_evenly(self, counted: Tensor) -> None:
         """Counts of 1 unless `counted`, bool 0-dim; the first update scales them to the size of its batch."""
@@ -130,7 +131,7 @@ class StartedCodebook(UpdatedCodebook):
         All ranks call it together. A wrapper that gives rank 0's codes to the others writes to theirs, not to its own.
         """
         here = 2 if self._is_written is None else int(self._is_written)
-        least = all_gather_equal(torch.tensor(here, device=self.counts.device)).amin().item()
+        least = all_gather_equal(torch.tensor(here, device=self.codes.device)).amin().item()
         self._is_compared = least < 2
         if least == 1:
             broadcast_(self.codes.data)
@@ -138,7 +139,7 @@ class StartedCodebook(UpdatedCodebook):
 
     def _is_learning(self) -> bool:
         """Whether a pass is one that training counts."""
-        if not (self.training and torch.is_grad_enabled()) or self.frozen:
+        if not (self.training and torch.is_grad_enabled() and self.is_updated) or self.frozen:
             return False
         if under_functorch():
             raise RuntimeError(
@@ -186,7 +187,7 @@ class StartedCodebook(UpdatedCodebook):
         if world_size() > 1 and not self.started:
             self._start_together(window)
             return
-        device = self.counts.device
+        device = self.codes.device
         if window is None:
             batch, passes = CodeBatch.empty(self.num_codes, self.dim, self._number_of_totals, device), 0
         else:

@@ -81,6 +81,11 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
         super()._load_from_state_dict(*args, **kwargs)
 
     @property
+    def is_updated(self) -> bool:
+        """Whether passes are collected for it, and bindings update it; equal on all ranks."""
+        return True
+
+    @property
     def frozen(self) -> bool:
         return not self._switch().requires_grad
 
@@ -175,7 +180,7 @@ class UpdatedCodebook(Float32State, PrivateState, CodeTable):
         It communicates: all ranks call it together, whether or not they collected something.
         """
         window, self._window, self._was_updated = self._window, None, True
-        if self.frozen:
+        if self.frozen or not self.is_updated:
             return
         if window is not None or world_size() > 1:
             self._apply_window(window)

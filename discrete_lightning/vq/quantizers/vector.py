@@ -65,10 +65,6 @@ class VectorQuantizer(NearestCodeQuantizer):
         self.trainable = nn.ParameterList([torch.zeros(1)])
         self._remember_drawn()
 
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self.sums.zero_()
-
     def _switch(self) -> Tensor:
         switch: Tensor = self.trainable[0]
         return switch

@@ -23,6 +23,7 @@ from discrete_lightning.nn import (
     LinearGumbelQuantizer,
     Temperature,
     VectorQuantizer,
+    update_codebooks_after_step,
 )
 from discrete_lightning.vq.functional import commitment_loss
 from discrete_lightning.vq.quantizers.sampled import SampledCodebook
@@ -377,6 +378,26 @@ def test_a_checkpoint_of_the_linear_form() -> None:
     state = LinearGumbelQuantizer(6, 4).state_dict()
     with pytest.raises(RuntimeError, match="LinearGumbelQuantizer now"):
         GumbelQuantizer(6, 4).load_state_dict(state)
+
+
+def test_a_checkpoint_of_the_former_gumbel_quantizer() -> None:
+    """Which had the linear form, and neither bonuses nor a start."""
+    layer = LinearGumbelQuantizer(6, 4)
+    names = ("codes", "to_logits.weight", "to_logits.bias", "sample.temperature.value")
+    state = {name: value for name, value in layer.state_dict().items() if name in names}
+    twin = LinearGumbelQuantizer(6, 4, kmeans_iterations=10)
+    twin.load_state_dict(state)
+    assert twin.started  # trained codes are kept
+    twin(some_vectors(50, 4))
+    assert torch.equal(twin.codes, layer.codes)
+
+
+def test_the_linear_form_is_not_updated_after_its_start() -> None:
+    layer = LinearGumbelQuantizer(16, 4, kmeans_iterations=10)
+    assert layer.is_updated
+    trained(layer, steps=5)
+    assert not layer.is_updated
+    assert not update_codebooks_after_step(layer, torch.optim.SGD(layer.parameters())).codebooks
 
 
 def test_a_resumed_layer_keeps_its_scale_and_its_codes() -> None:
