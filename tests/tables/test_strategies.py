@@ -199,13 +199,19 @@ class Sharded(Network):
 _SHARDED = ("ema", "gumbel", "large_gumbel", "finite_scalar", "lookup_free", "residual_ema", "residual_finite_scalar",
             "Temperature", "Temperature_learned", "LossWeight", "EntropyBonus", "KLToPrior", "OneOf", "RelaxedEmbedding",
             "RelaxedCategorical_GumbelSoftmax", "learned")  # fmt: skip
-FIXED_CODES = Layer(lambda: LearnedVectorQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, follow=0.0), vectors)
+# codes that only the optimiser moves
+FIXED = {
+    "fixed": Layer(lambda: LearnedVectorQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, follow=0.0), vectors),
+    "fixed_gumbel": Layer(
+        lambda: GumbelQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, code_rate=1.0, follow=0.0), vectors
+    ),
+}
 _REFUSED_BY_FSDP = {"ema": "buffer_dtype=torch.float32", "residual_ema": "buffer_dtype=torch.float32",
                     "learned": "buffer_dtype=torch.float32", "gumbel": "buffer_dtype=torch.float32"}  # fmt: skip
 
 
 # FSDP with 16-bit buffers is said to a layer that is called; ArchitectureSearch refuses every strategy but ddp
-SHARDED = {"whole": [*_SHARDED, "fixed"], "fsdp2": [*_SHARDED, "fixed"]}
+SHARDED = {"whole": [*_SHARDED, *FIXED], "fsdp2": [*_SHARDED, *FIXED]}
 SHARDED["bf16"] = [name for name in SHARDED["fsdp2"] if name != "OneOf"]
 
 
@@ -219,7 +225,7 @@ def _shard(network: nn.Module, how: str) -> nn.Module:
 
 
 def _train_sharded(name: str, how: str) -> dict[str, Any] | str:
-    layer = FIXED_CODES if name == "fixed" else LAYERS[name]
+    layer = FIXED[name] if name in FIXED else LAYERS[name]
     network = Sharded(layer.build())
     before = protected(network)
     whole = network if how == "whole" else _shard(network, how)
@@ -255,7 +261,7 @@ def ranks() -> list[dict[str, dict[str, Any]]]:
 
 
 NOISE_OF_EACH_RANK = (
-    "gumbel",
+    "fixed_gumbel",
     "large_gumbel",
     "RelaxedCategorical_GumbelSoftmax",
 )  # gradients are averaged only if sharded
@@ -283,7 +289,7 @@ def test_sharded_by_fsdp2(ranks: list[dict[str, dict[str, Any]]], name: str) -> 
 def test_fsdp_with_16_bit_buffers(ranks: list[dict[str, dict[str, Any]]], name: str) -> None:
     """What FSDPStrategy sets for bf16-mixed and bf16-true."""
     found = ranks[0]["bf16"][name]
-    refusal = _REFUSED_BY_FSDP.get("learned" if name == "fixed" else name)
+    refusal = _REFUSED_BY_FSDP.get({"fixed": "learned", "fixed_gumbel": "gumbel"}.get(name, name))
     if refusal is None:
         assert isinstance(found, dict), found
     else:
