@@ -36,8 +36,9 @@ class GumbelQuantizer(SampledCodebook):
     squared distance is twice that of the nearest one has a logit that is lower by about `sharpness`, whatever the size of the
     vectors. A hard sample is an exact draw from softmax(logits). tau is what it is for the estimator: the gradient is that of
     softmax((logits + G) / tau), so that `sharpness / tau` is its one inverse temperature. v is measured, not learned: the
-    scale has no gradient that could undo the temperature. But vectors have one: a `choice_entropy` that is large beside the rest
-    of the loss is earned by vectors that move away from all codes alike, and codes then die. It need not raise a learned tau.
+    scale has no gradient that could undo the temperature. But vectors have one: a `choice_entropy` that is large beside the
+    rest of the loss is earned by vectors that move away from all codes alike, and codes then die. It need not raise a learned
+    tau.
 
     Args:
         num_codes: K >= 2. Above 4,096 no logits are returned (`has_logits` is False), and memory does not grow with N K.
