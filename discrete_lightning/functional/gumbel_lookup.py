@@ -45,7 +45,7 @@ class GumbelLookup(NamedTuple):
 @float32_matmul
 def _lookup(
     x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor, seed: Tensor, hard: bool, statistics: bool,
-    tempered: bool, keep: bool,
+    tempered: bool, held: bool, keep: bool,  # noqa: ARG001  `held` is for the backward pass
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The last two are the logits and the relaxed sample, if they are kept."""
     quantized = x.new_empty(len(x), codes.shape[1])
@@ -78,7 +78,7 @@ def _lookup(
 
 @_lookup.register_fake
 def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    x, codes, keep = inputs[0], inputs[3], inputs[9]
+    x, codes, keep = inputs[0], inputs[3], inputs[10]
     indices = x.new_empty(len(x), dtype=torch.int64)
     kept = [x.new_empty(len(x) if keep else 0, len(codes)) for _ in range(2)]
     return x.new_empty(len(x), codes.shape[1]), indices, x.new_empty(len(codes)), x.new_empty(()), kept[0], kept[1]
@@ -89,7 +89,7 @@ def _(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
 def _lookup_backward(
     g: Tensor | None, g_marginal: Tensor | None, g_entropy: Tensor | None, g_logits: Tensor | None,
     x: Tensor, weight: Tensor, bias: Tensor, codes: Tensor, tau: Tensor, seed: Tensor, indices: Tensor, logits: Tensor,
-    relaxed: Tensor, hard: bool, statistics: bool, tempered: bool, keep: bool, learned: bool,
+    relaxed: Tensor, hard: bool, statistics: bool, tempered: bool, held: bool, keep: bool, learned: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     d_x, d_weight, d_bias = torch.empty_like(x), torch.zeros_like(weight), torch.zeros_like(bias)
     d_codes, d_tau = torch.zeros_like(codes), torch.zeros_like(tau)
@@ -106,9 +106,11 @@ def _lookup_backward(
         if statistics and tempered:
             over = _over(z, tau_here)
             extra = _entropy_gradient(over, g_marginal, g_entropy).div_(tau_here)
-            d_tau_here -= (extra * over.clamp_min_(-LARGEST)).sum_to_size(tau_here.shape)
+            d_tau_here -= (extra * over.clamp_min(-LARGEST)).sum_to_size(tau_here.shape)
+            if held:
+                extra = _entropy_gradient(over, g_marginal, torch.zeros_like(g_entropy)).div_(tau_here)
         elif statistics:
-            extra = _entropy_gradient(z, g_marginal, g_entropy)
+            extra = _entropy_gradient(z, g_marginal, g_entropy * (not held))
         if keep:
             y = relaxed[part]
         else:
@@ -136,16 +138,16 @@ def _(*inputs: Any) -> tuple[Tensor, ...]:
 
 
 def _save(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    *tensors, hard, statistics, tempered, keep = inputs
+    *tensors, hard, statistics, tempered, held, keep = inputs
     ctx.set_materialize_grads(False)  # zeros for logits that no loss uses would take as much memory as they
     ctx.save_for_backward(*tensors, output[1], output[4], output[5])
-    ctx.flags = hard, statistics, tempered, keep
+    ctx.flags = hard, statistics, tempered, held, keep
 
 
 def _gradients(ctx: Any, g: Any, _: Any, g_marginal: Any, g_entropy: Any, g_logits: Any, __: Any) -> tuple[Any, ...]:
     learned = ctx.needs_input_grad[4]
     *found, d_tau = _lookup_backward(g, g_marginal, g_entropy, g_logits, *ctx.saved_tensors, *ctx.flags, learned)
-    return *found, d_tau if learned else None, None, None, None, None, None
+    return *found, d_tau if learned else None, None, None, None, None, None, None
 
 
 _lookup.register_autograd(_gradients, setup_context=_save)
@@ -189,6 +191,7 @@ def gumbel_lookup(
     hard: bool = True,
     statistics: bool = False,
     tempered: bool = False,
+    held: bool = False,
     keep: bool = False,
     generator: torch.Generator | None = None,
 ) -> GumbelLookup:
@@ -207,6 +210,7 @@ def gumbel_lookup(
         hard: exact codes forward with the gradient of the relaxed sample (straight-through), or mixtures.
         statistics: whether to compute `marginal` and `choice_entropy`.
         tempered: whether these are of softmax(logits / tau), so that a learned tau gets their gradient, or of softmax(logits).
+        held: whether `choice_entropy` has no gradient to the logits, only to tau if `tempered`.
         keep: returns the logits, and keeps the relaxed samples: faster, in 2 N K numbers of memory.
         generator: source of randomness.
 
@@ -232,7 +236,7 @@ def gumbel_lookup(
     if temperature.ndim:
         temperature = temperature.expand(*vectors.shape[:-1], 1).reshape(-1, 1)
     quantized, indices, marginal, entropy, logits, _ = _lookup(
-        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered, keep
+        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered, held, keep
     )
     shape = vectors.shape[:-1]
     returned = logits.view(*shape, len(codes)) if keep else None

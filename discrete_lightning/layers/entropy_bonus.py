@@ -109,7 +109,9 @@ class EntropyBonus(nn.Module):
         self.separate = separate
         self.choice, self.marginal = LossWeight(choice), LossWeight(marginal)
 
-    def forward(self, logits: Tensor, tau: float | Tensor = 1.0, mask: Tensor | None = None) -> Tensor:
+    def forward(
+        self, logits: Tensor, tau: float | Tensor = 1.0, mask: Tensor | None = None, held: Tensor | bool = False
+    ) -> Tensor:  # fmt: skip
         """The loss term of logits (..., *codebooks, K), 0-dim float32; 0 where no token counts.
 
         Args:
@@ -118,12 +120,14 @@ class EntropyBonus(nn.Module):
                 (*codebooks, 1) or row (it broadcasts against logits[..., :1]). With a learned temperature this term raises it:
                 d(-H)/dtau < 0.
             mask: bool, shape (...) or its first dimensions; False where a token does not count.
+            held: where True the entropy of choices gives logits no gradient, only tau; a bool, or a tensor that broadcasts
+                against logits. For logits that could earn it in another way than by being undecided.
         """
         check_categories(logits, -1)
         check_tau(tau, logits=logits)
         if mask is not None:  # before the division: tau's gradient must not see padding either
             logits = zero_padding(logits, positions_mask(mask, logits.shape[: logits.ndim - 1 - self.separate]))
-        return entropy_bonus(logits, self.choice(), self.marginal(), tau, self.separate, mask)
+        return entropy_bonus(logits, self.choice(), self.marginal(), tau, self.separate, mask, held)
 
 
 def entropy_bonus(
@@ -133,14 +137,19 @@ def entropy_bonus(
     tau: float | Tensor = 1.0,
     separate: int = 0,
     mask: Tensor | None = None,
+    held: Tensor | bool = False,
 ) -> Tensor:
     """-(choice * choice_entropy + marginal * marginal_entropy) of softmax(logits / tau), as EntropyBonus; 0-dim float32."""
-    logits = over_tau(float32(logits), tau)
+    logits = float32(logits)
     loss = torch.zeros((), dtype=torch.float32, device=logits.device)
+    tempered = over_tau(logits, tau)
     if not is_zero(choice):
-        loss = loss - choice * choice_entropy(logits, mask)
+        undecided = tempered
+        if held is not False:
+            undecided = over_tau(torch.where(torch.as_tensor(held, device=logits.device), logits.detach(), logits), tau)
+        loss = loss - choice * choice_entropy(undecided, mask)
     if not is_zero(marginal):
-        loss = loss - marginal * marginal_entropy(logits, separate, mask)
+        loss = loss - marginal * marginal_entropy(tempered, separate, mask)
     return loss
 
 

@@ -33,7 +33,9 @@ def case(dtype: torch.dtype = torch.float64) -> Case:
     return Case(*(x.requires_grad_() for x in tensors), torch.tensor(0.7, dtype=dtype, requires_grad=True))  # type: ignore[call-arg]
 
 
-def dense(inputs: Case, hard: bool, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def dense(
+    inputs: Case, hard: bool, seed: int, tempered: bool = False, held: bool = False
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     """The whole matrices, with the noise that the blocks draw."""
     own = int(torch.randint(2**62, (), generator=torch.Generator().manual_seed(seed)))
     generator = torch.Generator().manual_seed(own)
@@ -43,16 +45,27 @@ def dense(inputs: Case, hard: bool, seed: int) -> tuple[Tensor, Tensor, Tensor, 
     soft = torch.softmax(z / inputs.tau, -1)
     one_hot = torch.nn.functional.one_hot(z.argmax(-1), K).to(soft.dtype)
     sample = one_hot + (soft - soft.detach()) if hard else soft
-    return sample @ inputs.codes, z.argmax(-1), torch.softmax(logits, -1).sum(0), entropy(logits).sum()
+    tau = inputs.tau if tempered else 1.0
+    undecided = entropy((logits.detach() if held else logits) / tau).sum()
+    return sample @ inputs.codes, z.argmax(-1), torch.softmax(logits / tau, -1).sum(0), undecided
 
 
 @pytest.mark.parametrize("keep", [True, False])
 @pytest.mark.parametrize("hard", [True, False])
-def test_values_and_all_gradients(hard: bool, keep: bool) -> None:
+@pytest.mark.parametrize(("tempered", "held"), [(False, False), (True, False), (True, True), (False, True)])
+def test_values_and_all_gradients(hard: bool, keep: bool, tempered: bool, held: bool) -> None:
     inputs = case()
     weights, slopes = torch.randn(N, C, dtype=torch.float64), torch.randn(K, dtype=torch.float64)
-    result = gumbel_lookup(*inputs, hard=hard, statistics=True, keep=keep, generator=torch.Generator().manual_seed(3))
-    expected = dense(inputs, hard, seed=3)
+    result = gumbel_lookup(
+        *inputs,
+        hard=hard,
+        statistics=True,
+        tempered=tempered,
+        held=held,
+        keep=keep,
+        generator=torch.Generator().manual_seed(3),
+    )
+    expected = dense(inputs, hard, 3, tempered, held)
     assert torch.equal(result.indices, expected[1])
     for mine, theirs in zip(result[:4], expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)

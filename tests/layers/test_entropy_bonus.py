@@ -92,6 +92,22 @@ def test_descending_the_bonus_raises_its_entropy(name: str) -> None:
     assert bonus(logits - 0.1 * logits.grad) < before
 
 
+def test_held_logits_get_no_gradient_of_undecided_choices() -> None:
+    """Of one codebook of two: the temperature does, and the bonus for using all codes reaches both."""
+    logits = torch.randn(20, 2, 5, dtype=torch.float64, requires_grad=True)
+    tau = torch.full((2, 1), 0.7, dtype=torch.float64, requires_grad=True)
+    held = torch.tensor([[True], [False]])
+    free = torch.autograd.grad(EntropyBonus(choice=1.0, separate=1)(logits, tau), [logits, tau])
+    found = torch.autograd.grad(EntropyBonus(choice=1.0, separate=1)(logits, tau, held=held), [logits, tau])
+    assert not found[0][:, 0].any()
+    torch.testing.assert_close(found[0][:, 1], free[0][:, 1])
+    torch.testing.assert_close(found[1], free[1])
+    used = EntropyBonus(marginal=1.0, separate=1)
+    torch.testing.assert_close(
+        *(torch.autograd.grad(used(logits, tau, held=each), [logits, tau]) for each in (held, False))
+    )
+
+
 def test_weights_can_be_annealed_and_are_saved() -> None:
     bonus = EntropyBonus(0.3, 0.7)
     assert isinstance(bonus.choice, LossWeight)

@@ -36,9 +36,9 @@ class GumbelQuantizer(SampledCodebook):
     squared distance is twice that of the nearest one has a logit that is lower by about `sharpness`, whatever the size of the
     vectors. A hard sample is an exact draw from softmax(logits). tau is what it is for the estimator: the gradient is that of
     softmax((logits + G) / tau), so that `sharpness / tau` is its one inverse temperature. v is measured, not learned: the
-    scale has no gradient that could undo the temperature. But vectors have one: a `choice_entropy` that is large beside the
-    rest of the loss is earned by vectors that move away from all codes alike, and codes then die. It need not raise a learned
-    tau.
+    scale has no gradient that could undo the temperature. Where tau is learned, the bonus for undecided choices moves it alone:
+    vectors would earn the bonus by moving away from all codes alike. With a fixed tau they do move so, and a `choice_entropy`
+    that is large beside the rest of the loss lets codes die.
 
     Args:
         num_codes: K >= 2. Above 4,096 no logits are returned (`has_logits` is False), and memory does not grow with N K.
@@ -50,7 +50,7 @@ class GumbelQuantizer(SampledCodebook):
         straight_through: weight of the gradient that passes from `quantized` to the vectors as if they were equal (van den Oord
             et al. 2017, section 3.2; https://arxiv.org/abs/1711.00937), beside the estimator's, >= 0. 0: the estimator's alone.
         choice_entropy: weight of the bonus for undecided choices, of softmax(logits), or of softmax(logits / tau) if tau is
-            learned, which the bonus then raises; a `LossWeight`.
+            learned, which alone the bonus then moves, up; a `LossWeight`.
         marginal_entropy: weight of the bonus for using all codes, over all vectors of all ranks; a `LossWeight`.
         code_rate: how many times the optimiser's step a code makes, >= 1; see LearnedCodes. What it adds to a step is at most
             0.3 sqrt(v) long.
@@ -106,6 +106,10 @@ class GumbelQuantizer(SampledCodebook):
         """What squared distances are multiplied with, 0-dim: sharpness / v; sharpness as long as v is unknown."""
         v = self.nearest_distance
         return self.sharpness / torch.where(v > 1e-30, v, 1.0)
+
+    @property
+    def holds_logits(self) -> bool:
+        return self.sample.temperature.learnable
 
     def _linear_map(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         table = self.codes.to(x.dtype)

@@ -81,6 +81,11 @@ class SampledCodebook(LearnedCodes):
         self.sample = RelaxedCategorical(estimator, temperature, samples_only=True)
         self.choice_entropy, self.marginal_entropy = LossWeight(choice_entropy), LossWeight(marginal_entropy)
 
+    @property
+    def holds_logits(self) -> bool:
+        """Whether the bonus for undecided choices gives the logits no gradient, only the temperature."""
+        return False
+
     def _linear_map(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Vectors (N, D), W (K, D) and b (K,), float32, whose logits are the vectors @ W^T + b."""
         raise NotImplementedError
@@ -124,7 +129,8 @@ class SampledCodebook(LearnedCodes):
         found = gumbel_lookup(
             x, weight, bias, table, temperature(),
             hard=isinstance(self.sample.estimator, StraightThroughGumbel), statistics=has_bonus,
-            tempered=temperature.learnable, keep=self.has_logits, generator=rank_generator(torch.device("cpu")),
+            tempered=temperature.learnable, held=self.holds_logits, keep=self.has_logits,
+            generator=rank_generator(torch.device("cpu")),
         )  # fmt: skip
         bonus = x.new_zeros(())
         if has_bonus:
@@ -137,7 +143,7 @@ class SampledCodebook(LearnedCodes):
         """The same bonus, of logits that are there."""
         temperature = self.sample.temperature
         tau = temperature() if temperature.learnable else 1.0
-        return entropy_bonus(logits, self.choice_entropy(), self.marginal_entropy(), tau)
+        return entropy_bonus(logits, self.choice_entropy(), self.marginal_entropy(), tau, held=self.holds_logits)
 
     def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(as_indices(indices), self.codes)

@@ -24,6 +24,7 @@ from discrete_lightning.vq.quantized import PADDING, Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.residual import ResidualQuantizer
+from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates
 from discrete_lightning.vq.training.convolutional import ConvolutionalDecoder, ConvolutionalEncoder
 
@@ -149,9 +150,10 @@ class VQAutoencoder(ImageModule):
         """The training loss of a batch."""
         loss = self.reconstruction_error(output.images, images).mean() + output.quantized.loss
         if output.quantized.logits is not None:
-            loss = loss + self.bonus(output.quantized.logits, self._learned_temperature())
+            logits = output.quantized.logits
+            loss = loss + self.bonus(logits, self._learned_temperature(), held=self._held(logits))
             if self.diversity is not None:
-                loss = loss + self.diversity(output.quantized.logits)
+                loss = loss + self.diversity(logits)
         return loss
 
     def _learned_temperature(self) -> Tensor | float:
@@ -163,6 +165,13 @@ class VQAutoencoder(ImageModule):
         values = [torch.ones((), device=self.device) if each is None else each() for each in learned]
         shape = self.quantizer.index_shape
         return torch.stack(values).view(*shape, 1) if shape else values[0]
+
+    def _held(self, logits: Tensor) -> Tensor | bool:
+        """The codebooks whose logits get no gradient of the bonus for undecided choices: (*index_shape, 1), or one for all."""
+        held = [isinstance(each, SampledCodebook) and each.holds_logits for each in self.quantizer.codebooks()]
+        if all(held) or not any(held):
+            return held[0]
+        return torch.tensor(held, device=logits.device).view(*self.quantizer.index_shape, 1)
 
     def configure_callbacks(self) -> list[Callback]:
         """What moves its codes; a Trainer has it already where the package is installed."""

@@ -202,7 +202,10 @@ def test_bf16_chooses_as_float32_does(form: str, estimator: Estimator, tau: floa
 @pytest.mark.parametrize("estimator", [StraightThroughGumbel(), ReinMax()], ids=str)
 @pytest.mark.parametrize("learnable", [True, False])
 def test_the_loss(estimator: Estimator, learnable: bool) -> None:
-    """Commitment to the codes that were chosen, and the bonuses, of softmax(logits / tau) if tau is learned; gradients too."""
+    """Commitment to the codes that were chosen, and the bonuses, of softmax(logits / tau) if tau is learned; gradients too.
+
+    With a learned tau, undecided choices move nothing else.
+    """
     layer = quantizer(
         estimator=estimator, temperature=Temperature(0.8, learnable=learnable), commitment=0.3, choice_entropy=0.2,
         marginal_entropy=0.7,
@@ -210,7 +213,9 @@ def test_the_loss(estimator: Estimator, learnable: bool) -> None:
     vectors = some_vectors(30, 4)
     result = layer(vectors)
     tau = layer.sample.temperature() if learnable else 1.0
-    expected = EntropyBonus(0.2, 0.7)(naive_logits(layer, vectors), tau)
+    logits = naive_logits(layer, vectors)
+    expected = EntropyBonus(marginal=0.7)(logits, tau)
+    expected = expected + EntropyBonus(choice=0.2)(logits.detach() if learnable else logits, tau)
     expected = expected + 0.3 * commitment_loss(vectors, layer.codes[result.indices])
     leaves = [vectors, *layer.parameters()]
     torch.testing.assert_close(result.loss, expected)
@@ -276,14 +281,19 @@ def test_no_scale_undoes_the_temperature(tau: Callable[[int], float]) -> None:
     torch.testing.assert_close(below, torch.cdist(vectors, layer.codes.detach()).square(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("estimator", [StraightThroughGumbel(), GumbelSoftmax()], ids=str)
+@pytest.mark.parametrize("estimator", [StraightThroughGumbel(), GumbelSoftmax(), StraightThrough()], ids=str)
 def test_a_larger_bonus_gives_a_higher_learned_temperature(estimator: Estimator) -> None:
-    found = []
+    """And neither worse codes nor a larger scale, which would undo it."""
+    temperatures, errors, scales = [], [], []
     for bonus in (0.0, 0.01, 1.0):
         temperature = Temperature(4.0, 0.1, learnable=True)
-        trained(GumbelQuantizer(16, 4, estimator, temperature, choice_entropy=bonus))
-        found.append(temperature().item())
-    assert 4 < found[0] < found[1] < found[2]
+        layer = GumbelQuantizer(16, 4, estimator, temperature, choice_entropy=bonus)
+        errors.append(trained(layer))
+        temperatures.append(temperature().item())
+        scales.append(layer.scale.item())
+    assert 4 < temperatures[0] < temperatures[1] < temperatures[2]
+    assert max(errors[1:]) < 1.3 * errors[0]
+    assert max(scales) < 1.5 * min(scales)
 
 
 def test_distances_do_not_depend_on_the_size_of_vectors() -> None:

@@ -116,6 +116,37 @@ def test_the_bonus_reaches_every_learned_temperature(shared: bool) -> None:
         assert ours.item() < 0  # a step of descent raises the temperature
 
 
+@pytest.mark.parametrize("shared", [False, True])
+def test_the_bonus_for_undecided_choices_moves_no_vector_whose_temperature_is_learned(shared: bool) -> None:
+    """Vectors could earn it by moving away from all codes."""
+    model = several(shared)
+    model.bonus.marginal.set(0.0)
+    images = torch.rand(3, 1, 8, 8)
+    output = model(images)
+    logits = output.quantized.logits.detach().requires_grad_()
+    output = output._replace(quantized=output.quantized._replace(logits=logits, loss=torch.zeros(())))
+    (found,) = torch.autograd.grad(model.loss(output._replace(images=output.images.detach()), images), logits)
+    moved = [bool(each.any()) for each in found.flatten(-3, -2).unbind(-2)]
+    assert moved == [not shared and i == 2 for i in range(4)]
+
+
+def test_codes_live_with_a_large_bonus_and_a_learned_temperature() -> None:
+    live = []
+    for weight in (0.0, 0.01, 0.1):
+        torch.manual_seed(0)
+        quantizer = GumbelQuantizer(32, 8, temperature=Temperature(4.0, 0.1, learnable=True))
+        model = VQAutoencoder(quantizer, choice_entropy=weight, hidden=8)
+        optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+        images = next(iter(Digits(batch_size=64).train_dataloader()))[0]
+        for _ in range(60):
+            loss = model.loss(model(images), images)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        live.append(len(model.eval().encode(images).indices.unique()))
+    assert min(live) >= 24
+
+
 def test_several_learned_temperatures_are_logged_by_name() -> None:
     model = several()
     trainer = quiet_trainer(limit_train_batches=1, limit_val_batches=0)
