@@ -1,5 +1,7 @@
 """Peak memory of a piece of work, above what was held at its start. Measure in a separate process."""
 
+import ctypes
+import gc
 import resource
 from collections.abc import Callable
 
@@ -15,6 +17,8 @@ def peak_of(work: Callable[[], object], device: str = "cpu") -> float:
         work()
         torch.cuda.synchronize()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # or memory that was freed, and is kept for later, would not count
     with open(
         "/proc/self/statm"
     ) as file:  # what is resident now: ru_maxrss also counts the peak while torch was loaded

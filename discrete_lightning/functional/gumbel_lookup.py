@@ -18,7 +18,7 @@ from discrete_lightning.functional._temperature import LARGEST
 from discrete_lightning.functional._torch_private import softmax_backward
 from discrete_lightning.functional.gumbel import drawn_noise
 
-_ELEMENTS = 1 << 20  # logits held at a time: 4 MiB of float32 a tensor on the CPU
+_ELEMENTS = 1 << 19  # logits held at a time: 2 MiB of float32 a tensor on the CPU
 _ACCELERATOR_ELEMENTS = 1 << 26  # an accelerator needs larger blocks to be fast; 256 MiB
 
 
