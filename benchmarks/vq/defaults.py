@@ -9,9 +9,10 @@ squared error, the share of codes chosen at least once, and the error over that 
 and the lowest and highest with the same seed. Needs vector-quantize-pytorch==1.32 for the peer; it is left out where that is
 not installed.
 
-`--rates 1e-4 1e-3 1e-2` runs other learning rates. `--annealed` adds GumbelQuantizer with tau from 4 to 1. `--bonus` prints
-instead what the picture of recipes/vq shows: error and live codes against the weight of the marginal bonus, for linear and for
-distance logits, and writes it to a file.
+`--rates 1e-4 1e-3 1e-2` runs other learning rates, `--weights 1 10 100` other weights of the squared error beside the
+quantiser's loss (10 is about that of an error divided by the variance of the images). `--annealed` adds GumbelQuantizer with
+tau from 4 to 1. `--bonus` prints instead what the picture of recipes/vq shows: error and live codes against the weight of the
+marginal bonus, for linear and for distance logits, and writes it to a file.
 
 Bars: GumbelQuantizer at most 1.02 and LearnedVectorQuantizer at most 1.03 times the EMA's error, both with 95 % live codes or
 more in every cell, and below vector-quantize-pytorch's best setting on average.
@@ -96,7 +97,8 @@ def quantize(quantizer: nn.Module, vectors: Tensor) -> tuple[Tensor, Tensor, Ten
 
 
 def train(
-    make: Maker, kind: str, codes: int, steps: int, seed: int, data: Images, rate: float, annealed: bool = False
+    make: Maker, kind: str, codes: int, steps: int, seed: int, data: Images, rate: float, annealed: bool = False,
+    weight: float = 1.0,
 ) -> dict[str, float]:  # fmt: skip
     """Error on the test images, share of live codes, seconds."""
     torch.manual_seed(seed)
@@ -112,7 +114,7 @@ def train(
             quantizer.sample.temperature.set(schedule(step))
         batch = data.train_images[torch.randint(len(data.train_images), (BATCH,), generator=order)]
         quantized, _, loss = quantize(quantizer, encoder(batch))
-        loss = loss + (decoder(quantized) - batch).square().mean()
+        loss = loss + weight * (decoder(quantized) - batch).square().mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -146,14 +148,18 @@ def table(arguments: argparse.Namespace, data: Images) -> None:
     makers = dict(MAKERS) | {ANNEALED: MAKERS["GumbelQuantizer"]}
     names += [ANNEALED] if arguments.annealed else []
     cells: dict[str, list[float]] = {name: [] for name in names}
-    for rate, steps, kind, codes in itertools.product(
-        arguments.rates, arguments.steps, arguments.encoders, arguments.codes
+    for weight, rate, steps, kind, codes in itertools.product(
+        arguments.weights, arguments.rates, arguments.steps, arguments.encoders, arguments.codes
     ):
-        print(f"\n{kind} encoder, {codes} codes, {steps} steps, Adam at {rate:g}, seeds {arguments.seeds}", flush=True)
+        print(
+            f"\n{kind} encoder, {codes} codes, {steps} steps, Adam at {rate:g}, error x {weight:g}, seeds {arguments.seeds}",
+            flush=True,
+        )
         runs: dict[str, list[dict[str, float]]] = {}
         for name in names:
             runs[name] = [
-                train(makers[name], kind, codes, steps, seed, data, rate, name == ANNEALED) for seed in arguments.seeds
+                train(makers[name], kind, codes, steps, seed, data, rate, name == ANNEALED, weight)
+                for seed in arguments.seeds
             ]
             print(summary(name, runs[name], runs[REFERENCE]), flush=True)
             reference = statistics.mean(run["error"] for run in runs[REFERENCE])
@@ -212,6 +218,7 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3])
+    parser.add_argument("--weights", type=float, nargs="+", default=[1.0])
     parser.add_argument("--only", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--annealed", action="store_true")

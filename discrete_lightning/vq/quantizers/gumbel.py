@@ -80,7 +80,7 @@ class GumbelQuantizer(SampledCodebook):
         estimator: Estimator | None = None,
         temperature: Temperature | float = 4.0,
         sharpness: float = SHARPNESS,
-        commitment: float = 0.25,
+        commitment: float = 1.5,
         straight_through: float = 2.0,
         choice_entropy: float = 0.0,
         marginal_entropy: float = 0.0,

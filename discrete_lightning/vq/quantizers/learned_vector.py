@@ -46,7 +46,7 @@ class LearnedVectorQuantizer(NearestCodeQuantizer, LearnedCodes):
         num_codes: int,
         dim: int,
         codebook: float = 1.0,
-        commitment: float = 0.25,
+        commitment: float = 1.0,
         revive_below: float = 0.1,
         kmeans_iterations: int = 10,
         distance: Distance = "euclidean",

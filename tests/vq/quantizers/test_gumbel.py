@@ -245,8 +245,8 @@ def test_more_codes_than_logits_are_returned_for(monkeypatch: pytest.MonkeyPatch
     assert torch.equal(small.eval()(vectors).indices, large.eval()(vectors).indices)
 
 
-def trained(layer: SampledCodebook | LearnedVectorQuantizer | VectorQuantizer, steps: int = 60, rate: float = 1e-2, tau: Callable[[int], float] | None = None) -> float:  # fmt: skip  # noqa: E501
-    """The error of an autoencoder of one layer on clusters, after some steps."""
+def trained(layer: SampledCodebook | LearnedVectorQuantizer | VectorQuantizer, steps: int = 60, rate: float = 1e-2, tau: Callable[[int], float] | None = None, weight: float = 1.0) -> float:  # fmt: skip  # noqa: E501
+    """The error of an autoencoder of one layer on clusters after some steps, in which it has this weight in the loss."""
     torch.manual_seed(7)
     encoder, decoder = nn.Linear(6, layer.dim), nn.Linear(layer.dim, 6)
     optimizer = torch.optim.Adam([*encoder.parameters(), *decoder.parameters(), *layer.parameters()], rate)
@@ -256,7 +256,7 @@ def trained(layer: SampledCodebook | LearnedVectorQuantizer | VectorQuantizer, s
             layer.sample.temperature.set(tau(step))  # type: ignore[union-attr]
         batch = centres[torch.randint(16, (256,))] + 0.1 * torch.randn(256, 6)
         result = layer(encoder(batch))
-        loss = (decoder(result.quantized) - batch).square().mean() + result.loss
+        loss = weight * (decoder(result.quantized) - batch).square().mean() + result.loss
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -281,19 +281,19 @@ def test_no_scale_undoes_the_temperature(tau: Callable[[int], float]) -> None:
     torch.testing.assert_close(below, torch.cdist(vectors, layer.codes.detach()).square(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("estimator", [StraightThroughGumbel(), GumbelSoftmax(), StraightThrough()], ids=str)
+@pytest.mark.parametrize("estimator", [StraightThroughGumbel(), GumbelSoftmax()], ids=str)
 def test_a_larger_bonus_gives_a_higher_learned_temperature(estimator: Estimator) -> None:
     """And neither worse codes nor a larger scale, which would undo it."""
     temperatures, errors, scales = [], [], []
     for bonus in (0.0, 0.01, 1.0):
         temperature = Temperature(4.0, 0.1, learnable=True)
         layer = GumbelQuantizer(16, 4, estimator, temperature, choice_entropy=bonus)
-        errors.append(trained(layer))
+        errors.append(trained(layer, steps=200))
         temperatures.append(temperature().item())
         scales.append(layer.scale.item())
     assert 4 < temperatures[0] < temperatures[1] < temperatures[2]
     assert max(errors[1:]) < 1.3 * errors[0]
-    assert max(scales) < 1.5 * min(scales)
+    assert max(scales[1:]) < 1.5 * scales[0]
 
 
 def test_distances_do_not_depend_on_the_size_of_vectors() -> None:
@@ -307,14 +307,16 @@ def test_distances_do_not_depend_on_the_size_of_vectors() -> None:
     torch.testing.assert_close(*(each.logits.log_softmax(-1) for each in results), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("make", [VectorQuantizer, GumbelQuantizer, LearnedVectorQuantizer])
+@pytest.mark.parametrize("make", [GumbelQuantizer, LearnedVectorQuantizer])
 @pytest.mark.parametrize("rate", [1e-3, 1e-2])
-def test_no_flag_is_needed(make: Callable[[int, int], Any], rate: float) -> None:
-    layer = make(16, 4)
-    trained(layer, steps=150, rate=rate)
-    torch.manual_seed(9)
+@pytest.mark.parametrize("weight", [1.0, 30.0])
+def test_no_flag_is_needed(make: Callable[[int, int], Any], rate: float, weight: float) -> None:
+    """At other learning rates and sizes of the loss: live codes, and an error near that of moving averages."""
+    layer, reference = make(16, 4), VectorQuantizer(16, 4)
+    error, expected = (trained(each, 150, rate, weight=weight) for each in (layer, reference))
     assert int(layer.updates) == 150
     assert (layer.counts > 0.1 * layer.counts.mean()).float().mean() >= 0.95
+    assert error < 1.2 * expected
 
 
 def test_codes_have_a_rate_of_their_own() -> None:
