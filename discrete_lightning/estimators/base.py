@@ -28,10 +28,13 @@ class Estimator:
         pathwise: whether calling it gives samples that carry a gradient. The others can only be used through `expectation`, and
             a layer that needs samples refuses them when it is built.
         categorical: whether it can be used for categorical variables and subsets (all can be used for binary variables).
+        hard: whether samples have entries 0 and 1 alone. A layer may then run what was chosen alone; of other samples it runs
+            everything, which is always right.
     """
 
     pathwise: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
+    hard: ClassVar[bool] = False
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.

@@ -80,8 +80,8 @@ def update_after_step(model: nn.Module, *optimizers: Optimizer) -> StepBinding:
         ValueError: if no optimiser is given.
 
     Example:
-        >>> from discrete_lightning.routing import BiasBalanced
-        >>> router = BiasBalanced(dim=3, count=4, k=2)
+        >>> from discrete_lightning.routing import BiasBalancedRouter
+        >>> router = BiasBalancedRouter(dim=3, count=4, k=2)
         >>> optimizer = torch.optim.Adam(router.parameters())
         >>> binding = update_after_step(router, optimizer)
         >>> router(torch.randn(10, 3)).gates.square().sum().backward()

@@ -32,11 +32,13 @@ class Window(Protocol):
 
     Attributes:
         passes: how many passes it holds.
-        free: whether these needed no gradient.
     """
 
     passes: int
-    free: bool
+
+    @property
+    def free(self) -> bool:
+        """Whether these needed no gradient."""
 
     def add(self, batch: Any) -> None:
         """Adds a pass, in place."""
