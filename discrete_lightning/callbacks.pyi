@@ -12,5 +12,6 @@ from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
 from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
 from discrete_lightning.training.learning_rate_annealing import LearningRateAnnealing as LearningRateAnnealing
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions
+from discrete_lightning.training.step_updates import StepUpdates as StepUpdates
 from discrete_lightning.vq.training.codebook_monitor import CodebookMonitor as CodebookMonitor
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates as CodebookUpdates

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_elements, check_one_kind, check_tau
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k
+from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, largest
 
 
 class Estimator:
@@ -108,6 +108,7 @@ class Estimator:
         check_k(logits, k)
         if k == logits.shape[-1]:
             return all_chosen(logits)
+        largest(logits.detach(), logits, k)  # says what is wrong with rows that have no such subset
         total, remaining = torch.zeros_like(logits), logits
         for _ in range(k):
             sample = self(remaining, tau, generator)

@@ -2,6 +2,7 @@
 
 from discrete_lightning.routing import choices as _choices  # noqa: F401 - tells ChoiceMonitor what a router chose
 from discrete_lightning.routing.conditional import Conditional
+from discrete_lightning.routing.expert_load import ExpertLoad
 from discrete_lightning.routing.experts import ExpertMLP, Experts, StackedMLP, StackedModules
 from discrete_lightning.routing.mixture import MixtureOfExperts
 from discrete_lightning.routing.routed import Routed
@@ -23,6 +24,7 @@ __all__ = [
     "BiasBalancedRouter",
     "Conditional",
     "ExpertChoiceRouter",
+    "ExpertLoad",
     "ExpertMLP",
     "Experts",
     "Gated",

@@ -55,7 +55,8 @@ class CountedLayer(UpdatedLayer):
     def _register(self) -> Self:
         # on the host, a tensor and no number: a compiled graph of one layer then serves the others
         self._key = torch.tensor(next(_numbers), device="cpu")
-        self._begun, self._counted = 0, set[int]()
+        self._begun = 0
+        self._counted: set[int] = set()
         _layers[int(self._key)] = self
         return self
 

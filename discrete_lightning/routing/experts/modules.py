@@ -52,7 +52,8 @@ class StackedModules(Experts):
         ]
         each = each or [{} for _ in range(self.count)]  # modules without parameters
         module = self._one[0].train(self.training)
-        outputs, start = list[Tensor](), 0
+        outputs: list[Tensor] = []
+        start = 0
         for expert, end in enumerate(ends.tolist()):
             if end > start:
                 buffers = {name: getattr(self, _key(name))[expert] for name in self._buffer_names}

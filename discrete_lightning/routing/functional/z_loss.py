@@ -6,6 +6,7 @@ L = mean over tokens of logsumexp(logits)^2
 from torch import Tensor
 
 from discrete_lightning.distributed import global_mean
+from discrete_lightning.functional._checks import check_categories, check_rows
 from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32
 
@@ -20,13 +21,18 @@ def z_loss(logits: Tensor, mask: Tensor | None = None) -> Tensor:
     Returns:
         0-dim float32 >= 0; 0 where no token counts.
 
+    Raises:
+        ValueError: if logits are not floating, the mask does not fit, or (on the CPU) a row has no distribution.
+
     Example:
         >>> import torch
         >>> z_loss(torch.tensor([[0.0, 0.0]]))  # log(2)^2
         tensor(0.4805)
     """
-    squared = float32(logits).logsumexp(-1).square()
-    if mask is None:
-        return global_mean(squared.sum(), squared.numel())
-    counted = positions_mask(mask, squared.shape)
-    return global_mean(zero_padding(squared, counted).sum(), counted.sum())
+    check_categories(logits, -1)
+    counted = None if mask is None else positions_mask(mask, logits.shape[:-1])
+    total = float32(logits if counted is None else zero_padding(logits, counted)).logsumexp(-1)
+    check_rows((total - total).detach().unsqueeze(-1), logits, -1)
+    if counted is None:
+        return global_mean(total.square().sum(), total.numel())
+    return global_mean(zero_padding(total.square(), counted).sum(), counted.sum())

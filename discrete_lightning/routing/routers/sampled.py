@@ -84,7 +84,9 @@ class SampledRouter(Router):
     def _in_pairs(self, logits: Tensor, p: Tensor) -> Routed:
         """Draws one expert after the other from those that are left, each with a rival."""
         generator: Any = rank_generator(logits.device)
-        left, pairs, slopes = logits, list[Pair](), list[Tensor]()
+        left = logits
+        pairs: list[Pair] = []
+        slopes: list[Tensor] = []
         for _ in range(self.k):
             pairs.append(draw_pair(left, generator=generator))
             slopes.append(pair_slope(left, pairs[-1]))
