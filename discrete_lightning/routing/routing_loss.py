@@ -24,7 +24,7 @@ def routing_loss(module: nn.Module) -> Tensor:
     """
     total: Tensor | None = None
     for each in module.modules():
-        if not isinstance(each, MixtureOfExperts) or each.loss is None or not each.training:
+        if not isinstance(each, MixtureOfExperts) or each.loss is None or not each.router.training:
             continue
         trained = each.router.weight.requires_grad and torch.is_grad_enabled()
         if trained and not each.loss.requires_grad and (each.router.balance is not None or each.router.z is not None):

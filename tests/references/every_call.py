@@ -101,8 +101,9 @@ FUNCTIONS: dict[str, Call] = {**_CATEGORIES, **_SUBSETS, **_BINARY, **_WEIGHTS}
 
 # exported functions that take neither logits nor weights
 NO_LOGITS = {
-    "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup", "gumbel_noise",
-    "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "straight_through", "straight_through_one_hot",
+    "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup",
+    "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "straight_through",
+    "straight_through_one_hot",
 }  # fmt: skip
 
 
