@@ -1,9 +1,9 @@
 """Bias and deviation of the gradient that a router gets, against the exact gradient of what is deployed, by enumeration.
 
-One token, N = 6 experts whose outputs f_i in R^8 and whose logits are N(0, 1), one expert drawn from p = softmax(logits). The exact
-gradient is that of sum_i p_i L(f_i). Each way of estimating it is enumerated over all its draws: its mean minus the exact gradient
-(bias), and the square root of its total variance (deviation), both divided by the exact gradient's norm. Medians over problems, for
-three losses: quadratic |y - t|^2 / 2, a small tanh network, cross-entropy of a linear classifier.
+One token, N = 6 experts whose outputs f_i in R^8 and whose logits are N(0, 1), one expert drawn from p = softmax(logits). The
+exact gradient is that of sum_i p_i L(f_i). Each way of estimating it is enumerated over all its draws: its mean minus the exact
+gradient (bias), and the square root of its total variance (deviation), both divided by the exact gradient's norm. Medians over
+problems, for three losses: quadratic |y - t|^2 / 2, a small tanh network, cross-entropy of a linear classifier.
 
     python -m benchmarks.routing.bias
 """
