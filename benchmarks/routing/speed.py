@@ -26,6 +26,7 @@ from discrete_lightning.layers.updated_layer import UpdatedLayer
 from discrete_lightning.routing import Conditional, ExpertMLP, MixtureOfExperts, routing_loss
 
 TOKENS, DIM, HIDDEN, COUNT, K = 4096, 256, 512, 16, 2
+GATED = HIDDEN * 2 // 3 // 8 * 8
 
 
 class Dense(nn.Module):
@@ -45,14 +46,17 @@ def mixture(router: Any = "bias_balanced", count: int = COUNT, k: int = K) -> Mi
     return MixtureOfExperts(ExpertMLP(DIM, HIDDEN), count, k, router, tokens="bidirectional")
 
 
+def mixture_like_mixtral() -> MixtureOfExperts:
+    """The same experts as Mixtral's: three matrices, so the width is 2/3."""
+    return MixtureOfExperts(ExpertMLP(DIM, GATED, "silu", gated=True), COUNT, K, "top_k")
+
+
 def mixtral() -> nn.Module:
-    """Hugging Face's block, with its fastest path; its experts have three matrices, so its width is 2/3."""
+    """Hugging Face's block, with its fastest path."""
     from transformers import MixtralConfig
     from transformers.models.mixtral.modeling_mixtral import MixtralSparseMoeBlock
 
-    config = MixtralConfig(
-        hidden_size=DIM, intermediate_size=HIDDEN * 2 // 3 // 8 * 8, num_local_experts=COUNT, num_experts_per_tok=K
-    )
+    config = MixtralConfig(hidden_size=DIM, intermediate_size=GATED, num_local_experts=COUNT, num_experts_per_tok=K)
     config._experts_implementation = "grouped_mm"
     block: nn.Module = MixtralSparseMoeBlock(config)
     for each in block.parameters():
@@ -73,6 +77,7 @@ LAYERS: dict[str, Callable[[], nn.Module]] = {
     "mixture": mixture,
     "mixture, top_k": lambda: mixture("top_k"),
     "mixture, 64 experts": lambda: mixture(count=64),
+    "mixture, SwiGLU": mixture_like_mixtral,
     "mixture, Switch, k=1": lambda: mixture("switch", k=1),
     "mixture, Paired, k=1": lambda: mixture("paired", k=1),
     "mixture, ReinMax, k=1": lambda: mixture(ReinMax(), k=1),
@@ -145,7 +150,8 @@ def main() -> None:
     print(f"Conditional / block: {ratio(seconds['Conditional(block, share=.5)'], seconds['block']):.2f}")
     for name in PEERS:
         if name in seconds:
-            print(f"mixture / {name}: {ratio(seconds['mixture'], seconds[name]):.2f}")
+            ours = "mixture, SwiGLU" if "Mixtral" in name else "mixture"
+            print(f"{ours} / {name}: {ratio(seconds[ours], seconds[name]):.2f}")
         else:
             print(f"{name}: not installed")
 

@@ -6,6 +6,8 @@ The paper takes the best tokens of a row, which depends on later tokens, and nee
 gate depends on that token alone, in training and in eval(); its share is held by `TokenGate`.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -85,18 +87,22 @@ class Conditional(Recorded, nn.Module):
             out = self._packed(rows, real)
             y = rows + gated.gates.unsqueeze(-1).to(x.dtype) * (out - rows)
             return torch.where(real.unsqueeze(-1), y, rows).view(x.shape)
+        if estimator is None:
+            return self._packed(rows, gated.open, gated.gates).view(x.shape)
         out = self._packed(rows, gated.open)
-        if not (self.training and gated.gates.requires_grad):
-            return out.view(x.shape)
-        would = out.detach()
-        if estimator is not None:
-            with torch.no_grad():
-                would = torch.where(gated.open.unsqueeze(-1), out, self._packed(rows, real))
+        with torch.no_grad():  # what closed tokens would have got
+            would = torch.where(gated.open.unsqueeze(-1), out, self._packed(rows, real))
         slope = (gated.gates - gated.gates.detach()).unsqueeze(-1).to(x.dtype)  # 0, with a gradient
         return (out + (would - rows).detach() * slope).view(x.shape)
 
-    def _packed(self, x: Tensor, chosen: Tensor) -> Tensor:
-        """The block on the chosen tokens (B, S) of rows (B, S, d), packed to the front; `x` at the others."""
+    def _packed(self, x: Tensor, chosen: Tensor, gates: Tensor | None = None) -> Tensor:
+        """The block on the chosen tokens (B, S) of rows (B, S, d), packed to the front; `x` at the others.
+
+        Args:
+            x: (B, S, d).
+            chosen: bool (B, S).
+            gates: (B, S), of value 1 where chosen, which get the gradient of gate * (block(x) - x) there.
+        """
         rows, length, dim = x.shape
         order = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)
         number = chosen.sum(1)
@@ -106,14 +112,51 @@ class Conditional(Recorded, nn.Module):
         if not (rows and width):
             return reaching(x, list(self.block.parameters()))  # used in each pass, as DistributedDataParallel asks
         start = torch.arange(rows, device=x.device).unsqueeze(1)
-        flat = x.reshape(-1, dim)
-        packed = flat.index_select(0, (order[:, :width] + start * length).flatten()).view(rows, width, dim)
+        source = (order[:, :width] + start * length).flatten()
+        packed = x.reshape(-1, dim).index_select(0, source).view(rows, width, dim)
         valid = torch.arange(width, device=x.device) < number.unsqueeze(1)
         out = self.block(packed, mask=valid) if self.tokens == "bidirectional" else self.block(packed)
         if out.shape != packed.shape:
             raise ValueError(
                 f"a conditional block keeps the shape of its tokens: given {tuple(packed.shape)}, it made {tuple(out.shape)}"
             )
-        place = order.argsort(dim=1).clamp_max(width - 1) + start * width
-        back = out.reshape(-1, dim).index_select(0, place.flatten()).view(x.shape)
-        return torch.where(chosen.unsqueeze(-1), back.to(x.dtype), x)
+        place = (order.argsort(dim=1).clamp_max(width - 1) + start * width).flatten()
+        weights = torch.ones_like(chosen, dtype=torch.float32) if gates is None else gates
+        merged = _Merge.apply(
+            x.reshape(-1, dim),
+            out.reshape(-1, dim).to(x.dtype),
+            weights.flatten(),
+            source,
+            place,
+            chosen.flatten(),
+            valid.flatten(),
+        )
+        return merged.view(x.shape)
+
+
+class _Merge(torch.autograd.Function):
+    """Packed rows back in their places. In backward all is a gather, which is deterministic on every device."""
+
+    @staticmethod
+    def forward(
+        x: Tensor, out: Tensor, gates: Tensor, source: Tensor, place: Tensor, chosen: Tensor, valid: Tensor
+    ) -> Tensor:
+        return torch.where(chosen.unsqueeze(-1), out.index_select(0, place), x)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
+        x, out, gates, source, place, chosen, valid = ctx.saved_tensors
+        g = grad_outputs[0]
+        to_x = to_out = to_gates = None
+        if ctx.needs_input_grad[0]:
+            to_x = torch.where(chosen.unsqueeze(-1), 0.0, g)
+        if ctx.needs_input_grad[1]:
+            to_out = torch.where(valid.unsqueeze(-1), g.index_select(0, source), 0.0)
+        if ctx.needs_input_grad[2]:
+            slope = ((out.index_select(0, place) - x).float() * g.float()).sum(-1)
+            to_gates = torch.where(chosen, slope, 0.0).to(gates.dtype)
+        return to_x, to_out, to_gates, None, None, None, None
