@@ -96,6 +96,10 @@ class ChoiceMonitor(Callback):
             "learning rate"
         )
 
+    def figures(self, use: ChoiceUse) -> dict[str, Tensor]:
+        """What is logged of a layer's use in an epoch, by name."""
+        return use.figures()
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not self.layers(pl_module):
             name, only = type(self).__name__, "" if self.only is None else f"(only={self.only})"
@@ -147,7 +151,7 @@ class ChoiceMonitor(Callback):
                     self._warn(name, layer, "unseen", _UNSEEN.format(epoch=trainer.current_epoch))
                 continue
             prefix = self.kind if len(self._names) == 1 else f"{self.kind}/{name}"
-            figures = use.figures()
+            figures = self.figures(use)
             for key, value in figures.items():
                 pl_module.log(
                     f"{prefix}/{key}", value, sync_dist=True
