@@ -27,7 +27,7 @@ def routing_loss(module: nn.Module) -> Tensor:
         if not isinstance(each, MixtureOfExperts) or each.loss is None or not each.router.training:
             continue
         trained = each.router.weight.requires_grad and torch.is_grad_enabled()
-        if trained and not each.loss.requires_grad and (each.router.balance is not None or each.router.z is not None):
+        if trained and each.router.has_loss and not each.loss_was_recorded:
             raise RuntimeError(
                 "the loss of a mixture has no graph: activation checkpointing with use_reentrant=True drops what a layer does "
                 "not return; give checkpoint(..., use_reentrant=False)"
