@@ -27,6 +27,9 @@ class Router(Recorded, CountedLayer):
     A linear map gives logits l = W x, in float32 under every precision: a bfloat16 product would change the experts of some
     tokens. `eval()` is deterministic, and a token's experts do not depend on other rows.
 
+    With a weight for a loss, each pass in training sums over ranks: all ranks make equally many passes, also one without a
+    token.
+
     A subclass defines `route`; its choices are counted in training, and after each step of the optimiser `_apply_counts` gets
     those of all ranks.
 
