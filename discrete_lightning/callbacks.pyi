@@ -4,6 +4,7 @@ from discrete_lightning.design.training.design_writer import DesignWriter as Des
 from discrete_lightning.design.training.sequence_logo import SequenceLogo as SequenceLogo
 from discrete_lightning.nas.training.architecture_writer import ArchitectureWriter as ArchitectureWriter
 from discrete_lightning.nas.training.search_monitor import SearchMonitor as SearchMonitor
+from discrete_lightning.routing.training.router_monitor import RouterMonitor as RouterMonitor
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing
@@ -12,5 +13,6 @@ from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
 from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
 from discrete_lightning.training.learning_rate_annealing import LearningRateAnnealing as LearningRateAnnealing
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions
+from discrete_lightning.training.step_updates import StepUpdates as StepUpdates
 from discrete_lightning.vq.training.codebook_monitor import CodebookMonitor as CodebookMonitor
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates as CodebookUpdates

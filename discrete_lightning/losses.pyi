@@ -4,6 +4,9 @@ from discrete_lightning.layers.entropy_bonus import EntropyBonus as EntropyBonus
 from discrete_lightning.layers.entropy_bonus import choice_entropy as choice_entropy
 from discrete_lightning.layers.entropy_bonus import marginal_distribution as marginal_distribution
 from discrete_lightning.layers.entropy_bonus import marginal_entropy as marginal_entropy
+from discrete_lightning.routing.functional.balance_loss import balance_loss as balance_loss
+from discrete_lightning.routing.functional.z_loss import z_loss as z_loss
+from discrete_lightning.routing.routing_loss import routing_loss as routing_loss
 from discrete_lightning.vae.kl_to_prior import KLToPrior as KLToPrior
 from discrete_lightning.vae.kl_to_prior import kl_to_prior as kl_to_prior
 from discrete_lightning.vq.functional.commitment import commitment_loss as commitment_loss

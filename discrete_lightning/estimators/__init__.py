@@ -6,6 +6,7 @@ from discrete_lightning.estimators.gapped_straight_through import GappedStraight
 from discrete_lightning.estimators.gumbel_rao import GumbelRao
 from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
+from discrete_lightning.estimators.paired import Paired
 from discrete_lightning.estimators.reinmax import ReinMax
 from discrete_lightning.estimators.softmax import Softmax
 from discrete_lightning.estimators.straight_through import StraightThrough
@@ -18,6 +19,7 @@ __all__ = [
     "GumbelRao",
     "GumbelSoftmax",
     "LeaveOneOut",
+    "Paired",
     "ReinMax",
     "Softmax",
     "StraightThrough",

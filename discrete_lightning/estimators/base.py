@@ -8,7 +8,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._checks import check_elements, check_one_kind, check_tau
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k
+from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, largest
 
 
 class Estimator:
@@ -28,10 +28,13 @@ class Estimator:
         pathwise: whether calling it gives samples that carry a gradient. The others can only be used through `expectation`, and
             a layer that needs samples refuses them when it is built.
         categorical: whether it can be used for categorical variables and subsets (all can be used for binary variables).
+        hard: whether samples have entries 0 and 1 alone. A layer may then run what was chosen alone; of other samples it runs
+            everything, which is always right.
     """
 
     pathwise: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
+    hard: ClassVar[bool] = False
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.
@@ -105,6 +108,7 @@ class Estimator:
         check_k(logits, k)
         if k == logits.shape[-1]:
             return all_chosen(logits)
+        largest(logits.detach(), logits, k)  # says what is wrong with rows that have no such subset
         total, remaining = torch.zeros_like(logits), logits
         for _ in range(k):
             sample = self(remaining, tau, generator)

@@ -27,6 +27,7 @@ class DisARM(Estimator):
     """
 
     pathwise: ClassVar[bool] = False
+    hard: ClassVar[bool] = True
     categorical: ClassVar[bool] = False
 
     def expectation(

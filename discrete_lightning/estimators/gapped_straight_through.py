@@ -1,6 +1,7 @@
 """Gapped straight-through (Fan et al. 2022, https://arxiv.org/abs/2206.07235)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ class GappedStraightThrough(Estimator):
     """
 
     gap: float = 1.0
+    hard: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not 0 <= self.gap < float("inf"):

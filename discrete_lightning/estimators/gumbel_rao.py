@@ -1,6 +1,7 @@
 """Gumbel-Rao: Rao-Blackwellised straight-through Gumbel (Paulus et al. 2020, https://arxiv.org/abs/2010.04838)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class GumbelRao(Estimator):
     """
 
     samples: int = 10
+    hard: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.samples < 1:

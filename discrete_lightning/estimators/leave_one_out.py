@@ -39,6 +39,7 @@ class LeaveOneOut(Estimator):
 
     samples: int = 2
     pathwise: ClassVar[bool] = False
+    hard: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.samples < 2:

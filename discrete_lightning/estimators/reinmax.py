@@ -1,6 +1,7 @@
 """ReinMax: second-order straight-through (Liu et al. 2023, https://arxiv.org/abs/2304.08612)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ class ReinMax(Estimator):
         >>> ReinMax()(torch.zeros(5)).sum()
         tensor(1.)
     """
+
+    hard: ClassVar[bool] = True
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return reinmax(logits, tau, generator=generator)

@@ -1,6 +1,7 @@
 """Straight-through: exact draw forward, gradient of the probabilities backward (Bengio et al. 2013, arXiv 1308.3432)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +38,7 @@ class StraightThrough(Estimator):
     """
 
     backward_tau: float | None = None
+    hard: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.backward_tau is not None:

@@ -1,6 +1,7 @@
 """Straight-through Gumbel-softmax: hard forward, relaxed backward (Jang et al. 2016, section 2.2; arXiv 1611.01144)."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +21,8 @@ class StraightThroughGumbel(Estimator):
         >>> StraightThroughGumbel()(torch.zeros(5), tau=0.5).sum()
         tensor(1.)
     """
+
+    hard: ClassVar[bool] = True
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         return gumbel_softmax(logits, tau, hard=True, generator=generator)

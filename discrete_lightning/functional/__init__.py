@@ -28,6 +28,7 @@ from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.log_probability import log_probability
+from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, paired
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
@@ -38,6 +39,7 @@ from discrete_lightning.functional.straight_through_subset import straight_throu
 
 __all__ = [
     "GumbelLookup",
+    "Pair",
     "antithetic_bernoulli",
     "argmax_one_hot",
     "binary_entropy",
@@ -47,6 +49,7 @@ __all__ = [
     "conditional_gumbel",
     "conditional_gumbel_top_k",
     "disarm",
+    "draw_pair",
     "entropy",
     "exponential_noise",
     "gapped_straight_through",
@@ -66,6 +69,8 @@ __all__ = [
     "log_probability",
     "logistic_noise",
     "one_hot",
+    "pair_slope",
+    "paired",
     "perplexity",
     "reinmax",
     "reinmax_subset",

@@ -32,8 +32,8 @@ class ChoiceUse:
         >>> use = ChoiceUse(are_gates=False, device="cpu")
         >>> use.add(Choices(torch.tensor([[0], [0], [2]]), size=4, logits=torch.zeros(3, 4)))
         >>> {name: round(value.item(), 4) for name, value in use.figures().items()}  # doctest: +NORMALIZE_WHITESPACE
-        {'live_share': 0.5, 'perplexity': 1.8899, 'dominant_share': 0.6667, 'choice_entropy': 1.3863,
-         'marginal_entropy': 1.3863}
+        {'live_share': 0.5, 'perplexity': 1.8899, 'load_violation': 1.6667, 'dominant_share': 0.6667,
+         'choice_entropy': 1.3863, 'marginal_entropy': 1.3863}
     """
 
     def __init__(self, are_gates: bool, device: torch.device | str) -> None:
@@ -106,10 +106,10 @@ class ChoiceUse:
     def figures(self) -> dict[str, Tensor]:
         """0-dim float32 figures by name.
 
-        Categories: `live_share` (chosen at least once), `perplexity` (exp of the entropy of usage), `dominant_share` (share of
-        positions that take the most frequent category). Gates: `open_share`, and the shares of gates that were open at all
-        positions (`always_open_share`) or at none (`always_closed_share`). Where logits were seen `choice_entropy` and
-        `marginal_entropy`, in nats; of gates the mean over gates.
+        Categories: `live_share` (chosen at least once), `perplexity` (exp of the entropy of usage), `load_violation` (most
+        frequent / mean - 1), `dominant_share` (share of positions that take the most frequent category). Gates: `open_share`,
+        and the shares of gates that were open at all positions (`always_open_share`) or at none (`always_closed_share`). Where
+        logits were seen `choice_entropy` and `marginal_entropy`, in nats; of gates the mean over gates.
         """
         usage = self.usage()
         if self.are_gates:
@@ -123,6 +123,7 @@ class ChoiceUse:
             figures = {
                 "live_share": (usage > 0).float().mean(),
                 "perplexity": torch.special.entr(usage).sum().exp(),
+                "load_violation": (self.size * usage.max() - 1).clamp_min(0),
                 "dominant_share": self.chosen.max() / self.positions.clamp_min(1),
             }
         if self.measured.sum():

@@ -21,8 +21,8 @@ from discrete_lightning.training.wandb_media import log_histogram
 class ChoiceMonitor(Callback):
     """For every layer that makes discrete choices: how they were used in each training epoch, in logs, W&B and a PNG.
 
-    Layers are found by type: RelaxedCategorical, RelaxedBernoulli, RelaxedSubset, codebooks, and those of your own that
-    `choices_made` knows. If one of them is inside another, only the outer one is counted. Every forward pass in training
+    Layers are found by type: RelaxedCategorical, RelaxedBernoulli, RelaxedSubset, codebooks, routers, and those of your own
+    that `choices_made` knows. If one of them is inside another, only the outer one is counted. Every forward pass in training
     mode during a training batch is counted, on all ranks, with a gradient or under `no_grad`; a pass that activation
     checkpointing repeats counts once, and positions that a codebook's `mask` leaves out do not count. Of a relaxed sample the
     largest entry counts. Calls of a layer's `expectation`, and calls inside `torch.func.vmap` and similar transforms, cannot be
@@ -30,10 +30,10 @@ class ChoiceMonitor(Callback):
 
     Logged after each epoch as `choices/<figure>`, or `choices/<layer>/<figure>` where there are several layers:
 
-        live_share            share of the categories that were chosen at least once
+        live_share            share of the categories that were chosen at least once; of experts, the others are dead
         perplexity            exp of the entropy of usage, in [1, K]: the effective number of categories
-        dominant_share        share of the positions that take the most frequent category; for experts, K / k times this,
-                              minus 1, is the maximal violation of load balance
+        load_violation        how much more often than the mean the most frequent category was chosen: max c / mean c - 1
+        dominant_share        share of the positions that take the most frequent category
         open_share            of gates: share of the positions at which they are open, the mean over gates
         always_open_share     of gates: share of those open at every position
         always_closed_share   of gates: share of those open at none
@@ -96,6 +96,10 @@ class ChoiceMonitor(Callback):
             "learning rate"
         )
 
+    def figures(self, use: ChoiceUse) -> dict[str, Tensor]:
+        """What is logged of a layer's use in an epoch, by name."""
+        return use.figures()
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage == "fit" and not self.layers(pl_module):
             name, only = type(self).__name__, "" if self.only is None else f"(only={self.only})"
@@ -147,7 +151,7 @@ class ChoiceMonitor(Callback):
                     self._warn(name, layer, "unseen", _UNSEEN.format(epoch=trainer.current_epoch))
                 continue
             prefix = self.kind if len(self._names) == 1 else f"{self.kind}/{name}"
-            figures = use.figures()
+            figures = self.figures(use)
             for key, value in figures.items():
                 pl_module.log(
                     f"{prefix}/{key}", value, sync_dist=True

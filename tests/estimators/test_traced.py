@@ -10,6 +10,7 @@ from discrete_lightning.estimators import (
     Estimator,
     GappedStraightThrough,
     GumbelRao,
+    Paired,
     ReinMax,
     StraightThrough,
     StraightThroughGumbel,
@@ -64,7 +65,7 @@ def test_compiled(estimator: Estimator) -> None:
         assert tau.grad is None or tau.grad.isfinite()
         if size == 20_000:
             check_traced(estimator, sample, logits, 0.6, COST)
-            learns = estimator not in (ReinMax(), DECOUPLED)
+            learns = estimator not in (ReinMax(), Paired(), DECOUPLED)
             assert (tau.grad is not None and bool(tau.grad != 0)) == learns
 
 

@@ -61,6 +61,7 @@ def test_categories(k: int, with_mask: bool) -> None:
     expected = {
         "live_share": np.mean(counts > 0),
         "perplexity": np.exp(scipy_entropy(counts)),
+        "load_violation": counts.max() / counts.mean() - 1,
         "dominant_share": counts.max() / len(chosen),
         "choice_entropy": scipy_entropy(p, axis=-1).mean(),
         "marginal_entropy": scipy_entropy(p.mean(0)),
@@ -110,7 +111,7 @@ def test_without_logits_no_entropy_and_with_nothing_seen_no_nan() -> None:
     use = ChoiceUse(are_gates=False, device="cpu")
     use.add(Choices(torch.zeros(0, 1, dtype=torch.int64), K))
     assert {name: value.item() for name, value in use.figures().items()} == {
-        "live_share": 0, "perplexity": 1, "dominant_share": 0,
+        "live_share": 0, "perplexity": 1, "load_violation": 0, "dominant_share": 0,
     }  # fmt: skip
 
 

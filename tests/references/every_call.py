@@ -51,7 +51,7 @@ def _log_probability(logits: Tensor) -> Tensor:
 _F = functional
 _CATEGORIES = {
     name: Call(_without_tau(getattr(_F, name)))
-    for name in ("categorical_one_hot", "entropy", "gumbel_max", "kl_to_uniform")
+    for name in ("categorical_one_hot", "draw_pair", "entropy", "gumbel_max", "kl_to_uniform", "paired")
 }
 _CATEGORIES |= {
     "argmax_one_hot": Call(_without_tau(lambda x: _F.argmax_one_hot(x, x))),
@@ -101,8 +101,9 @@ FUNCTIONS: dict[str, Call] = {**_CATEGORIES, **_SUBSETS, **_BINARY, **_WEIGHTS}
 
 # exported functions that take neither logits nor weights
 NO_LOGITS = {
-    "GumbelLookup", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup", "gumbel_noise",
-    "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "straight_through", "straight_through_one_hot",
+    "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup",
+    "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "straight_through",
+    "straight_through_one_hot",
 }  # fmt: skip
 
 
@@ -134,5 +135,6 @@ LOSSES: dict[str, Call] = {
     "kl_to_prior": Call(_without_tau(losses.kl_to_prior)),
     "kl_to_prior binary": Call(_without_tau(partial(losses.kl_to_prior, binary=True)), "binary"),
     "marginal_entropy": Call(_without_tau(losses.marginal_entropy)),
+    "z_loss": Call(_without_tau(losses.z_loss)),
 }
 CALLS: dict[str, Call] = {**FUNCTIONS, **ESTIMATORS, **LOSSES}

@@ -42,7 +42,10 @@ ELSEWHERE = {
     "Estimator": "tests/estimators/test_expectation.py",
     "FixedDtype": "tests/layers/test_temperature.py",
     "Float32State": "tests/layers/test_temperature.py",
+    "update_after_step": "tests/routing/test_counting.py",
     "update_codebooks_after_step": "tests/vq/quantizers/test_whose_step.py",
+    "Experts": "tests/routing/test_experts.py",
+    "Router": "tests/routing/test_routers.py",
     "NearestCodeQuantizer": "tests/vq/quantizers/test_quantizers.py",
     "Quantizer": "tests/vq/quantizers/test_quantizers.py",
     "Relaxed": "tests/layers/test_relaxed.py",
@@ -51,6 +54,8 @@ ELSEWHERE = {
     # values
     "CostTarget": "tests/nas/training/test_search.py",
     "Choices": "tests/layers/test_choice_use.py",
+    "ExpertMLP": "tests/routing/test_experts.py",
+    "Routed": "tests/routing/test_routers.py",
     "Draw": "tests/nas/test_choice.py",
     "LayerChain": "tests/nas/spaces/test_search_spaces.py",
     "Edge": "tests/nas/spaces/test_search_spaces.py",
@@ -68,7 +73,15 @@ ELSEWHERE = {
     "InvertedResidualSpace": "tests/nas/spaces/test_search_spaces.py",
     "NASBench201": "tests/nas/spaces/test_search_spaces.py",
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
+    # takes what a router returns, and gives several figures
+    "ExpertLoad": "tests/routing/test_expert_load.py",
+    # run on rows that are sorted by expert; MixtureOfExperts holds them
+    "StackedMLP": "tests/routing/test_experts.py",
+    "StackedModules": "tests/routing/test_experts.py",
     # functions
+    "balance_loss": "tests/routing/test_losses.py",
+    "routing_loss": "tests/routing/test_losses.py",
+    "upcycle": "tests/routing/test_upcycle.py",
     "choices_made": "tests/layers/test_choice_use.py",
     "relaxed": "tests/layers/test_relaxed.py",
     "use_estimator": "tests/layers/test_relaxed.py",
@@ -79,6 +92,16 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ArchitectureChoice": lambda: layers.ArchitectureChoice(["a", "b", "c"], 2),
     "ArchitectureTraining": lambda: models.ArchitectureTraining(SPACE, ["conv3x3"] * SPACE.choices),
     "ArchitectureSearch": lambda: models.ArchitectureSearch(None, SPACE, optimizers=FAST),
+    "BiasBalancedRouter": lambda: layers.BiasBalancedRouter(4, 5, 2, speed=0.1),
+    "Conditional": lambda: layers.Conditional(nn.Linear(4, 4)),
+    "ExpertChoiceRouter": lambda: layers.ExpertChoiceRouter(4, 3, 2),
+    "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
+    "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
+    "ReMoERouter": lambda: layers.ReMoERouter(4, 5),
+    "SampledRouter": lambda: layers.SampledRouter(4, 5, estimator=estimators.Paired()),
+    "SwitchRouter": lambda: layers.SwitchRouter(4, 5),
+    "TokenGate": lambda: layers.TokenGate(4),
+    "TopKRouter": lambda: layers.TopKRouter(4, 5),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),
@@ -130,7 +153,7 @@ def table(face: str) -> dict[str, Callable[[], Any]]:
         if name in ARGUMENTS:
             found[name] = ARGUMENTS[name]
             continue
-        if face == "losses" and inspect.isfunction(thing) and needed_arguments(thing) == 1:
+        if face == "losses" and name not in ELSEWHERE and inspect.isfunction(thing) and needed_arguments(thing) == 1:
             found[name] = partial(Function, thing)
         elif name not in ELSEWHERE and inspect.isclass(thing) and not needed_arguments(thing):
             found[name] = thing
@@ -168,6 +191,10 @@ def nothing(module: nn.Module) -> tuple[Tensor, ...]:
     return ()
 
 
+def sequences(module: nn.Module) -> tuple[Tensor, ...]:
+    return (torch.randn(2, 6, 4),)
+
+
 def vectors(module: Any) -> tuple[Tensor, ...]:
     return (torch.randn(40, module.dim),)
 
@@ -196,6 +223,8 @@ class Layer:
 
 _INPUTS: dict[str, Callable[[Any], tuple[Tensor, ...]]] = {
     "ArchitectureChoice": nothing,
+    "Conditional": sequences,
+    "ExpertChoiceRouter": sequences,
     "LossWeight": nothing,
     "RelaxedEmbedding": logits,
     "Scheduled": nothing,
@@ -205,7 +234,8 @@ _INPUTS: dict[str, Callable[[Any], tuple[Tensor, ...]]] = {
 
 
 def _layer(name: str, make: Callable[[], Any]) -> Layer:
-    return Layer(make, _INPUTS.get(name, logits), _INPUTS.get(name) is nothing)
+    is_float32 = _INPUTS.get(name) is nothing or name.endswith("Router") or name == "TokenGate"
+    return Layer(make, _INPUTS.get(name, logits), is_float32)
 
 
 def _samples(cls: Any, make: Callable[[], Estimator]) -> Callable[[], nn.Module] | None:
@@ -230,6 +260,12 @@ OTHERS: dict[str, Layer] = {name: _layer(name, make) for name, make in table("nn
 OTHERS |= {
     "Temperature_learned": Layer(lambda: layers.Temperature(0.7, learnable=True), nothing, True),
     "OneOf_mixed": Layer(lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh()], estimator=estimators.GumbelSoftmax())),
+    "MixtureOfExperts_paired": Layer(
+        lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 1, router=estimators.Paired())
+    ),
+    "MixtureOfExperts_dense": Layer(
+        lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2, router=estimators.ReinMax())
+    ),
     "supernet": Layer(lambda: SPACE.supernet(1, 10), images),
 }
 LAYERS: dict[str, Layer] = {**SAMPLING, **OTHERS, **LOSSES, **QUANTIZERS}

@@ -198,7 +198,7 @@ class Sharded(Network):
 
 _SHARDED = ("ema", "gumbel", "large_gumbel", "finite_scalar", "lookup_free", "residual_ema", "residual_finite_scalar",
             "Temperature", "Temperature_learned", "LossWeight", "EntropyBonus", "KLToPrior", "OneOf", "RelaxedEmbedding",
-            "RelaxedCategorical_GumbelSoftmax", "learned")  # fmt: skip
+            "RelaxedCategorical_GumbelSoftmax", "learned", "MixtureOfExperts", "BiasBalancedRouter", "TokenGate")  # fmt: skip
 # codes that only the optimiser moves
 FIXED = {
     "fixed": Layer(lambda: LearnedVectorQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, follow=0.0), vectors),
@@ -264,6 +264,7 @@ NOISE_OF_EACH_RANK = (
     "fixed_gumbel",
     "large_gumbel",
     "RelaxedCategorical_GumbelSoftmax",
+    "TokenGate",
 )  # gradients are averaged only if sharded
 
 

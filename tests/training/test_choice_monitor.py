@@ -81,7 +81,7 @@ def counted(folder: Path, model: Chooser, *callbacks: Any, epochs: int = 1, **ar
     return monitor.positions
 
 
-CATEGORIES = {"live_share", "perplexity", "dominant_share", "choice_entropy", "marginal_entropy"}
+CATEGORIES = {"live_share", "perplexity", "load_violation", "dominant_share", "choice_entropy", "marginal_entropy"}
 GATES = {"open_share", "always_open_share", "always_closed_share", "choice_entropy", "marginal_entropy"}
 
 

@@ -46,6 +46,11 @@ class CodeWindow:
     def __init__(self, batch: CodeBatch, most: int) -> None:
         self.batch, self.most, self.passes = batch, most, 1
 
+    @property
+    def free(self) -> bool:
+        """Whether the vectors needed no gradient."""
+        return self.batch.free
+
     def add(self, batch: CodeBatch) -> None:
         """Adds a pass, in place."""
         self.passes += 1

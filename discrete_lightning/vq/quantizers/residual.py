@@ -14,10 +14,10 @@ from torch import Tensor
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.functional._random import uniform
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
+from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.vq.quantized import Quantized, fill_padding
 from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer, separate_parts
-from discrete_lightning.vq.reaching import reaching
 
 
 class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
+from discrete_lightning.layers import updated_layer
 from discrete_lightning.nn import LearnedVectorQuantizer, VectorQuantizer, update_codebooks_after_step
-from discrete_lightning.vq.quantizers import updated_codebook
 from tests.vq.quantizers.makers import some_vectors
 from tests.vq.quantizers.updated_model import STEPS, Model
 
@@ -59,7 +59,7 @@ def test_update_by_hand_is_silent() -> None:
 
 
 def test_a_run_without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updated_codebook, "_FORGOTTEN", 4)
+    monkeypatch.setattr(updated_layer, "_FORGOTTEN", 4)
     model = Model(lambda: VectorQuantizer(8, 4))
     optimizer = torch.optim.SGD(model.parameters())
     assert_silent(lambda: model(some_vectors(5, 3)).backward(), 3)
@@ -71,7 +71,7 @@ def test_a_run_without_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_outputs_that_no_loss_uses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updated_codebook, "_FORGOTTEN", 10)
+    monkeypatch.setattr(updated_layer, "_FORGOTTEN", 10)
     model = Model(lambda: VectorQuantizer(8, 4))
     assert_silent(lambda: model(some_vectors(5, 3)), 9)
     with pytest.warns(UserWarning, match="in 10 training passes no gradient has reached its output"):

@@ -368,8 +368,8 @@ def test_learned_codes_follow_their_vectors_at_any_rate() -> None:
 def test_an_optimiser_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Codes that are parameters change after the step: that is no other optimiser's work."""
     looked = []
-    find = "discrete_lightning.vq.own_steps.find_owning_optimizers"
-    from discrete_lightning.vq.owning_optimizers import find_owning_optimizers
+    find = "discrete_lightning.layers.own_steps.find_owning_optimizers"
+    from discrete_lightning.layers.owning_optimizers import find_owning_optimizers
 
     monkeypatch.setattr(find, lambda *a, **k: looked.append(1) or find_owning_optimizers(*a, **k))
     for make in (GumbelQuantizer, LearnedVectorQuantizer):

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.owning_optimizers import living_optimizers, owning_optimizers, trained_leaves
 from discrete_lightning.nn import (
     LearnedVectorQuantizer,
     ResidualQuantizer,
     VectorQuantizer,
     update_codebooks_after_step,
 )
-from discrete_lightning.vq.owning_optimizers import living_optimizers, owning_optimizers, trained_leaves
 from tests.vq.quantizers.makers import ALL, some_vectors
 from tests.vq.quantizers.updated_model import FEW, STEPS, UPDATED, Model, assert_equal, state
 

@@ -1,6 +1,6 @@
-"""Calls a codebook's update after each step of the optimisers that train what it quantises, in one process.
+"""Calls the update of a layer after each step of the optimisers that train it, or what comes before it, in one process.
 
-The hooks are on those optimisers alone. A copy of the codebook has none, and looks for its own.
+The hooks are on those optimisers alone. A copy of the layer has none, and looks for its own.
 """
 
 import weakref
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from discrete_lightning.vq.owning_optimizers import find_owning_optimizers, trained_leaves
+from discrete_lightning.layers.owning_optimizers import find_owning_optimizers, trained_leaves
 
 _TRIES = 2  # without pending passes; an optimiser may be made after the first pass
 
@@ -24,14 +24,14 @@ class Updatable(Protocol):
 
 
 class OwnSteps:
-    """The owners of a codebook: the optimisers that train the nearest parameter before it.
+    """The owners of a layer: the optimisers that train the nearest parameter before it.
 
     Args:
-        codebook: whose `update` is called; it is not kept alive.
+        layer: whose `update` is called; it is not kept alive.
     """
 
-    def __init__(self, codebook: Updatable) -> None:
-        self._hook = _Hook(codebook)
+    def __init__(self, layer: Updatable) -> None:
+        self._hook = _Hook(layer)
         self._owners: list[tuple[weakref.ref[Optimizer], RemovableHandle]] = []
         self._leaf: weakref.ref[Tensor] | None = None
         self._version = 0  # of the leaf after the last step; fused optimisers count none
@@ -88,10 +88,10 @@ class OwnSteps:
 
 
 class _Hook:
-    def __init__(self, codebook: Updatable) -> None:
-        self.codebook = weakref.ref(codebook)
+    def __init__(self, layer: Updatable) -> None:
+        self.layer = weakref.ref(layer)
 
     @torch.compiler.disable
     def __call__(self, _optimizer: Optimizer, _args: Any, _kwargs: Any) -> None:
-        if (codebook := self.codebook()) is not None:
-            codebook.update()
+        if (layer := self.layer()) is not None:
+            layer.update()

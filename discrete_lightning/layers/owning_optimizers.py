@@ -1,7 +1,7 @@
 """The optimisers that train what a tensor was computed from.
 
 torch keeps no link from a parameter to its optimiser. The optimisers of the process are found among the objects that Python's
-garbage collector knows. That takes some 10 milliseconds for a million objects, and is done when a codebook meets a parameter
+garbage collector knows. That takes some 10 milliseconds for a million objects, and is done when a layer meets a parameter
 that it does not know.
 """
 

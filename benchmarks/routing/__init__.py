@@ -1,0 +1,1 @@
+"""What routers' gradients are worth, and what mixtures cost."""

@@ -1,0 +1,247 @@
+"""Conditional depth: open tokens alone pass, causally, at the share that was asked for, with the estimator's gradient."""
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, ReinMax, StraightThrough
+from discrete_lightning.layers.choices import choices_made
+from discrete_lightning.routing import Conditional, TokenGate
+from discrete_lightning.routing.conditional import Tokens
+from tests.ranks import run_on_ranks
+from tests.references.inputs import seeded
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*no optimiser trains what it computes from")
+DIM = 8
+
+
+class Attention(nn.Module):
+    """A block with attention to earlier tokens, or to all."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.causal, self.norm = causal, nn.LayerNorm(DIM)
+        self.qkv, self.out = nn.Linear(DIM, 3 * DIM), nn.Linear(DIM, DIM)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        q, k, v = self.qkv(self.norm(x)).chunk(3, -1)
+        seen = None if mask is None else mask.unsqueeze(1)
+        y = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=seen, is_causal=self.causal)
+        return x + self.out(y)
+
+
+def layer(
+    tokens: Tokens = "causal", estimator: Estimator | None = None, share: float = 0.5, seed: int = 0
+) -> Conditional:
+    torch.manual_seed(seed)
+    block = nn.Linear(DIM, DIM) if tokens == "independent" else Attention(tokens == "causal")
+    module = Conditional(block, share, estimator, tokens)
+    nn.init.normal_(module.gate.weight)
+    return module
+
+
+def rows(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, DIM, generator=seeded(seed))
+
+
+def reference(module: Conditional, x: Tensor, is_open: Tensor) -> Tensor:
+    """Each row by itself: the block on its open tokens."""
+    y = x.clone()
+    for row, chosen in enumerate(is_open):
+        if chosen.any():
+            mask = (
+                {"mask": torch.ones(1, int(chosen.sum()), dtype=torch.bool)} if module.tokens == "bidirectional" else {}
+            )
+            y[row, chosen] = module.block(x[row, chosen].unsqueeze(0), **mask)[0]
+    return y
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("estimator", [None, ReinMax()], ids=repr)
+@pytest.mark.parametrize("tokens", ["causal", "bidirectional", "independent"])
+def test_open_tokens_pass_and_others_stay(
+    tokens: Tokens, estimator: Estimator | None, training: bool, masked: bool
+) -> None:
+    module, x = layer(tokens, estimator).train(training), rows(3, 9)
+    mask = torch.arange(9) < torch.tensor([[9], [5], [0]]) if masked else None
+    torch.manual_seed(1)
+    y = module(x, mask)
+    torch.manual_seed(1)
+    gated = module.gate(x, mask)
+    assert 0 < gated.open.float().mean() < 1
+    torch.testing.assert_close(y, reference(module, x, gated.open), rtol=1e-5, atol=1e-6)
+    assert torch.equal(y[~gated.open], x[~gated.open])
+    if mask is not None:
+        assert not gated.open[~mask].any()
+
+
+def test_gradients_of_the_block_are_those_of_its_tokens() -> None:
+    module, x = layer(), rows(3, 9).requires_grad_()
+    torch.manual_seed(1)
+    y = module(x)
+    torch.manual_seed(1)
+    expected = reference(module, x, module.gate(x).open)
+    parameters = [x, *module.block.parameters()]
+    v = rows(3, 9, seed=2)
+    # x also gets a gradient through its gate; without that
+    module.gate.requires_grad_(False)
+    found = torch.autograd.grad((y * v).sum(), parameters[1:])
+    for value, wanted in zip(found, torch.autograd.grad((expected * v).sum(), parameters[1:]), strict=True):
+        torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("estimator", [None, ReinMax(), GumbelSoftmax()], ids=repr)
+@pytest.mark.parametrize("training", [True, False])
+def test_causal(training: bool, estimator: Estimator | None) -> None:
+    """The last token changes nothing before it, be it open or not; nor do its neighbours in other rows."""
+    module, x = layer(estimator=estimator).train(training), rows(4, 12)
+    changed = x.clone()
+    changed[:, -1] = 30 * rows(4, seed=3)
+    found = []
+    for each in (x, changed):
+        torch.manual_seed(1)
+        found.append(module(each))
+    torch.testing.assert_close(found[0][:, :-1], found[1][:, :-1], rtol=1e-6, atol=1e-6)
+
+
+def test_eval_is_deterministic_and_equal_token_by_token() -> None:
+    module, x = layer("independent").eval(), rows(2, 10)
+    whole = module(x)
+    assert torch.equal(whole, module(x))
+    for t in range(10):
+        torch.testing.assert_close(module(x[:, t : t + 1]), whole[:, t : t + 1], rtol=1e-6, atol=1e-6)
+    causal = layer().eval()
+    whole = causal(x)
+    for t in range(1, 10):
+        torch.testing.assert_close(causal(x[:, :t]), whole[:, :t], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.125, 0.5, 0.8])
+def test_the_share_is_met_in_training_and_in_eval(share: float) -> None:
+    """From tokens whose logits have another mean and size: within .02 after 60 steps."""
+    module = layer("independent", share=share)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    generator = seeded(0)
+    for _ in range(60):
+        x = torch.randn(4, 500, DIM, generator=generator) + 0.5
+        module(x).square().mean().backward()
+        optimizer.step()
+    x = torch.randn(4, 2000, DIM, generator=generator) + 0.5
+    assert module.gate(x).open.float().mean().item() == pytest.approx(share, abs=0.02)
+    assert module.eval().gate(x).open.float().mean().item() == pytest.approx(share, abs=0.02)
+
+
+def gradient_of_the_logit(estimator: Estimator | None, function: Any, draws: int = 60_000) -> tuple[Tensor, float]:
+    """Gradients to the log-odds of equal tokens, and the exact one; the block adds 1 to a token of zeros."""
+
+    class Add(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x + 1.0
+
+    module = Conditional(Add(), 0.3, estimator, "independent", dim=1)
+    logits = torch.full((1, draws), 0.4, requires_grad=True)
+    module.gate._logits = lambda x: logits  # type: ignore[method-assign]
+    torch.manual_seed(0)
+    y = module(torch.zeros(1, draws, 1))[..., 0]
+    function(y).sum().backward()
+    p = torch.sigmoid(torch.tensor(0.4) + module.gate.offset).item()
+    zero, one = (function(torch.tensor(float(b))).item() for b in (0, 1))
+    assert logits.grad is not None
+    return logits.grad[0], p * (1 - p) * (one - zero)
+
+
+@pytest.mark.parametrize("estimator", [None, StraightThrough(), ReinMax()], ids=repr)
+def test_the_gradient_is_exact_in_the_mean_for_what_it_is_exact_for(estimator: Estimator | None) -> None:
+    functions = [lambda y: 3 * y] if estimator != ReinMax() else [lambda y: 3 * y, lambda y: (y - 0.3) ** 2]
+    for function in functions:
+        found, exact = gradient_of_the_logit(estimator, function)
+        assert abs(found.mean().item() - exact) < 5 * found.std().item() / len(found) ** 0.5 + 1e-6
+
+
+def test_nothing_open_and_nothing_there() -> None:
+    module = layer()
+    with torch.no_grad():
+        module.gate.offset.fill_(-100.0)
+    x = rows(2, 5).requires_grad_()
+    y = module(x)
+    assert torch.equal(y, x)
+    y.sum().backward()
+    assert module(rows(2, 0)).shape == (2, 0, DIM)
+    assert module(rows(0, 3)).shape == (0, 3, DIM)
+
+
+def test_bfloat16_and_autocast() -> None:
+    module = layer("independent").bfloat16()
+    assert module.gate.weight.dtype == torch.float32
+    assert module(rows(2, 5).bfloat16()).dtype == torch.bfloat16
+    module = layer()
+    x = rows(2, 50)
+    expected = module.eval()(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        y = module(x)
+    assert y.dtype == torch.float32
+    torch.testing.assert_close(y, expected, rtol=5e-2, atol=5e-2)
+
+
+def test_the_monitor_sees_gates() -> None:
+    gate, x = TokenGate(DIM), rows(2, 5)
+    gated = gate(x)
+    choices = choices_made(gate, {"x": x}, gated)
+    assert choices is not None
+    assert choices.are_gates
+    assert torch.equal(choices.chosen[..., 0], gated.open)
+
+
+def on_a_rank() -> tuple[Tensor, Tensor]:
+    from discrete_lightning.distributed import rank, world_size
+    from discrete_lightning.nn import update_after_step
+
+    module = layer("independent").train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    if world_size() > 1:
+        update_after_step(module, optimizer)
+    for step in range(5):
+        x = rows(4, 50, seed=step)
+        module(x.chunk(world_size())[rank()]).square().mean().backward()
+        optimizer.step()
+    return module.gate.threshold, module.gate.offset
+
+
+def test_two_ranks_have_one_threshold() -> None:
+    """Draws differ between ranks; what follows from the logits alone is that of one process."""
+    found = run_on_ranks(on_a_rank)
+    assert torch.equal(found[0][0], found[1][0])
+    assert torch.equal(found[0][1], found[1][1])
+    torch.testing.assert_close(found[0][0], on_a_rank()[0])
+
+
+def test_copies_are_independent() -> None:
+    module = layer("independent")
+    twin = copy.deepcopy(module)
+    optimizer = torch.optim.SGD(twin.parameters(), lr=0.0)
+    twin(rows(2, 5)).square().mean().backward()
+    optimizer.step()
+    assert twin.gate.updates == 1
+    assert module.gate.updates == 0
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Conditional(nn.Linear(DIM, DIM), 1.0), r"in \(0, 1\), got 1.0"),
+        (lambda: Conditional(nn.Linear(DIM, DIM), estimator=LeaveOneOut()), "needs a loss for each token"),
+        (lambda: Conditional(nn.Tanh()), "give dim"),
+        (lambda: Conditional(nn.Linear(DIM, DIM), tokens="some"), "'causal', 'bidirectional' or 'independent'"),
+        (lambda: Conditional(nn.Linear(DIM, 3))(rows(2, 5)), "keeps the shape of its tokens"),
+        (lambda: layer()(rows(5)), r"takes x of shape \(B, S, 8\), got \(5, 8\)"),
+        (lambda: layer()(rows(2, 5), torch.ones(5, 2, dtype=torch.bool)), "of its first dimensions"),
+        (lambda: layer()(rows(2, 5) * torch.nan), "NaN"),
+    ],
+)
+def test_bad_input(make: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
