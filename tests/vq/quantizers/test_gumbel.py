@@ -409,7 +409,7 @@ def test_the_linear_form_is_not_updated_after_its_start() -> None:
     assert layer.is_updated
     trained(layer, steps=5)
     assert not layer.is_updated
-    assert not update_codebooks_after_step(layer, torch.optim.SGD(layer.parameters())).codebooks
+    assert not update_codebooks_after_step(layer, torch.optim.SGD(layer.parameters())).layers
 
 
 def test_a_resumed_layer_keeps_its_scale_and_its_codes() -> None:
