@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.entropy_bonus import is_zero
 from discrete_lightning.routing.mixture import MixtureOfExperts
 
 
@@ -27,7 +28,8 @@ def routing_loss(module: nn.Module) -> Tensor:
         if not isinstance(each, MixtureOfExperts) or each.loss is None or not each.router.training:
             continue
         trained = each.router.weight.requires_grad and torch.is_grad_enabled()
-        if trained and not each.loss.requires_grad and (each.router.balance is not None or each.router.z is not None):
+        weighted = any(weight is not None and not is_zero(weight()) for weight in (each.router.balance, each.router.z))
+        if trained and weighted and not each.loss.requires_grad:
             raise RuntimeError(
                 "the loss of a mixture has no graph: activation checkpointing with use_reentrant=True drops what a layer does "
                 "not return; give checkpoint(..., use_reentrant=False)"

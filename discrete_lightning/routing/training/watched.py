@@ -1,0 +1,40 @@
+"""What the routers in a module return while it runs."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from discrete_lightning.routing.routed import Routed
+from discrete_lightning.routing.router import Router
+
+
+def routers_of(module: nn.Module) -> dict[str, Router]:
+    """The routers in a module, by name."""
+    return {name: each for name, each in module.named_modules() if isinstance(each, Router)}
+
+
+@contextmanager
+def watched_routers(module: nn.Module, seen: Callable[[str, Routed], None]) -> Iterator[None]:
+    """Inside, `seen(name, routed)` is called with what each router in `module` returns.
+
+    Example:
+        >>> from discrete_lightning.routing import ExpertMLP, MixtureOfExperts
+        >>> layer, names = MixtureOfExperts(ExpertMLP(4, 8), count=3), []
+        >>> with watched_routers(layer, lambda name, routed: names.append(name)):
+        ...     _ = layer(torch.zeros(2, 4))
+        >>> names
+        ['router']
+    """
+
+    def hook_of(name: str) -> Callable[[nn.Module, Any, Routed], None]:
+        return lambda layer, inputs, routed: seen(name, routed)
+
+    hooks = [each.register_forward_hook(hook_of(name)) for name, each in routers_of(module).items()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
