@@ -92,11 +92,11 @@ class Shakespeare(SplitDataModule):
 
 
 def plain(markdown: str) -> str:
-    """A play without Markdown's marks.
+    r"""A play without Markdown's marks.
 
     Example:
-        >>> plain("### SCENE I. A street\\n\\n_Enter GHOST_\\n\\n**GHOST**  \\nMark me.  \\n")
-        'SCENE I. A street\\n\\nEnter GHOST\\n\\nGHOST\\nMark me.\\n'
+        >>> plain("### SCENE I. A street\n\n_Enter GHOST_\n\n**GHOST**  \nMark me.  \n")
+        'SCENE I. A street\n\nEnter GHOST\n\nGHOST\nMark me.\n'
     """
     return _MARKUP.sub("", markdown).replace("—", "--")
 

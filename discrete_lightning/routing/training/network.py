@@ -65,7 +65,9 @@ class RoutedNetwork(ComparedModel):
             raise ValueError(f"task must be 'classification' or 'regression', got {task!r}")
         dim = trunk or inputs
         if not head and dim != outputs:
-            raise ValueError(f"without a head the mixture gives {dim} numbers, and outputs={outputs}: set head, or trunk")
+            raise ValueError(
+                f"without a head the mixture gives {dim} numbers, and outputs={outputs}: set head, or trunk"
+            )
         if feed_forward is None:
             feed_forward = MixtureFeedForward(count=8, k=1, hidden=16, router="paired", tokens="independent")
         self.inputs, self.outputs, self.task, self.sources = inputs, outputs, task, sources

@@ -51,7 +51,8 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, S, d) to (B, S, d)."""
         q, k, v = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv(self.attention_norm(x)).chunk(3, -1)
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in self.qkv(self.attention_norm(x)).chunk(3, -1)
         )
         seen = nn.functional.scaled_dot_product_attention(rotated(q), rotated(k), v, is_causal=True)
         x = x + self.out(seen.transpose(1, 2).flatten(-2))
