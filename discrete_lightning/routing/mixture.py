@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator
+from discrete_lightning.functional import softmax
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.experts.experts import Experts
@@ -43,6 +44,7 @@ class MixtureOfExperts(Recorded, nn.Module):
         router: gives `Routed`.
         experts: of stacked weights.
         loss: 0-dim float32, the router's loss in the last pass in training.
+        loss_was_recorded: whether that pass recorded a graph.
 
     Raises:
         ValueError: if arguments do not fit, or cannot work.
@@ -70,6 +72,7 @@ class MixtureOfExperts(Recorded, nn.Module):
         self.router = router_of(router, experts.dim, count, k)
         self.experts, self.tokens = experts, tokens
         self.loss: Tensor | None = None
+        self.loss_was_recorded = True
         _check_router(self.router, tokens)
 
     def __getstate__(self) -> dict[str, object]:
@@ -108,7 +111,7 @@ class MixtureOfExperts(Recorded, nn.Module):
         """
         routed = self.router(x, mask)
         if self.training:
-            self.loss = routed.loss
+            self.loss, self.loss_was_recorded = routed.loss, torch.is_grad_enabled()
         counted = None if mask is None else positions_mask(mask, x.shape[:-1]).reshape(-1)
         return self._run(x.reshape(-1, self.dim), routed, counted).view(x.shape)
 
@@ -161,10 +164,11 @@ class MixtureOfExperts(Recorded, nn.Module):
         def of_sample(sample: Tensor) -> Tensor:
             many, indices = x.expand(*sample.shape[:-1], self.dim), sample.topk(self.k, -1).indices
             gates = torch.full(indices.shape, 1 / self.k, device=x.device)
-            routed = Routed(indices, gates, logits, logits, logits.new_zeros(()))
+            wide = logits.expand(sample.shape)
+            routed = Routed(indices, gates, wide, softmax(wide), logits.new_zeros(()))
+            self.loss, self.loss_was_recorded = router.auxiliary_loss(routed, None, None), torch.is_grad_enabled()
             return function(self._run(many.reshape(-1, self.dim), routed, None).view(many.shape))
 
-        self.loss = logits.new_zeros(())
         k = None if self.k == 1 else self.k
         return router.estimator.expectation(of_sample, logits, router.choice.temperature(), generator, k=k)
 

@@ -27,6 +27,9 @@ class Router(Recorded, CountedLayer):
     A linear map gives logits l = W x, in float32 under every precision: a bfloat16 product would change the experts of some
     tokens. `eval()` is deterministic, and a token's experts do not depend on other rows.
 
+    With a weight for a loss, each pass in training sums over ranks: all ranks make equally many passes, also one without a
+    token.
+
     A subclass defines `route`; its choices are counted in training, and after each step of the optimiser `_apply_counts` gets
     those of all ranks.
 
@@ -72,6 +75,11 @@ class Router(Recorded, CountedLayer):
         return f"dim={self.dim}, count={self.count}, k={self.k}"
 
     @property
+    def has_loss(self) -> bool:
+        """Whether `Routed.loss` can be other than 0."""
+        return self.balance is not None or self.z is not None
+
+    @property
     def is_updated(self) -> bool:
         return self.balance is not None
 
@@ -97,7 +105,7 @@ class Router(Recorded, CountedLayer):
         if not self.training:
             return routed
         chosen = self._chosen(routed, counted)
-        routed = routed._replace(loss=self._loss(routed, chosen, counted))
+        routed = routed._replace(loss=self.auxiliary_loss(routed, chosen, counted))
         if self.is_learning:
             routed = routed._replace(gates=self.counting(routed.gates, self._counts(routed, chosen, counted)))
         return routed
@@ -127,7 +135,14 @@ class Router(Recorded, CountedLayer):
         """What a pass counts, (`_number_of_counts`,): how many tokens each expert has got."""
         return count_indices(routed.indices, self.count, chosen)
 
-    def _loss(self, routed: Routed, chosen: Tensor | None, mask: Tensor | None) -> Tensor:
+    def auxiliary_loss(self, routed: Routed, chosen: Tensor | None, mask: Tensor | None) -> Tensor:
+        """The loss that a pass adds, 0-dim float32.
+
+        Args:
+            routed: of the pass.
+            chosen: bool, of the shape of `routed.indices`, which of them count; None for all.
+            mask: bool, of the shape of the tokens, False at padding; None: there is none.
+        """
         loss = no_loss(routed.logits)
         if self.balance is not None and not is_zero(self.balance()):
             earlier = self.pending_counts()

@@ -3,7 +3,6 @@
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.layers.entropy_bonus import is_zero
 from discrete_lightning.routing.mixture import MixtureOfExperts
 
 
@@ -28,8 +27,7 @@ def routing_loss(module: nn.Module) -> Tensor:
         if not isinstance(each, MixtureOfExperts) or each.loss is None or not each.router.training:
             continue
         trained = each.router.weight.requires_grad and torch.is_grad_enabled()
-        weighted = any(weight is not None and not is_zero(weight()) for weight in (each.router.balance, each.router.z))
-        if trained and weighted and not each.loss.requires_grad:
+        if trained and each.router.has_loss and not each.loss_was_recorded:
             raise RuntimeError(
                 "the loss of a mixture has no graph: activation checkpointing with use_reentrant=True drops what a layer does "
                 "not return; give checkpoint(..., use_reentrant=False)"

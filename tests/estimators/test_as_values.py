@@ -11,7 +11,7 @@ from torch import nn
 from discrete_lightning import estimators
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.nn import GumbelQuantizer, RelaxedBernoulli, RelaxedCategorical
-from tests.references.every_estimator import ALL, each_of_all
+from tests.references.every_estimator import ALL, HARD, each_of_all, each_pathwise
 from tests.references.inputs import leaf, seeded
 
 
@@ -49,3 +49,9 @@ def test_layers_take_what_serves_them(estimator: Estimator) -> None:
     if estimator.pathwise:
         result = GumbelQuantizer(8, 4, estimator)(torch.randn(5, 4, generator=seeded(53)))
         assert result.quantized.requires_grad
+
+
+@each_pathwise
+def test_hard_says_whether_samples_are_of_0_and_1(estimator: Estimator) -> None:
+    """A layer that runs the chosen categories alone relies on it."""
+    assert estimator.hard == (estimator in HARD)

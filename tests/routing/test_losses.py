@@ -118,3 +118,13 @@ def test_activation_checkpointing_keeps_the_loss_or_says_what_to_do(reentrant: b
 
 def test_log_of_the_count_is_the_largest_z() -> None:
     assert z_loss(torch.zeros(3, 8)).item() == pytest.approx(math.log(8) ** 2)
+
+
+def test_a_weight_of_zero_is_no_error() -> None:
+    """As at the end of an annealing."""
+    layer = MixtureOfExperts(ExpertMLP(4, 8), 3, 2, router=TopKRouter(4, 3, 2, balance=0.01))
+    assert layer.router.balance is not None
+    layer.router.balance.set(0.0)
+    y = layer(torch.randn(7, 4, generator=seeded(0)))
+    (y.square().mean() + routing_loss(layer)).backward()
+    assert routing_loss(layer) == 0

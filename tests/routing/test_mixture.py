@@ -175,6 +175,8 @@ def test_leave_one_out_through_expectation() -> None:
     layer.router.scores = kept  # type: ignore[method-assign]
     losses = layer.expectation(lambda y: y.square().sum(-1), one.expand(rows, DIM))
     assert losses.shape == (rows,)
+    with torch.no_grad():
+        assert routing_loss(layer).item() > 0.009  # of a balance loss of weight .01, at least 1 but for noise
     losses.sum().backward()
     logits = scores(one)[0].detach().requires_grad_()
     values = all_outputs(layer.experts, one)[0].square().sum(-1).detach()

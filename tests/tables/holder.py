@@ -9,8 +9,16 @@ from lightning.pytorch.loggers.logger import Logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from discrete_lightning.losses import EntropyBonus
-from discrete_lightning.nn import GumbelQuantizer, OneOf, RelaxedCategorical, VectorQuantizer
+from discrete_lightning.losses import EntropyBonus, routing_loss
+from discrete_lightning.nn import (
+    BiasBalancedRouter,
+    ExpertMLP,
+    GumbelQuantizer,
+    MixtureOfExperts,
+    OneOf,
+    RelaxedCategorical,
+    VectorQuantizer,
+)
 from tests.tiny_images import quiet_trainer
 
 WAYS = ("automatic", "accumulation", "manual")
@@ -37,13 +45,15 @@ class Holder(LightningModule):
         self.either = OneOf([nn.Linear(8, 8), nn.Tanh()])
         self.bonus = EntropyBonus(choice=0.1)
         self.decoder = nn.Linear(8, 16)
+        self.mixture = MixtureOfExperts(ExpertMLP(8, 4), 6, router=BiasBalancedRouter(8, 6, speed=0.05))
         self.fail_at, self.error = fail_at, error
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.encoder(images)
         sampled, nearest = self.sampled(hidden), self.nearest(hidden)
         mixed = self.either(sampled.quantized * self.choice(hidden) + nearest.quantized)
-        return self.decoder(mixed).view_as(images), nearest.loss + self.bonus(sampled.logits)
+        restored = self.decoder(mixed + 0.1 * self.mixture(mixed)).view_as(images)
+        return restored, nearest.loss + self.bonus(sampled.logits) + routing_loss(self)
 
     def reconstruct(self, images: Tensor) -> Tensor:
         return self(images)[0].clamp(0, 1)

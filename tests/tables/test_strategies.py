@@ -264,6 +264,7 @@ NOISE_OF_EACH_RANK = (
     "fixed_gumbel",
     "large_gumbel",
     "RelaxedCategorical_GumbelSoftmax",
+    "TokenGate",
 )  # gradients are averaged only if sharded
 
 

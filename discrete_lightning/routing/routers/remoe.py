@@ -62,6 +62,10 @@ class ReMoERouter(Router):
         self.register_private("sparsity_weight", first)
 
     @property
+    def has_loss(self) -> bool:
+        return True
+
+    @property
     def is_updated(self) -> bool:
         return True
 
@@ -77,13 +81,13 @@ class ReMoERouter(Router):
         tokens = torch.ones_like(routed.logits[..., 0], dtype=torch.int64) if mask is None else mask
         return torch.cat([count_indices(routed.indices, self.count, chosen), tokens.sum().view(1)])
 
-    def _loss(self, routed: Routed, chosen: Tensor | None, mask: Tensor | None) -> Tensor:
+    def auxiliary_loss(self, routed: Routed, chosen: Tensor | None, mask: Tensor | None) -> Tensor:
         counts = all_reduce_sum(self._counts(routed, chosen, mask).float())
         weights = counts[:-1] * self.count / (self.k * counts[-1]).clamp_min(1)
         gates = routed.gates if mask is None else zero_padding(routed.gates, mask)
         tokens = gates[..., 0].numel() if mask is None else mask.sum()
         mean = global_mean(gates.reshape(-1, self.count).sum(0), tokens)
-        return super()._loss(routed, chosen, mask) + self.sparsity_weight * weighted_sum(mean, weights)
+        return super().auxiliary_loss(routed, chosen, mask) + self.sparsity_weight * weighted_sum(mean, weights)
 
     def _apply_counts(self, counts: Tensor) -> None:
         more = counts[:-1].sum() / (counts[-1] * self.count).clamp_min(1) - self.k / self.count

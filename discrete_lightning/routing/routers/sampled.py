@@ -68,7 +68,8 @@ class SampledRouter(Router):
     def route(self, logits: Tensor, mask: Tensor | None) -> Routed:
         sampling, estimator = self.choice.training, self.estimator
         p = softmax(logits)
-        if sampling and isinstance(estimator, Paired) and self.count > 1:
+        in_pairs = isinstance(estimator, Paired) and self.count > 1 and not self.choice.is_watched
+        if sampling and in_pairs:
             return self._in_pairs(logits, p)
         sample = self.choice(logits)
         if sampling and not estimator.hard:

@@ -33,7 +33,8 @@ class RouterMonitor(ChoiceMonitor):
     kind, categories = "experts", "experts"
 
     def __init__(self, collapsed_below: float = 0.5, patience: int = 2, filename: str | None = "experts.png") -> None:
-        super().__init__(None, collapsed_below, patience=patience, filename=filename)
+        # with k of few experts one can be chosen by nearly all tokens at an even load
+        super().__init__(None, collapsed_below, dominated_above=1.0, patience=patience, filename=filename)
 
     def layers(self, module: nn.Module) -> dict[str, nn.Module]:
         return {name: each for name, each in module.named_modules() if isinstance(each, Router)}
