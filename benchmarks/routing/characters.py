@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from benchmarks._timing import device_name
 from discrete_lightning.data import Shakespeare
 from discrete_lightning.estimators import ReinMax
-from discrete_lightning.nn import routing_loss
+from discrete_lightning.losses import routing_loss
 from discrete_lightning.routing.training.feed_forward import DenseFeedForward, MixtureFeedForward
 from discrete_lightning.routing.training.load_metrics import LoadMetrics
 from discrete_lightning.routing.training.transformer import CausalTransformer

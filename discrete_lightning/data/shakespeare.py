@@ -45,7 +45,7 @@ class Shakespeare(SplitDataModule):
     Example:
         >>> data = Shakespeare(context=32, batch_size=4)
         >>> inputs, targets = next(iter(data.test_dataloader()))
-        >>> inputs.shape, data.decode(inputs[0, :7])
+        >>> inputs.shape, data.decode_tokens(inputs[0, :7])
         (torch.Size([4, 32]), 'Macbeth')
     """
 
@@ -82,11 +82,11 @@ class Shakespeare(SplitDataModule):
         plays: dict[Split, Sequence[str]] = {"train": rest, "validation": self.validation, "test": self.test}
         return {split: TextWindows(_tokens(files, names), self.context) for split, names in plays.items()}
 
-    def encode(self, text: str) -> Tensor:
+    def encode_text(self, text: str) -> Tensor:
         """The tokens of a text, int64 (number of characters,); what is not in `vocabulary` becomes "?"."""
         return _encode(text).to(torch.int64)
 
-    def decode(self, tokens: Tensor) -> str:
+    def decode_tokens(self, tokens: Tensor) -> str:
         """The text of tokens, any integer type, (N,)."""
         return "".join(self.vocabulary[each] for each in tokens.tolist())
 
