@@ -18,7 +18,7 @@ from discrete_lightning.data.windows import TextWindows
 
 INSTALL = "pip install 'discrete_lightning[text]'"
 CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))  # of ASCII: tokens do not depend on which plays there are
-_MARKUP = re.compile(r"^#+ |\*\*|_|\\| +$|\r", re.MULTILINE)
+_MARKUP = re.compile(r"^#+ |\*\*|_|\\| +$", re.MULTILINE)
 
 
 class Shakespeare(SplitDataModule):

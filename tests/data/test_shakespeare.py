@@ -30,7 +30,6 @@ def plays(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 def test_marks_of_markdown_are_removed() -> None:
     assert plain(MARKDOWN) == PLAIN
-    assert plain(MARKDOWN.replace("\n", "\r\n")) == PLAIN
 
 
 def test_plays_are_split(plays: Path) -> None:

@@ -56,6 +56,10 @@ class ComparedModel(RestorableModule):
         """What `figure` is the mean of; the losses, unless a subclass measures something else."""
         return self.losses(outputs, targets)
 
+    def model_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """The losses of the model with mixtures, in training."""
+        return self.losses(self.model(inputs), targets)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """The output of the model with mixtures."""
         return self.model(inputs)
@@ -67,7 +71,7 @@ class ComparedModel(RestorableModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         inputs, targets = self.examples(batch, batch_idx)
         assert targets is not None
-        loss = self.losses(self.model(inputs), targets).mean()
+        loss = self.model_losses(inputs, targets).mean()
         self.log("train/loss", loss.detach(), prog_bar=True)
         total = loss + routing_loss(self.model)
         if self.dense is not None:

@@ -2,9 +2,11 @@
 
 from typing import Any, Literal, get_args
 
+import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least, check_positive
+from discrete_lightning.routing.mixture import MixtureOfExperts
 from discrete_lightning.routing.mutual_information import NormalizedMutualInformation
 from discrete_lightning.routing.training.compared import ComparedModel, StageMetrics, dense_of
 from discrete_lightning.routing.training.feed_forward import FeedForward, MixtureFeedForward
@@ -12,6 +14,17 @@ from discrete_lightning.routing.training.watched import routers_of, watched_rout
 from discrete_lightning.training.batches import Examples, examples_of
 
 Task = Literal["classification", "regression"]
+
+
+class _Network(nn.Module):
+    """head(layer(trunk(x))), rows (B, inputs) to (B, outputs)."""
+
+    def __init__(self, trunk: nn.Module, layer: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.layer, self.head = trunk, layer, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.layer(self.trunk(x)))
 
 
 class RoutedNetwork(ComparedModel):
@@ -25,7 +38,8 @@ class RoutedNetwork(ComparedModel):
     Args:
         inputs: numbers of a row.
         outputs: classes, or numbers of a target.
-        feed_forward: makes the mixture; by default a `MixtureFeedForward` of 8 experts, one a row.
+        feed_forward: makes the mixture; by default a `MixtureFeedForward` of 8 experts, one a row. Its router can be any
+            estimator, `LeaveOneOut` included, since a row has a loss of its own.
         dense: makes the layer of the dense network; by default that of equal FLOPs which `feed_forward.dense()` gives.
         compare: whether there is a dense network.
         task: "classification" (cross-entropy) or "regression" (squared error).
@@ -39,10 +53,11 @@ class RoutedNetwork(ComparedModel):
 
     Example:
         >>> model = RoutedNetwork(inputs=6, outputs=3, trunk=4)
-        >>> import torch
         >>> model(torch.randn(5, 6)).shape
         torch.Size([5, 3])
     """
+
+    model: _Network
 
     def __init__(
         self,
@@ -73,10 +88,10 @@ class RoutedNetwork(ComparedModel):
         self.inputs, self.outputs, self.task, self.sources = inputs, outputs, task, sources
         self.learning_rate = learning_rate
 
-        def network(layer: FeedForward) -> nn.Module:
-            first = [nn.Linear(inputs, trunk), nn.GELU(), nn.LayerNorm(trunk)] if trunk else []
-            last = [nn.LayerNorm(dim), nn.Linear(dim, outputs)] if head else []
-            return nn.Sequential(*first, layer(dim), *last)
+        def network(layer: FeedForward) -> _Network:
+            first = nn.Sequential(nn.Linear(inputs, trunk), nn.GELU(), nn.LayerNorm(trunk)) if trunk else nn.Identity()
+            last = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, outputs)) if head else nn.Identity()
+            return _Network(first, layer(dim), last)
 
         self.model = network(feed_forward)
         self.dense = network(dense_of(feed_forward, dense)) if compare else None
@@ -99,14 +114,22 @@ class RoutedNetwork(ComparedModel):
             raise ValueError(f"targets of {self.task} are {kind} {tuple(shape)}, and a batch holds {got}")
         return Examples(inputs, targets)
 
+    def model_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        layer = self.model.layer
+        if not isinstance(layer, MixtureOfExperts):
+            return super().model_losses(inputs, targets)
+        # a row is one choice and has a loss of its own, so that estimators which need it can be used, too
+        return layer.expectation(lambda y: self.losses(self.model.head(y), targets), self.model.trunk(inputs))
+
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats, float32 (B,), or squared errors, float32 (B, outputs)."""
+        """Cross-entropy in nats, or the mean of the squared errors of a row; float32 (..., B) of outputs (..., B, outputs)."""
         if self.task == "regression":
-            return (outputs.float() - targets.float()).square()
-        return nn.functional.cross_entropy(outputs.float(), targets.long(), reduction="none")
+            return (outputs.float() - targets.float()).square().mean(-1)
+        log_p = torch.log_softmax(outputs.float(), -1)
+        return -log_p.gather(-1, targets.long().expand(outputs.shape[:-1]).unsqueeze(-1))[..., 0]
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Squared errors, or 1 where the largest output is another class; float32."""
+        """The mean of the squared errors of a row, or 1 where the largest output is another class; float32 (B,)."""
         if self.task == "regression":
             return self.losses(outputs, targets)
         return (outputs.argmax(-1) != targets).float()

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, seed_everything
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 
+from discrete_lightning.estimators import LeaveOneOut
 from discrete_lightning.models import DenseFeedForward, MixtureFeedForward, RoutedLanguageModel, RoutedNetwork
 from discrete_lightning.routing.training.compared import ComparedModel
 from tests.references.inputs import seeded
@@ -119,14 +120,36 @@ def test_errors_of_both_tasks() -> None:
     assert torch.equal(wrong, (outputs.argmax(-1) != labels).float())
     regression = network(task="regression")
     target = torch.randn(5, 3, generator=seeded(1))
-    torch.testing.assert_close(regression.errors(outputs, target), (outputs - target) ** 2)
-    torch.testing.assert_close(regression.losses(outputs, target), (outputs - target) ** 2)
+    torch.testing.assert_close(regression.errors(outputs, target), ((outputs - target) ** 2).mean(-1))
+    torch.testing.assert_close(regression.losses(outputs, target), ((outputs - target) ** 2).mean(-1))
+    expected = nn.functional.cross_entropy(outputs, labels, reduction="none")
+    torch.testing.assert_close(network().losses(outputs.expand(2, 5, 3), labels), expected.expand(2, 5))
+
+
+def test_an_estimator_that_needs_the_loss() -> None:
+    """The gradient to the router is that of the expected loss, in the mean."""
+    form = MixtureFeedForward(3, 1, 4, router=LeaveOneOut(samples=2), tokens="independent")
+    model = network(feed_forward=form)
+    weight = model.model.layer.router.weight
+    nn.init.normal_(weight)
+    x, labels = torch.randn(6, 4, generator=seeded(4)), torch.tensor([0, 1, 2, 0, 1, 2])
+    p = torch.softmax(x @ weight.T, -1)
+    ends = torch.eye(3, dtype=torch.int32).cumsum(1)
+    losses = [
+        model.losses(model.model.head(model.model.layer.experts(x, 6 * each.to(torch.int32))), labels) for each in ends
+    ]
+    (exact,) = torch.autograd.grad((p * torch.stack(losses, -1).detach()).sum(-1).mean(), weight)
+    torch.manual_seed(0)
+    draws = [torch.autograd.grad(model.model_losses(x, labels).mean(), weight)[0] for _ in range(600)]
+    found = torch.stack(draws)
+    error = (found.mean(0) - exact).abs() / (found.std(0) / len(draws) ** 0.5)
+    assert error.max() < 4.5  # 12 numbers: a false alarm in 1 of 10,000 seeds
 
 
 def test_experts_that_follow_the_source_have_an_nmi_of_1() -> None:
     model = network(feed_forward=MixtureFeedForward(2, 1, 4, router="paired", tokens="independent"))
-    nn.init.zeros_(model.model[0].router.weight)
-    model.model[0].router.weight.data[0, 0] = 1.0  # expert 0 where the first number is positive
+    nn.init.zeros_(model.model.layer.router.weight)
+    model.model.layer.router.weight.data[0, 0] = 1.0  # expert 0 where the first number is positive
     x = torch.randn(20, 4, generator=seeded(2))
     model.eval()
     model.evaluate(model.test_metrics, (x, torch.zeros(20, dtype=torch.int64), (x[:, 0] < 0).long()), 0)
