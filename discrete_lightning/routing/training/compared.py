@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, Metric
 
 from discrete_lightning.routing.mutual_information import NormalizedMutualInformation
 from discrete_lightning.routing.routing_loss import routing_loss
@@ -103,11 +103,9 @@ class ComparedModel(RestorableModule):
 
     def figures(self, metrics: "StageMetrics") -> dict[str, Tensor]:
         """The 0-dim figures of a stage by name, equal on all ranks; a collective call. Metrics start anew."""
-        found = {self.figure: metrics.error.compute()}
-        metrics.error.reset()
+        found = {self.figure: computed(metrics.error)}
         if self.dense is not None:
-            found[f"dense_{self.figure}"] = metrics.dense_error.compute()
-            metrics.dense_error.reset()
+            found[f"dense_{self.figure}"] = computed(metrics.dense_error)
         return found | metrics.load.figures()
 
     def _log(self, stage: str, metrics: "StageMetrics") -> None:
@@ -134,6 +132,14 @@ class StageMetrics(nn.Module):
         super().__init__()
         self.error, self.dense_error, self.load = MeanMetric(), MeanMetric(), LoadMetrics(model)
         self.nmi, self.has_sources = None, False
+
+
+def computed(metric: Metric) -> Tensor:
+    """The value of a metric, which starts anew; a collective call."""
+    value: Tensor = metric.compute()
+    with torch.inference_mode(False):  # a later loop has to be able to change it
+        metric.reset()
+    return value
 
 
 def dense_of(feed_forward: Any, dense: Any) -> Any:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.routing.mixture import MixtureOfExperts
 from discrete_lightning.routing.mutual_information import NormalizedMutualInformation
-from discrete_lightning.routing.training.compared import ComparedModel, StageMetrics, dense_of
+from discrete_lightning.routing.training.compared import ComparedModel, StageMetrics, computed, dense_of
 from discrete_lightning.routing.training.feed_forward import FeedForward, MixtureFeedForward
 from discrete_lightning.routing.training.watched import routers_of, watched_routers
 from discrete_lightning.training.batches import Examples, examples_of
@@ -146,8 +146,7 @@ class RoutedNetwork(ComparedModel):
     def figures(self, metrics: StageMetrics) -> dict[str, Tensor]:
         found = super().figures(metrics)
         if metrics.nmi is not None and metrics.has_sources:
-            found["expert_source_nmi"] = metrics.nmi.compute()
-            metrics.nmi.reset()
+            found["expert_source_nmi"] = computed(metrics.nmi)
         return found
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
