@@ -1,5 +1,7 @@
 """The load of all mixtures in a model, over the batches of an evaluation."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from discrete_lightning.routing.expert_load import ExpertLoad
@@ -25,7 +27,8 @@ class LoadMetrics(nn.Module):
 
     def add(self, name: str, routed: Routed) -> None:
         """Adds what the router of a name returned."""
-        self.loads[self.names[name]].update(routed)
+        metric: Any = self.loads[self.names[name]]
+        metric.update(routed)
 
     def figures(self) -> dict[str, Tensor]:
         """0-dim figures of all tokens of all ranks since the last call; a collective call. Of several mixtures:
