@@ -1,11 +1,10 @@
-"""Planted experts, and digits of four sources: do experts follow them, and what is the error beside a dense net of equal FLOPs?
+"""Planted experts: do experts follow the regions of the data, and what is the error beside a dense net of equal FLOPs?
 
-Runs the config `routing/planted` or `routing/sources` with several seeds (of data, weights and draws) and prints the results on
-the test split: the error of the mixture with the choices of eval() and of the dense net, and the normalised mutual information
-(NMI) of a row's expert and its region or source.
+Runs the config `routing/planted` with several seeds (of data, weights and draws) and prints the results on the test split: the
+error of the mixture with the choices of eval() and of the dense net, and the normalised mutual information (NMI) of a row's
+expert and its region.
 
-    python -m benchmarks.routing.planted                                     # planted experts, 5 seeds
-    python -m benchmarks.routing.planted --config sources                    # digits of four sources, 5 seeds
+    python -m benchmarks.routing.planted                                     # 5 seeds
     python -m benchmarks.routing.planted --routers paired switch             # other routers in the config's place
 """
 
@@ -23,14 +22,14 @@ from discrete_lightning.cli import main as discrete_lightning
 FIGURES = ("error", "dense_error", "expert_source_nmi", "load_violation", "dead_experts")
 
 
-def run(config: str, seed: int, router: str | None) -> dict[str, float]:
+def run(seed: int, router: str | None) -> dict[str, float]:
     """The figures of one run on the test split."""
     with tempfile.TemporaryDirectory() as folder:
         options = [f"--seed_everything={seed}", f"--data.seed={seed}", f"--run_root={folder}", "--wandb.enabled=false"]
         options += [] if router is None else [f"--model.feed_forward.router={router}"]
         printed = StringIO()
         with redirect_stdout(printed), redirect_stderr(printed):
-            code = discrete_lightning(["fit", "-c", f"routing/{config}", *options])
+            code = discrete_lightning(["fit", "-c", "routing/planted", *options])
         if code:
             raise RuntimeError(printed.getvalue())
         with next(Path(folder).rglob("metrics.csv")).open() as file:
@@ -40,7 +39,6 @@ def run(config: str, seed: int, router: str | None) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--config", choices=["planted", "sources"], default="planted")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--routers", nargs="+", default=None)
     arguments = parser.parse_args()
@@ -49,7 +47,7 @@ def main() -> None:
         runs = []
         name = router or "as configured"
         for seed in arguments.seeds:
-            figures = run(arguments.config, seed, router)
+            figures = run(seed, router)
             runs.append(figures)
             print(
                 f"{name:<16}seed {seed}   error {figures['error']:.4f}   dense {figures['dense_error']:.4f}   "
