@@ -10,7 +10,7 @@ from discrete_lightning.routing.mixture import MixtureOfExperts
 from discrete_lightning.routing.mutual_information import NormalizedMutualInformation
 from discrete_lightning.routing.training.compared import ComparedModel, StageMetrics, computed, dense_of
 from discrete_lightning.routing.training.feed_forward import FeedForward, MixtureFeedForward
-from discrete_lightning.routing.training.watched import routers_of, watched_routers
+from discrete_lightning.routing.training.watched import first_expert, routers_of, watched_routers
 from discrete_lightning.training.batches import Examples, examples_of
 
 Task = Literal["classification", "regression"]
@@ -112,6 +112,12 @@ class RoutedNetwork(ComparedModel):
             got = "none" if targets is None else f"{targets.dtype} {tuple(targets.shape)}"
             kind = "integers" if self.task == "classification" else "floating-point numbers"
             raise ValueError(f"targets of {self.task} are {kind} {tuple(shape)}, and a batch holds {got}")
+        if self.task == "classification" and batch_idx == 0 and targets.numel():
+            low, high = (int(each) for each in targets.aminmax())
+            if low < 0 or high >= self.outputs:
+                raise ValueError(
+                    f"labels are 0 to {self.outputs - 1}, and a batch holds {low} to {high}: set outputs={high + 1}"
+                )
         return Examples(inputs, targets)
 
     def model_losses(self, inputs: Tensor, targets: Tensor) -> Tensor:
@@ -136,7 +142,7 @@ class RoutedNetwork(ComparedModel):
 
     def evaluate(self, metrics: StageMetrics, batch: Any, batch_idx: int) -> None:
         chosen: list[Tensor] = []
-        with watched_routers(self.model, lambda _, routed: chosen.append(routed.indices[..., 0])):
+        with watched_routers(self.model, lambda _, routed: chosen.append(first_expert(routed))):
             super().evaluate(metrics, batch, batch_idx)
         source = batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 else None
         if metrics.nmi is not None and source is not None:
@@ -152,6 +158,6 @@ class RoutedNetwork(ComparedModel):
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """The output of each row, and the expert of its largest gate, int64 (B,)."""
         chosen: list[Tensor] = []
-        with watched_routers(self.model, lambda _, routed: chosen.append(routed.indices[..., 0])):
+        with watched_routers(self.model, lambda _, routed: chosen.append(first_expert(routed))):
             outputs = self(self.examples(batch, batch_idx).inputs)
         return {"outputs": outputs} | ({"experts": chosen[0]} if chosen else {})

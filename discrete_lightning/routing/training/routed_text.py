@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.routing.routed import Routed
+from discrete_lightning.routing.training.watched import first_expert
 
 SHOWN = {"\n": "↵", " ": "␣", "\t": "⇥"}
 
@@ -76,7 +77,7 @@ def routed_text(pieces: Sequence[Sequence[str]], routed: Routed) -> RoutedText:
         ValueError: if the router saw another number of tokens.
     """
     count = routed.logits.shape[-1]
-    indices, gates = (each.detach().reshape(-1, each.shape[-1]).cpu() for each in (routed.indices, routed.gates))
+    indices, first = routed.indices.reshape(-1, routed.indices.shape[-1]).cpu(), first_expert(routed).reshape(-1).cpu()
     total = sum(map(len, pieces))
     if len(indices) != total:
         raise ValueError(f"a router saw {len(indices)} tokens, and the text has {total}")
@@ -84,7 +85,6 @@ def routed_text(pieces: Sequence[Sequence[str]], routed: Routed) -> RoutedText:
     if routed.taken is not None:
         taken = routed.taken.reshape(indices.shape).cpu()
     chosen = torch.zeros(total, count, dtype=torch.bool).scatter(1, indices, taken)
-    first = indices.gather(1, gates.float().where(taken, -torch.inf).argmax(1, keepdim=True))[:, 0]
     return RoutedText(pieces, chosen, first)
 
 

@@ -37,3 +37,17 @@ def watched_routers(module: nn.Module, seen: Callable[[str, Routed], None]) -> I
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def first_expert(routed: Routed) -> Tensor:
+    """The expert of the largest gate of each token, int64 (...).
+
+    Example:
+        >>> gates, none = torch.tensor([[0.3, 0.7]]), torch.zeros(1, 4)
+        >>> first_expert(Routed(torch.tensor([[3, 1]]), gates, none, none, torch.zeros(())))
+        tensor([1])
+    """
+    gates = routed.gates.detach().float()
+    if routed.taken is not None:
+        gates = torch.where(routed.taken, gates, -torch.inf)
+    return routed.indices.gather(-1, gates.argmax(-1, keepdim=True))[..., 0]

@@ -187,6 +187,11 @@ def text(*shape: int, high: int = 10) -> Tensor:
             r"targets of classification are integers \(2,\), .*float32 \(2,\)",
         ),
         (network, torch.randn(2, 4), "holds none"),
+        (
+            network,
+            (torch.randn(2, 4), torch.tensor([0, 3])),
+            "labels are 0 to 2, and a batch holds 0 to 3: set outputs=4",
+        ),
     ],
 )
 def test_batches_that_do_not_fit(make: Any, batch: Any, message: str) -> None:
