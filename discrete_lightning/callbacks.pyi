@@ -4,6 +4,7 @@ from discrete_lightning.design.training.design_writer import DesignWriter as Des
 from discrete_lightning.design.training.sequence_logo import SequenceLogo as SequenceLogo
 from discrete_lightning.nas.training.architecture_writer import ArchitectureWriter as ArchitectureWriter
 from discrete_lightning.nas.training.search_monitor import SearchMonitor as SearchMonitor
+from discrete_lightning.routing.training.expert_report import ExpertReport as ExpertReport
 from discrete_lightning.routing.training.router_monitor import RouterMonitor as RouterMonitor
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing

@@ -3,3 +3,4 @@ from discrete_lightning.layers.usage import CodePerplexity as CodePerplexity
 from discrete_lightning.layers.usage import CodeUsage as CodeUsage
 from discrete_lightning.layers.usage import LiveCodes as LiveCodes
 from discrete_lightning.routing.expert_load import ExpertLoad as ExpertLoad
+from discrete_lightning.routing.mutual_information import NormalizedMutualInformation as NormalizedMutualInformation

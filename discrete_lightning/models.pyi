@@ -9,6 +9,10 @@ from discrete_lightning.nas.training.retrain import ArchitectureTraining as Arch
 from discrete_lightning.nas.training.search import ArchitectureSearch as ArchitectureSearch
 from discrete_lightning.nas.training.settings import CostTarget as CostTarget
 from discrete_lightning.nas.training.settings import SearchOptimizers as SearchOptimizers
+from discrete_lightning.routing.training.feed_forward import DenseFeedForward as DenseFeedForward
+from discrete_lightning.routing.training.feed_forward import MixtureFeedForward as MixtureFeedForward
+from discrete_lightning.routing.training.language_model import RoutedLanguageModel as RoutedLanguageModel
+from discrete_lightning.routing.training.network import RoutedNetwork as RoutedNetwork
 from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
 from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE
 from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as DiscreteVAE

@@ -27,6 +27,14 @@ class ChecksBatches(Protocol):
 
 
 @runtime_checkable
+class DecodesTokens(Protocol):
+    """A module, or a data module, that offers the text of tokens to `ExpertReport`."""
+
+    def decode_tokens(self, tokens: Tensor) -> str:
+        """The text of tokens, integers (N,)."""
+
+
+@runtime_checkable
 class DecodesIndices(Protocol):
     """Offers images of codes to `CodebookMonitor` and to the command `decode`."""
 

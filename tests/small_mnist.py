@@ -11,6 +11,7 @@ from PIL import Image
 from discrete_lightning.catalog import config_names, config_root
 
 CONFIGS = config_names()
+EMBEDDED = ("Digits", "SearchSplit", "Shakespeare", "PlantedExperts", "DigitSources")  # need no folder
 
 
 def write_small_mnist(root: Path) -> Path:
@@ -59,8 +60,10 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     ]
     if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
+    if parsed["data"]["class_path"] == "PlantedExperts":
+        options.append("--data.rows=256")
     if parsed["data"]["class_path"] == "ImageFolder":
         options += [f"--data.folder={data}/images", "--data.size=16"]
-    elif parsed["data"]["class_path"] not in ("Digits", "SearchSplit"):
+    elif parsed["data"]["class_path"] not in EMBEDDED:
         options += [f"--data.folder={data}", "--data.validation=20", "--data.verify=false"]
     return options

@@ -5,6 +5,7 @@ from discrete_lightning.routing.conditional import Conditional
 from discrete_lightning.routing.expert_load import ExpertLoad
 from discrete_lightning.routing.experts import ExpertMLP, Experts, StackedMLP, StackedModules
 from discrete_lightning.routing.mixture import MixtureOfExperts
+from discrete_lightning.routing.mutual_information import NormalizedMutualInformation
 from discrete_lightning.routing.routed import Routed
 from discrete_lightning.routing.router import Router
 from discrete_lightning.routing.routers import (
@@ -30,6 +31,7 @@ __all__ = [
     "Gated",
     "MixtureOfExperts",
     "NoisyTopKRouter",
+    "NormalizedMutualInformation",
     "ReMoERouter",
     "Routed",
     "Router",

@@ -75,6 +75,12 @@ ELSEWHERE = {
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
     # takes what a router returns, and gives several figures
     "ExpertLoad": "tests/routing/test_expert_load.py",
+    "NormalizedMutualInformation": "tests/routing/test_mutual_information.py",
+    # needs a model of tokens, and data that decodes them
+    "ExpertReport": "tests/routing/training/test_expert_report.py",
+    # make the feed-forward layers of a model
+    "DenseFeedForward": "tests/routing/training/test_transformer.py",
+    "MixtureFeedForward": "tests/routing/training/test_transformer.py",
     # run on rows that are sorted by expert; MixtureOfExperts holds them
     "StackedMLP": "tests/routing/test_experts.py",
     "StackedModules": "tests/routing/test_experts.py",
@@ -102,6 +108,10 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "SwitchRouter": lambda: layers.SwitchRouter(4, 5),
     "TokenGate": lambda: layers.TokenGate(4),
     "TopKRouter": lambda: layers.TopKRouter(4, 5),
+    "RoutedLanguageModel": lambda: models.RoutedLanguageModel(
+        models.MixtureFeedForward(4, 2, 6), vocabulary=10, context=8, dim=8, heads=2, layers=1
+    ),
+    "RoutedNetwork": lambda: models.RoutedNetwork(4, 3, sources=2),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),

@@ -15,12 +15,18 @@ from tests.tables.faults import cases
 from tests.tables.holder import hooks
 from tests.tables.makers import ESTIMATORS, MODELS, protected
 from tests.tiny_images import TinyImages, quiet_trainer, tiny_split
+from tests.tiny_tokens import TinyRows, TinyText
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the choices are still undecided"),
     pytest.mark.filterwarnings("ignore:The `training_step` returned"),
 ]
-_DATA: dict[str, Callable[[], Any]] = {"ArchitectureSearch": tiny_split, "SequenceDesigner": lambda: None}
+_DATA: dict[str, Callable[[], Any]] = {
+    "ArchitectureSearch": tiny_split,
+    "RoutedLanguageModel": TinyText,
+    "RoutedNetwork": TinyRows,
+    "SequenceDesigner": lambda: None,
+}
 
 
 def built(name: str) -> LightningModule:

@@ -1,0 +1,116 @@
+"""Shakespeare's plays by characters: mixtures of experts, one router after the other, against a dense model of equal FLOPs.
+
+Causal transformers of 3 blocks (d = 128, 4 heads, context 128) see the same batches: 24 windows a step, AdamW, learning rate
+3e-3 to 0 by a cosine. Mixtures have 16 experts of 256, two a token; the dense model has a layer of 520, which costs a token as
+much as two experts and the router. `depth` has 6 blocks that half of the tokens pass each (Conditional), and is compared with
+the dense model of 3 blocks, which has its FLOPs, too. Reported are nats a character on four plays that were not trained on,
+the largest violation of an even load (max / mean - 1) over the last 100 steps, and dead experts among all layers' 48.
+
+    python -m benchmarks.routing.characters                                  # 3 seeds of each
+    python -m benchmarks.routing.characters --seeds 0 --only dense bias_balanced
+"""
+
+import argparse
+import math
+import statistics
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks._timing import device_name
+from discrete_lightning.data import Shakespeare
+from discrete_lightning.estimators import ReinMax
+from discrete_lightning.losses import routing_loss
+from discrete_lightning.routing.training.feed_forward import DenseFeedForward, MixtureFeedForward
+from discrete_lightning.routing.training.load_metrics import LoadMetrics
+from discrete_lightning.routing.training.transformer import CausalTransformer
+from discrete_lightning.routing.training.watched import watched_routers
+
+CONTEXT, ROWS, RATE, LAST = 128, 24, 3e-3, 100
+DENSE = MixtureFeedForward().dense()
+MODELS: dict[str, dict[str, Any]] = {
+    "dense": {"layers": 3, "feed_forward": DENSE},
+    "bias_balanced": {"layers": 3, "feed_forward": MixtureFeedForward(router="bias_balanced")},
+    "top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="top_k")},
+    "noisy_top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="noisy_top_k")},
+    "paired": {"layers": 3, "feed_forward": MixtureFeedForward(router="paired")},
+    "reinmax": {"layers": 3, "feed_forward": MixtureFeedForward(router=ReinMax())},
+    "remoe": {"layers": 3, "feed_forward": MixtureFeedForward(router="remoe")},
+    "depth": {"layers": 6, "feed_forward": DenseFeedForward(512), "share": 0.5},
+}
+USUAL = ("dense", "bias_balanced", "top_k", "paired", "depth")
+
+
+def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor], reduction: str = "mean") -> Tensor:
+    inputs, targets = batch
+    return nn.functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction=reduction)
+
+
+def train(name: str, seed: int, steps: int, data: Shakespeare, device: str) -> dict[str, float]:
+    """Nats a character on the test plays, load in the last steps, and seconds of training."""
+    torch.manual_seed(seed)
+    model = CausalTransformer(len(data.vocabulary), CONTEXT, dim=128, heads=4, **MODELS[name]).to(device)
+    windows = data.dataset("train")
+    order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
+    load, start = LoadMetrics(model).to(device), time.perf_counter()
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
+        chosen = order[torch.arange(step * ROWS, (step + 1) * ROWS) % len(order)]
+        batch = tuple(each.to(device) for each in windows.__getitems__(chosen))
+        with watched_routers(model, load.add if step >= steps - LAST else lambda name, routed: None):
+            loss = cross_entropy(model, batch) + routing_loss(model).to(device)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    seconds = time.perf_counter() - start
+    figures = {key: float(value) for key, value in load.figures().items()}
+    return {"nats": test(model, data, device), "seconds": seconds, **figures}
+
+
+@torch.no_grad()
+def test(model: nn.Module, data: Shakespeare, device: str) -> float:
+    model.eval()
+    windows, total, count = data.dataset("test"), 0.0, 0
+    for start in range(0, len(windows), 64):
+        batch = windows.__getitems__(range(start, min(start + 64, len(windows))))
+        total += float(cross_entropy(model, tuple(each.to(device) for each in batch), "sum"))
+        count += batch[1].numel()
+    return total / count
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(USUAL))
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    arguments = parser.parse_args()
+    print(f"{arguments.steps} steps of {ROWS} x {CONTEXT} characters, {device_name(arguments.device)}")
+    data = Shakespeare(CONTEXT)
+    data.setup()
+    found: dict[str, list[float]] = {name: [] for name in arguments.only}
+    for seed in arguments.seeds:
+        for name in arguments.only:
+            run = train(name, seed, arguments.steps, data, arguments.device)
+            found[name].append(run["nats"])
+            load = (
+                f"   violation {run['load_violation']:.3f}   dead {run['dead_experts']:.0f}"
+                if "dead_experts" in run
+                else ""
+            )
+            print(f"seed {seed}   {name:<16}{run['nats']:.4f} nats{load}   {run['seconds']:.0f} s", flush=True)
+    dense = found.get("dense", [])
+    for name, nats in found.items():
+        below = [b - a for a, b in zip(nats, dense, strict=False)]
+        shown = (
+            f"   below dense by {statistics.mean(below):.4f} ({min(below):.4f} to {max(below):.4f})" if below else ""
+        )
+        print(f"{name:<16}mean {statistics.mean(nats):.4f}{shown if name != 'dense' else ''}")
+
+
+if __name__ == "__main__":
+    main()

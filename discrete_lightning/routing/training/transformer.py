@@ -1,0 +1,118 @@
+"""A small causal transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762): norms first, rotary positions.
+
+Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in queries and keys the numbers i and i + d/2 at
+position t are turned by the angle t * base^(-2i / d), so that their product depends on the distance alone.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.layers.recorded import Recorded
+from discrete_lightning.routing.conditional import Conditional
+
+_BASE = 1_000.0  # the slowest pair turns once in about this many positions times 2 pi
+
+
+def rotated(x: Tensor) -> Tensor:
+    """Queries or keys (..., S, d), turned by their positions.
+
+    Example:
+        >>> x = torch.randn(5, 8)
+        >>> torch.allclose(rotated(x).norm(dim=-1), x.norm(dim=-1))
+        True
+    """
+    length, half = x.shape[-2], x.shape[-1] // 2
+    speed = _BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
+    angle = torch.arange(length, device=x.device, dtype=torch.float32).unsqueeze(1) * speed
+    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
+    first, second = x.chunk(2, -1)
+    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + feed_forward(norm(x)). A token sees itself and earlier ones.
+
+    Args:
+        dim: d of the tokens.
+        heads: of the attention; each has an even share of d.
+        feed_forward: (..., d) to (..., d).
+    """
+
+    def __init__(self, dim: int, heads: int, feed_forward: nn.Module) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm, self.norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.feed_forward = feed_forward
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (B, S, d) to (B, S, d)."""
+        q, k, v = (
+            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+            for each in self.qkv(self.attention_norm(x)).chunk(3, -1)
+        )
+        seen = nn.functional.scaled_dot_product_attention(rotated(q), rotated(k), v, is_causal=True)
+        x = x + self.out(seen.transpose(1, 2).flatten(-2))
+        return x + self.feed_forward(self.norm(x))
+
+
+class CausalTransformer(Recorded, nn.Module):
+    """Tokens to the logits of the next token.
+
+    Args:
+        vocabulary: number of different tokens.
+        context: the longest sequence.
+        dim: d of a token.
+        heads: of the attention; 2 * heads divides `dim`.
+        layers: number of blocks.
+        feed_forward: makes the feed-forward layer of a block from `dim`: a `FeedForward`, or any function.
+        share: of the tokens that pass a block (`Conditional`); 1: all.
+        conditional_every: each how many blocks one is conditional, the last of them; the others take all tokens.
+
+    Raises:
+        ValueError: if an argument is out of its range, or a sequence is too long.
+
+    Example:
+        >>> from discrete_lightning.routing.training.feed_forward import MixtureFeedForward
+        >>> model = CausalTransformer(vocabulary=10, context=8, dim=16, heads=2, layers=1, feed_forward=MixtureFeedForward(4))
+        >>> model(torch.zeros(2, 8, dtype=torch.int64)).shape
+        torch.Size([2, 8, 10])
+    """
+
+    def __init__(
+        self,
+        vocabulary: int,
+        context: int,
+        dim: int,
+        heads: int,
+        layers: int,
+        feed_forward: Callable[[int], nn.Module],
+        share: float = 1.0,
+        conditional_every: int = 1,
+    ) -> None:
+        super().__init__()
+        sizes = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads, "layers": layers}
+        check_at_least(1, **sizes, conditional_every=conditional_every)
+        if dim % (2 * heads):
+            raise ValueError(f"dim must be a multiple of 2 * heads, got dim={dim}, heads={heads}")
+        if not 0 < share <= 1:
+            raise ValueError(f"share is the share of tokens that pass a block, in (0, 1], got {share}")
+        self.context = context
+        self.embedding = nn.Embedding(vocabulary, dim)
+        self.blocks = nn.Sequential()
+        for number in range(1, layers + 1):
+            block: nn.Module = Block(dim, heads, feed_forward(dim))
+            if share < 1 and number % conditional_every == 0:
+                block = Conditional(block, share, dim=dim)
+            self.blocks.append(block)
+        self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, vocabulary, bias=False)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, S, vocabulary) of the token after each of tokens (B, S)."""
+        length = tokens.shape[1]
+        if length > self.context:
+            raise ValueError(f"the model takes sequences of at most context={self.context} tokens, got {length}")
+        return self.head(self.norm(self.blocks(self.embedding(tokens))))

@@ -1,0 +1,107 @@
+"""CausalTransformer: causal with every feed-forward and with conditional blocks, positions, bad arguments."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from discrete_lightning.models import DenseFeedForward, MixtureFeedForward
+from discrete_lightning.nn import Conditional, MixtureOfExperts
+from discrete_lightning.routing.training.transformer import CausalTransformer, rotated
+from tests.references.inputs import seeded
+
+SMALL: dict[str, Any] = {"vocabulary": 11, "context": 12, "dim": 8, "heads": 2, "layers": 2}
+FORMS: dict[str, dict[str, Any]] = {
+    "dense": {"feed_forward": DenseFeedForward(6)},
+    "function": {"feed_forward": lambda dim: nn.Linear(dim, dim)},
+    "top_k": {"feed_forward": MixtureFeedForward(4, 2, 6, router="top_k")},
+    "bias_balanced": {"feed_forward": MixtureFeedForward(4, 2, 6)},
+    "paired": {"feed_forward": MixtureFeedForward(4, 1, 6, router="paired")},
+    "depth": {"feed_forward": DenseFeedForward(6), "share": 0.5},
+    "both": {"feed_forward": MixtureFeedForward(4, 2, 6), "share": 0.5, "conditional_every": 2},
+}
+
+
+def built(form: str) -> CausalTransformer:
+    torch.manual_seed(0)
+    return CausalTransformer(**SMALL, **FORMS[form]).eval()
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_later_tokens_change_nothing_before_them(form: str) -> None:
+    model, tokens = built(form), torch.randint(11, (3, 12), generator=seeded(0))
+    with torch.no_grad():
+        logits = model(tokens)
+        assert torch.equal(logits, model(tokens))  # equal to the bit in two passes
+        for place in (4, 11):
+            other = tokens.clone()
+            other[:, place:] = (other[:, place:] + 1) % 11
+            changed = model(other)
+            torch.testing.assert_close(changed[:, :place], logits[:, :place], rtol=1e-5, atol=1e-5)
+            assert not torch.allclose(changed[:, place:], logits[:, place:], atol=1e-3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_all_parameters_get_a_gradient(form: str) -> None:
+    model = built(form).train()
+    model(torch.randint(11, (3, 12), generator=seeded(1))).square().sum().backward()
+    missing = [name for name, each in model.named_parameters() if each.grad is None or not each.grad.isfinite().all()]
+    assert not missing
+
+
+def test_scores_depend_on_the_distance_alone() -> None:
+    q, k = torch.randn(2, 8, generator=seeded(2)).double()
+    positions = torch.zeros(10, 1, dtype=torch.float64)
+    scores = rotated(positions + q) @ rotated(positions + k).T
+    for shift in range(9):
+        diagonal = scores.diagonal(shift)
+        torch.testing.assert_close(diagonal, diagonal[:1].expand_as(diagonal), rtol=1e-5, atol=1e-5)
+    assert scores[0].unique().numel() == 10
+
+
+def test_order_matters() -> None:
+    model, tokens = built("dense"), torch.tensor([[1, 2, 3, 4], [2, 1, 3, 4]])
+    first, second = model(tokens)[:, -1]
+    assert not torch.allclose(first, second, atol=1e-4)
+
+
+def test_which_blocks_are_conditional() -> None:
+    every = CausalTransformer(**{**SMALL, "layers": 4}, **FORMS["depth"])
+    second = CausalTransformer(**{**SMALL, "layers": 4}, **FORMS["both"])
+    assert [isinstance(each, Conditional) for each in every.blocks] == [True] * 4
+    assert [isinstance(each, Conditional) for each in second.blocks] == [False, True, False, True]
+
+
+def test_the_dense_layer_has_the_flops_of_a_token() -> None:
+    mixture = MixtureFeedForward(count=6, k=2, hidden=10)
+    sparse, dense = mixture(8), mixture.dense()(8)
+    assert isinstance(sparse, MixtureOfExperts)
+    experts = sum(each.numel() for each in sparse.experts.parameters()) * 2 // 6
+    assert experts + sparse.router.weight.numel() == sum(each.numel() for each in dense.parameters())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"heads": 3}, r"dim must be a multiple of 2 \* heads, got dim=8, heads=3"),
+        ({"heads": 8}, "multiple of 2"),
+        ({"layers": 0}, "layers must be at least 1, got 0"),
+        ({"share": 0.0}, r"share is the share of tokens that pass a block, in \(0, 1\], got 0"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        CausalTransformer(**(SMALL | {"feed_forward": DenseFeedForward(4)} | arguments))
+
+
+def test_a_sequence_that_is_too_long() -> None:
+    with pytest.raises(ValueError, match="at most context=12 tokens, got 13"):
+        built("dense")(torch.zeros(1, 13, dtype=torch.int64))
+
+
+def test_bad_feed_forwards() -> None:
+    with pytest.raises(ValueError, match="hidden must be at least 1"):
+        DenseFeedForward(0)
+    with pytest.raises(ValueError, match="count must be at least 1"):
+        MixtureFeedForward(count=0)
