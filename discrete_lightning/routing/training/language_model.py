@@ -103,7 +103,8 @@ class RoutedLanguageModel(ComparedModel):
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Cross-entropy of each target in nats, float32 (B, S), of logits (B, S, vocabulary)."""
-        return nn.functional.cross_entropy(outputs.float().movedim(-1, 1), targets, reduction="none")
+        flat = outputs.float().flatten(0, -2)  # of (B, V, S) not every device has a deterministic version
+        return nn.functional.cross_entropy(flat, targets.flatten(), reduction="none").view(targets.shape)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Cross-entropy of each target, in nats, float32 (B, S)."""
