@@ -10,9 +10,10 @@ and the lowest and highest with the same seed. Needs vector-quantize-pytorch==1.
 not installed.
 
 `--rates 1e-4 1e-3 1e-2` runs other learning rates, `--weights 1 10 100` other weights of the squared error beside the
-quantiser's loss (10 is about that of an error divided by the variance of the images). `--annealed` adds GumbelQuantizer with
-tau from 4 to 1. `--bonus` prints instead what the picture of recipes/vq shows: error and live codes against the weight of the
-marginal bonus, for linear and for distance logits, and writes it to a file.
+quantiser's loss (10 is about that of an error divided by the variance of the images), `--commitment 0.25` another weight of
+commitment in our quantisers. `--annealed` adds GumbelQuantizer with tau from 4 to 1. `--bonus` prints instead what the picture
+of recipes/vq shows: error and live codes against the weight of the marginal bonus, for linear and for distance logits, and
+writes it to a file.
 
 Bars: GumbelQuantizer at most 1.02 and LearnedVectorQuantizer at most 1.03 times the EMA's error, both with 95 % live codes or
 more in every cell, and below vector-quantize-pytorch's best setting on average.
@@ -55,6 +56,17 @@ MAKERS: dict[str, Maker] = {
     "theirs, k-means": theirs(kmeans_init=True, threshold_ema_dead_code=2),
     "theirs": theirs(),
 }
+
+
+def committed(weight: float) -> dict[str, Maker]:
+    """Our quantisers with another weight of commitment."""
+    return {
+        "VectorQuantizer (EMA)": lambda codes: VectorQuantizer(codes, DIM, commitment=weight),
+        "GumbelQuantizer": lambda codes: GumbelQuantizer(codes, DIM, commitment=weight),
+        "LearnedVectorQuantizer": lambda codes: LearnedVectorQuantizer(codes, DIM, commitment=weight),
+    }
+
+
 ANNEALED = "GumbelQuantizer, annealed"
 REFERENCE = "VectorQuantizer (EMA)"
 
@@ -145,7 +157,8 @@ def summary(name: str, runs: Sequence[dict[str, float]], reference: Sequence[dic
 def table(arguments: argparse.Namespace, data: Images) -> None:
     has_peer = importlib.util.find_spec("vector_quantize_pytorch") is not None
     names = [each for each in arguments.only if has_peer or not each.startswith("theirs")]
-    makers = dict(MAKERS) | {ANNEALED: MAKERS["GumbelQuantizer"]}
+    makers = dict(MAKERS) if arguments.commitment is None else MAKERS | committed(arguments.commitment)
+    makers[ANNEALED] = makers["GumbelQuantizer"]
     names += [ANNEALED] if arguments.annealed else []
     cells: dict[str, list[float]] = {name: [] for name in names}
     for weight, rate, steps, kind, codes in itertools.product(
@@ -219,6 +232,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rates", type=float, nargs="+", default=[1e-3])
     parser.add_argument("--weights", type=float, nargs="+", default=[1.0])
+    parser.add_argument("--commitment", type=float, default=None)
     parser.add_argument("--only", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--annealed", action="store_true")

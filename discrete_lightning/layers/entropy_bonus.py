@@ -142,11 +142,11 @@ def entropy_bonus(
     """-(choice * choice_entropy + marginal * marginal_entropy) of softmax(logits / tau), as EntropyBonus; 0-dim float32."""
     logits = float32(logits)
     loss = torch.zeros((), dtype=torch.float32, device=logits.device)
-    tempered = over_tau(logits, tau)
+    undecided = tempered = over_tau(logits, tau)
+    if held is not False:
+        fixed = logits.detach()
+        undecided = over_tau(fixed if held is True else torch.where(held, fixed, logits), tau)
     if not is_zero(choice):
-        undecided = tempered
-        if held is not False:
-            undecided = over_tau(torch.where(torch.as_tensor(held, device=logits.device), logits.detach(), logits), tau)
         loss = loss - choice * choice_entropy(undecided, mask)
     if not is_zero(marginal):
         loss = loss - marginal * marginal_entropy(tempered, separate, mask)

@@ -7,18 +7,13 @@ from discrete_lightning.layers.step_updates import StepBinding, update_after_ste
 
 
 def update_codebooks_after_step(model: nn.Module, *optimizers: Optimizer) -> StepBinding:
-    """Has the codebooks of a model updated after each step of their optimiser, on all ranks together.
+    """Has the codebooks of a model updated after each step of their optimiser; see `update_after_step` for when it is needed.
 
-    Needed in a training loop of your own on several ranks, once before the loop. In Lightning the callback
-    `CodebookUpdates` does it; in one process codebooks find their optimiser themselves, unless nothing before them is trained.
-
-    With several optimisers a codebook belongs to those that train the nearest parameter before it: a discriminator's steps do
-    not count. If none is seen to, it belongs to the first. FSDP with `use_orig_params`, and FSDP2, hide which parameter it is:
-    there the codebook's optimiser is given first.
+    In Lightning the callback `CodebookUpdates` does it.
 
     Args:
         model: the module, wrapped or not, that holds the codebooks; the same on all ranks.
-        optimizers: of the training, in the same order on all ranks.
+        optimizers: of the training, in the same order on all ranks. With FSDP that hides parameters the codebooks' is first.
 
     Returns:
         The binding; its `remove()` ends it.

@@ -39,9 +39,6 @@ class UpdatedCodebook(UpdatedLayer, CodeTable):
         "callback CodebookUpdates()",
     )
 
-    def __init__(self, num_codes: int, dim: int) -> None:
-        super().__init__(num_codes, dim)
-
     def _counting(self, quantized: Tensor, loss: Tensor, batch: CodeBatch) -> tuple[Tensor, Tensor]:
         """The outputs of a pass, from which its backward pass counts `batch`."""
         # new tensors, which belong to this layer; its parameter is used in each pass, as DistributedDataParallel asks

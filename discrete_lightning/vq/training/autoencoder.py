@@ -171,7 +171,8 @@ class VQAutoencoder(ImageModule):
         held = [isinstance(each, SampledCodebook) and each.holds_logits for each in self.quantizer.codebooks()]
         if all(held) or not any(held):
             return held[0]
-        return torch.tensor(held, device=logits.device).view(*self.quantizer.index_shape, 1)
+        values = [torch.full((), each, device=logits.device) for each in held]  # made there: no copy to wait for
+        return torch.stack(values).view(*self.quantizer.index_shape, 1)
 
     def configure_callbacks(self) -> list[Callback]:
         """What moves its codes; a Trainer has it already where the package is installed."""
