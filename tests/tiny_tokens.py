@@ -38,18 +38,25 @@ class TinyText(SplitDataModule):
 
 
 class TinyRows(SplitDataModule):
-    """Rows of four numbers of two sources and three classes; training does not see the source."""
+    """Rows of four numbers of two sources and three classes; training does not see the source.
+
+    Args:
+        page: vectors of a row, which have one source; None: a row is one vector.
+    """
 
     collate = staticmethod(as_is)
 
-    def __init__(self, batch_size: int = 8) -> None:
+    def __init__(self, batch_size: int = 8, page: int | None = None) -> None:
         super().__init__(batch_size, num_workers=0, seed=0)
+        self.page = page
 
     def build(self) -> dict[Split, Dataset[Any]]:
         generator = torch.Generator().manual_seed(0)
         result: dict[Split, Dataset[Any]] = {}
         for split, count in SIZES.items():
-            x, source = torch.randn(count, 4, generator=generator), torch.arange(count) % 2
-            labels = (x[:, :3] * (1 - 2 * source.unsqueeze(1))).argmax(-1)
+            x, source = torch.randn(count, self.page or 1, 4, generator=generator), torch.arange(count) % 2
+            labels = (x[..., :3] * (1 - 2 * source.view(-1, 1, 1))).argmax(-1)
+            if self.page is None:
+                x, labels = x[:, 0], labels[:, 0]
             result[split] = Rows(x, labels) if split == "train" else Rows(x, labels, source)
         return result

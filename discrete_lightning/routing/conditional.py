@@ -6,6 +6,7 @@ The paper takes the best tokens of a row, which depends on later tokens, and nee
 gate depends on that token alone, in training and in eval(); its share is held by `TokenGate`.
 """
 
+import inspect
 from typing import Any
 
 import torch
@@ -25,6 +26,9 @@ class Conditional(Recorded, nn.Module):
 
     Open tokens of a row are packed in their order, and the block runs on them alone: on the CPU on as many as there are. On an
     accelerator, and compiled, their number would have to be read; there the block runs on whole rows, and nothing is saved.
+
+    A packed token keeps its place in the row: a block whose `forward` has an argument `positions` (for rotary embeddings, say)
+    gets it, int64 (B, S). Without it such a block would take the last open token for the last token.
 
     Args:
         block: maps (B, S, d) to (B, S, d), with its own residual connection if it has one.
@@ -61,6 +65,7 @@ class Conditional(Recorded, nn.Module):
         super().__init__()
         check_tokens(tokens)
         self.block, self.tokens = block, tokens
+        self._takes_positions = "positions" in inspect.signature(block.forward).parameters
         self.gate = TokenGate(dim_of(block) if dim is None else dim, share, estimator)
 
     def extra_repr(self) -> str:
@@ -115,7 +120,10 @@ class Conditional(Recorded, nn.Module):
         source = (order[:, :width] + start * length).flatten()
         packed = x.reshape(-1, dim).index_select(0, source).view(rows, width, dim)
         valid = torch.arange(width, device=x.device) < number.unsqueeze(1)
-        out = self.block(packed, mask=valid) if self.tokens == "bidirectional" else self.block(packed)
+        known = {"mask": valid} if self.tokens == "bidirectional" else {}
+        if self._takes_positions and self.tokens != "independent":
+            known["positions"] = order[:, :width]
+        out = self.block(packed, **known)
         if out.shape != packed.shape:
             raise ValueError(
                 f"a conditional block keeps the shape of its tokens: given {tuple(packed.shape)}, it made {tuple(out.shape)}"

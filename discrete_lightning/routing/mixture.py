@@ -10,6 +10,7 @@ from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import softmax
 from discrete_lightning.functional._mask import positions_mask
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.experts.experts import Experts
 from discrete_lightning.routing.experts.mlp import ExpertMLP
@@ -21,6 +22,7 @@ from discrete_lightning.routing.routers.by_word import router_of
 from discrete_lightning.routing.routers.sampled import SampledRouter
 
 Tokens = Literal["causal", "bidirectional", "independent"]
+Level = Literal["token", "sequence"]
 
 
 class MixtureOfExperts(Recorded, nn.Module):
@@ -39,6 +41,9 @@ class MixtureOfExperts(Recorded, nn.Module):
             with attention), or "independent" (a table, an image as one token). Expert choice is refused in a causal model;
             `LeaveOneOut` where tokens depend on one another.
         dim: d, if it cannot be seen from `expert`.
+        level: what makes a choice: each "token", or the "sequence": all tokens of a row x (S, d) go to the experts that the
+            router chooses for their mean (Kudugunta et al. 2021, https://arxiv.org/abs/2110.03742). Counts, balance and load
+            are then those of sequences.
 
     Attributes:
         router: gives `Routed`.
@@ -63,17 +68,20 @@ class MixtureOfExperts(Recorded, nn.Module):
         router: str | Router | Estimator = "top_k",
         tokens: Tokens = "causal",
         dim: int | None = None,
+        level: Level = "token",
     ) -> None:
         super().__init__()
         check_tokens(tokens)
+        if level not in get_args(Level):
+            raise ValueError(f"level must be 'token' or 'sequence', got {level!r}")
         if count < 1:
             raise ValueError(f"a mixture needs count >= 1 experts, got {count}")
         experts = _experts(expert, count, dim)
         self.router = router_of(router, experts.dim, count, k)
-        self.experts, self.tokens = experts, tokens
+        self.experts, self.tokens, self.level = experts, tokens, level
         self.loss: Tensor | None = None
         self.loss_was_recorded = True
-        _check_router(self.router, tokens)
+        _check_router(self.router, tokens, level)
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "loss": None}  # it belongs to a graph
@@ -94,7 +102,7 @@ class MixtureOfExperts(Recorded, nn.Module):
         return self.router.k
 
     def extra_repr(self) -> str:
-        return f"tokens={self.tokens!r}"
+        return f"tokens={self.tokens!r}" + ("" if self.level == "token" else f", level={self.level!r}")
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the experts make of each token.
@@ -109,10 +117,12 @@ class MixtureOfExperts(Recorded, nn.Module):
         Raises:
             ValueError: if a shape does not fit, or (on the CPU) a token is not finite.
         """
-        routed = self.router(x, mask)
+        counted = None if mask is None else positions_mask(mask, x.shape[:-1])
+        whole = self.level == "sequence"
+        routed = _for_all(self.router(*_sequences(x, counted)), x) if whole else self.router(x, counted)
         if self.training:
             self.loss, self.loss_was_recorded = routed.loss, torch.is_grad_enabled()
-        counted = None if mask is None else positions_mask(mask, x.shape[:-1]).reshape(-1)
+        counted = None if counted is None else counted.reshape(-1)
         return self._run(x.reshape(-1, self.dim), routed, counted).view(x.shape)
 
     def _run(self, x: Tensor, routed: Routed, counted: Tensor | None) -> Tensor:
@@ -141,8 +151,9 @@ class MixtureOfExperts(Recorded, nn.Module):
         """E[function(y)] over the draw of the experts, with the gradient of the router's estimator, `LeaveOneOut` included.
 
         Args:
-            function: maps y (..., B, d) to losses (..., B), one for each token; `LeaveOneOut` gives samples in front.
-            x: (B, d), one choice a row.
+            function: maps y of shape (..., *x.shape) to losses (..., B), one for each choice; `LeaveOneOut` gives samples in
+                front.
+            x: (B, d), one choice a row; at the level of sequences (B, S, d).
 
         Returns:
             Losses (B,). In eval() and for routers whose samples carry their gradient it is function(self(x)).
@@ -151,22 +162,27 @@ class MixtureOfExperts(Recorded, nn.Module):
             ValueError: if `x` has other dimensions.
         """
         router = self.router
-        if x.ndim != 2:
+        if self.level == "sequence" and x.ndim != 3:
+            raise ValueError(
+                f"expectation takes one choice a sequence, x of shape (B, S, {self.dim}), got {tuple(x.shape)}"
+            )
+        if self.level == "token" and x.ndim != 2:
             raise ValueError(
                 f"expectation takes one choice a row, x of shape (B, {self.dim}), got {tuple(x.shape)}: behind attention a "
                 "token's choice changes other tokens' losses, and the losses of single tokens are not its own"
             )
         if not self.training or not isinstance(router, SampledRouter) or router.estimator.pathwise:
             return function(self(x))
-        logits = router.scores(x)
+        logits = router.scores(x if self.level == "token" else _sequences(x, None)[0])
         generator = rank_generator(x.device)
 
         def of_sample(sample: Tensor) -> Tensor:
-            many, indices = x.expand(*sample.shape[:-1], self.dim), sample.topk(self.k, -1).indices
+            many, indices = x.expand(*sample.shape[:-2], *x.shape), sample.topk(self.k, -1).indices
             gates = torch.full(indices.shape, 1 / self.k, device=x.device)
             wide = logits.expand(sample.shape)
             routed = Routed(indices, gates, wide, softmax(wide), logits.new_zeros(()))
             self.loss, self.loss_was_recorded = router.auxiliary_loss(routed, None, None), torch.is_grad_enabled()
+            routed = _for_all(routed, many) if self.level == "sequence" else routed
             return function(self._run(many.reshape(-1, self.dim), routed, None).view(many.shape))
 
         k = None if self.k == 1 else self.k
@@ -175,6 +191,27 @@ class MixtureOfExperts(Recorded, nn.Module):
 
 def _flat(x: Tensor) -> Tensor:
     return x.reshape(-1, x.shape[-1])
+
+
+def _sequences(x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """The mean token (..., d) of each sequence (..., S, d), float32, and which sequences have a token, bool (...)."""
+    if x.ndim < 2:
+        raise ValueError(f"level='sequence' takes sequences (..., S, d), got {tuple(x.shape)}")
+    wide = float32(x)
+    if counted is None:
+        return wide.sum(-2) / max(x.shape[-2], 1), None
+    number = counted.sum(-1, keepdim=True).clamp_min(1)
+    return torch.where(counted.unsqueeze(-1), wide, 0.0).sum(-2) / number, counted.any(-1)
+
+
+def _for_all(routed: Routed, x: Tensor) -> Routed:
+    """The choices of sequences (...), for all tokens (..., S) of `x`."""
+
+    def each(entry: Tensor | None) -> Tensor | None:
+        return None if entry is None else entry.unsqueeze(-2).expand(*x.shape[:-1], entry.shape[-1])
+
+    names = ("indices", "gates", "logits", "probabilities", "taken", "rivals", "rival_gates")
+    return routed._replace(**{name: each(getattr(routed, name)) for name in names})
 
 
 def _experts(expert: ExpertMLP | Experts | Callable[[], nn.Module], count: int, dim: int | None) -> Experts:
@@ -210,15 +247,30 @@ def dim_of(module: nn.Module) -> int:
     raise ValueError(f"the size of the tokens cannot be seen from a {type(module).__name__}: give dim")
 
 
-def _check_router(router: Router, tokens: str) -> None:
+def _check_router(router: Router, tokens: str, level: str) -> None:
+    if level == "sequence" and tokens == "causal":
+        raise ValueError(
+            "level='sequence' chooses experts from all tokens of a row, and this model is causal: take level='token'; if it is "
+            "not causal, say tokens='bidirectional' or tokens='independent'"
+        )
+    if level == "sequence" and router.sees_other_tokens:
+        raise ValueError(
+            f"{type(router).__name__} with level='sequence' would let a row's experts depend on other rows of the batch: take "
+            "another router, or level='token'"
+        )
     if router.sees_other_tokens and tokens == "causal":
         raise ValueError(
             f"{type(router).__name__} lets a token's experts depend on later tokens, and this model is causal: take another "
             "router; if it is not causal, say tokens='bidirectional'"
         )
-    if isinstance(router, SampledRouter) and not router.estimator.pathwise and tokens != "independent":
+    if (
+        isinstance(router, SampledRouter)
+        and not router.estimator.pathwise
+        and tokens != "independent"
+        and level == "token"
+    ):
         raise ValueError(
             f"{router.estimator} needs a loss for each choice, and behind attention a token's choice changes the losses of "
-            "other tokens: take router='paired' or another estimator; where each row is one token, say tokens='independent' "
-            "and call `expectation`"
+            "other tokens: take router='paired' or another estimator; where each row is one token, say tokens='independent', "
+            "or let the row choose, level='sequence', and call `expectation`"
         )

@@ -213,6 +213,12 @@ def test_two_passes_of_a_copy_are_independent() -> None:
         ({"router": LeaveOneOut()}, "a token's choice changes the losses of other tokens"),
         ({"router": DisARM()}, "is for binary variables"),
         ({"router": TopKRouter(DIM, 8)}, "router is for dim=8, count=8, k=2"),
+        ({"level": "row"}, "'token' or 'sequence', got 'row'"),
+        ({"level": "sequence"}, "from all tokens of a row, and this model is causal"),
+        (
+            {"level": "sequence", "tokens": "bidirectional", "router": "expert_choice"},
+            "depend on other rows of the batch",
+        ),
         ({"tokens": "sometimes"}, "'causal', 'bidirectional' or 'independent'"),
         ({"expert": nn.Linear(DIM, DIM)}, "give a function that makes one"),
         ({"expert": lambda: nn.Linear(DIM, DIM + 1)}, r"keeps the shape .* \(2, 8\), it made \(2, 9\)"),

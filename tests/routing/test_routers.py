@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import GumbelSoftmax, Paired, ReinMax
 from discrete_lightning.layers.choices import Choices, choices_made
+from discrete_lightning.models import MixtureFeedForward
 from discrete_lightning.routing import (
     BiasBalancedRouter,
     ExpertChoiceRouter,
@@ -153,8 +155,8 @@ def test_each_expert_chooses_its_share_of_a_row(masked: bool) -> None:
 
 def test_small_noise_at_the_start_sends_tokens_everywhere() -> None:
     torch.manual_seed(0)
-    for name, make in ROUTERS.items():
-        router = make(16, 4, 1 if name in ("switch", "sampled", "paired") else 2)
+    for name in ROUTERS:
+        router = router_of(name, 16, 4, 1 if name in ("switch", "sampled", "paired") else 2)
         assert 0 < router.weight.std() < 0.05
         found = router(torch.randn(4, 100, 16))
         chosen = found.indices if found.taken is None else found.indices[found.taken]
@@ -168,6 +170,23 @@ def test_words_estimators_and_routers() -> None:
     assert paired.estimator == Paired()
     assert router_of(GumbelSoftmax(), 4, 8, 2).estimator == GumbelSoftmax()  # type: ignore[attr-defined]
     assert router_of(paired, 4, 8, 1) is paired
+
+
+@pytest.mark.parametrize("name", [*ROUTERS, GumbelSoftmax()], ids=str)
+def test_options_of_a_word(name: Any) -> None:
+    k = 1 if name in ("switch", "sampled", "paired") else 2
+    router = router_of(name, 4, 8, k, z=0.25)
+    assert router.z is not None
+    assert float(router.z()) == 0.25
+    with pytest.raises(ValueError, match=r"Router has no option blance: its options are .*\bz\b"):
+        router_of(name, 4, 8, k, blance=0.1)
+    with pytest.raises(ValueError, match="balance cannot be given to a TopKRouter that was built before"):
+        router_of(TopKRouter(4, 8), 4, 8, 2, balance=0.1)
+
+
+def test_options_reach_the_router_of_a_feed_forward() -> None:
+    layer: Any = MixtureFeedForward(4, 2, 6, router="bias_balanced", options={"speed": 0.5})(8)
+    assert float(layer.router.speed()) == 0.5
 
 
 def test_the_monitor_sees_what_was_chosen() -> None:

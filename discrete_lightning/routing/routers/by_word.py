@@ -1,6 +1,7 @@
 """A router by one word, by an estimator, or one that was built before."""
 
-from collections.abc import Callable
+import inspect
+from typing import Any
 
 from discrete_lightning.estimators import Estimator, Paired
 from discrete_lightning.routing.router import Router
@@ -12,26 +13,19 @@ from discrete_lightning.routing.routers.sampled import SampledRouter
 from discrete_lightning.routing.routers.switch import SwitchRouter
 from discrete_lightning.routing.routers.top_k import TopKRouter
 
-
-def _switch(dim: int, count: int, k: int) -> Router:
-    if k != 1:
-        raise ValueError(f"router='switch' chooses one expert, got k={k}: give k=1, or router='top_k'")
-    return SwitchRouter(dim, count)
-
-
-ROUTERS: dict[str, Callable[[int, int, int], Router]] = {
+ROUTERS: dict[str, type[Router]] = {
     "top_k": TopKRouter,
     "noisy_top_k": NoisyTopKRouter,
-    "switch": _switch,
+    "switch": SwitchRouter,
     "bias_balanced": BiasBalancedRouter,
     "sampled": SampledRouter,
-    "paired": lambda dim, count, k: SampledRouter(dim, count, k, estimator=Paired()),
+    "paired": SampledRouter,
     "expert_choice": ExpertChoiceRouter,
     "remoe": ReMoERouter,
 }
 
 
-def router_of(router: str | Router | Estimator, dim: int, count: int, k: int) -> Router:
+def router_of(router: str | Router | Estimator, dim: int, count: int, k: int, **options: Any) -> Router:
     """The router that `router` stands for.
 
     Args:
@@ -39,9 +33,10 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int) ->
         dim: d of the tokens.
         count: N.
         k: experts of a token.
+        options: arguments by name of the router that is built, such as balance=0.03.
 
     Raises:
-        ValueError: if the word is unknown, k is out of range, or the router is for other experts.
+        ValueError: if the word is unknown, k is out of range, the router is for other experts, or it has no such option.
 
     Example:
         >>> router_of("switch", dim=4, count=8, k=1)
@@ -51,6 +46,8 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int) ->
         )
     """
     if isinstance(router, Router):
+        if options:
+            raise ValueError(f"{', '.join(options)} cannot be given to a {type(router).__name__} that was built before")
         if (router.dim, router.count, router.k) != (dim, count, k):
             raise ValueError(
                 f"the experts are dim={dim}, count={count}, k={k}, and the router is for dim={router.dim}, "
@@ -58,7 +55,22 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int) ->
             )
         return router
     if isinstance(router, Estimator):
-        return SampledRouter(dim, count, k, estimator=router)
+        return _built(SampledRouter, dim, count, k, {"estimator": router, **options})
     if router not in ROUTERS:
         raise ValueError(f"router must be an estimator, a Router, or one of {', '.join(ROUTERS)}; got {router!r}")
-    return ROUTERS[router](dim, count, k)
+    if router == "paired":
+        options = {"estimator": Paired(), **options}
+    if router == "switch":
+        if k != 1:
+            raise ValueError(f"router='switch' chooses one expert, got k={k}: give k=1, or router='top_k'")
+        return _built(SwitchRouter, dim, count, None, options)
+    return _built(ROUTERS[router], dim, count, k, options)
+
+
+def _built(kind: type[Router], dim: int, count: int, k: int | None, options: dict[str, Any]) -> Router:
+    sizes = {"dim": dim, "count": count} | ({} if k is None else {"k": k})
+    known = [name for name in inspect.signature(kind).parameters if name not in ("dim", "count", "k")]
+    unknown = [name for name in options if name not in known]
+    if unknown:
+        raise ValueError(f"{kind.__name__} has no option {', '.join(unknown)}: its options are {', '.join(known)}")
+    return kind(**sizes, **options)

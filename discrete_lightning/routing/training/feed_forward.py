@@ -1,14 +1,16 @@
 """What stands in the place of a transformer's feed-forward layers: dataclasses that make a module for tokens of d numbers."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from torch import nn
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.routing.experts.mlp import ExpertMLP
-from discrete_lightning.routing.mixture import MixtureOfExperts, Tokens
+from discrete_lightning.routing.mixture import Level, MixtureOfExperts, Tokens
+from discrete_lightning.routing.routers.by_word import router_of
 
 
 class FeedForward(ABC):
@@ -57,6 +59,8 @@ class MixtureFeedForward(FeedForward):
         router: one word or an estimator, see `MixtureOfExperts`.
         tokens: how tokens depend on one another, see `MixtureOfExperts`.
         activation: of the experts, see `ExpertMLP`.
+        level: what makes a choice, a token or a sequence, see `MixtureOfExperts`.
+        options: arguments by name of the router, such as {"balance": 0.03} or {"speed": 0.01}.
 
     Example:
         >>> mixture = MixtureFeedForward(count=16, k=2, hidden=256)
@@ -70,13 +74,16 @@ class MixtureFeedForward(FeedForward):
     router: str | Estimator = "bias_balanced"
     tokens: Tokens = "causal"
     activation: str = "gelu"
+    level: Level = "token"
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_at_least(1, count=self.count, k=self.k, hidden=self.hidden)
 
     def __call__(self, dim: int) -> nn.Module:
         form = ExpertMLP(dim, self.hidden, self.activation)
-        return MixtureOfExperts(form, self.count, self.k, router=self.router, tokens=self.tokens)
+        router = router_of(self.router, dim, self.count, self.k, **self.options)
+        return MixtureOfExperts(form, self.count, self.k, router=router, tokens=self.tokens, level=self.level)
 
     def dense(self) -> DenseFeedForward:
         """The dense layer of the FLOPs of a token: k experts, 4 d h each, and the router, 2 d N."""

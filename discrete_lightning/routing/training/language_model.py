@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.routing.training.compared import ComparedModel, dense_of
 from discrete_lightning.routing.training.feed_forward import FeedForward, MixtureFeedForward
-from discrete_lightning.routing.training.transformer import CausalTransformer
+from discrete_lightning.routing.training.transformer import CausalTransformer, shares_of
 from discrete_lightning.training.batches import Examples, examples_of
 
 
@@ -29,8 +29,7 @@ class RoutedLanguageModel(ComparedModel):
         dim: d of a token.
         heads: of the attention.
         layers: number of blocks.
-        share: of the tokens that pass a conditional block; 1: all tokens pass all blocks.
-        conditional_every: each how many blocks one is conditional, if `share` < 1.
+        share: of the tokens that pass a block, in (0, 1]: one number for all blocks, or one for each; 1: all tokens pass.
         dense_layers: blocks of the dense model; by default as many as a token of the other passes in the mean.
         learning_rate: of AdamW.
 
@@ -60,8 +59,7 @@ class RoutedLanguageModel(ComparedModel):
         dim: int = 128,
         heads: int = 4,
         layers: int = 3,
-        share: float = 1.0,
-        conditional_every: int = 1,
+        share: float | list[float] = 1.0,
         dense_layers: int | None = None,
         learning_rate: float = 3e-3,
     ) -> None:
@@ -70,13 +68,10 @@ class RoutedLanguageModel(ComparedModel):
         feed_forward = MixtureFeedForward() if feed_forward is None else feed_forward
         sizes = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads}
         self.vocabulary, self.learning_rate = vocabulary, learning_rate
-        self.model = CausalTransformer(
-            **sizes, layers=layers, feed_forward=feed_forward, share=share, conditional_every=conditional_every
-        )
+        self.model = CausalTransformer(**sizes, layers=layers, feed_forward=feed_forward, share=share)
         self.dense: CausalTransformer | None = None
         if compare:
-            passed = layers - (1 - share) * (layers // conditional_every)
-            count = max(1, round(passed)) if dense_layers is None else dense_layers
+            count = max(1, round(sum(shares_of(share, layers)))) if dense_layers is None else dense_layers
             self.dense = CausalTransformer(**sizes, layers=count, feed_forward=dense_of(feed_forward, dense))
         self.add_metrics()
 

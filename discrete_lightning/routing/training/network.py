@@ -17,7 +17,7 @@ Task = Literal["classification", "regression"]
 
 
 class _Network(nn.Module):
-    """head(layer(trunk(x))), rows (B, inputs) to (B, outputs)."""
+    """head(layer(trunk(x))), rows (..., inputs) to (..., outputs)."""
 
     def __init__(self, trunk: nn.Module, layer: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -31,9 +31,10 @@ class RoutedNetwork(ComparedModel):
     """trunk, mixture of experts, head; and a network of equal FLOPs with a dense layer instead, trained on the same batches.
 
     Batches are `(inputs, targets)` or, in validation and test, `(inputs, targets, source)`: the source of each row, which
-    training never sees. Logged of validation and test: `error` and `dense_error` (share of wrong classes, or mean squared
-    error of a number), `expert_source_nmi` (normalised mutual information of the source and the expert of the largest gate)
-    where batches have a source, and the figures of `LoadMetrics`.
+    training never sees. Rows of several vectors, inputs (B, S, inputs) and targets (B, S) or (B, S, outputs), make one choice
+    if the mixture's level is "sequence". Logged of validation and test: `error` and `dense_error` (share of wrong classes, or
+    mean squared error of a number), `expert_source_nmi` (normalised mutual information of the source and the expert of the
+    largest gate) where batches have a source, and the figures of `LoadMetrics`.
 
     Args:
         inputs: numbers of a row.
@@ -95,6 +96,8 @@ class RoutedNetwork(ComparedModel):
 
         self.model = network(feed_forward)
         self.dense = network(dense_of(feed_forward, dense)) if compare else None
+        layer = self.model.layer
+        self.level = layer.level if isinstance(layer, MixtureOfExperts) else "token"
         self.add_metrics()
         counts = [each.count for each in routers_of(self.model).values()]
         for metrics in (self.val_metrics, self.test_metrics):
@@ -102,12 +105,18 @@ class RoutedNetwork(ComparedModel):
 
     def examples(self, batch: Any, batch_idx: int = 0) -> Examples:
         inputs, targets = examples_of(batch)
-        if inputs.ndim != 2 or inputs.shape[1] != self.inputs or not inputs.is_floating_point():
+        whole = self.level == "sequence"
+        if (
+            inputs.ndim not in ((3,) if whole else (2, 3))
+            or inputs.shape[-1] != self.inputs
+            or not inputs.is_floating_point()
+        ):
+            expected = f"(B, S, {self.inputs})" if whole else f"(B, {self.inputs}) or (B, S, {self.inputs})"
             raise ValueError(
-                f"inputs are floating-point numbers (B, {self.inputs}), and a batch holds {inputs.dtype} "
-                f"{tuple(inputs.shape)}: set inputs, or flatten them"
+                f"inputs are floating-point numbers {expected}, and a batch holds {inputs.dtype} {tuple(inputs.shape)}: set "
+                "inputs, or change their shape"
             )
-        shape = inputs.shape[:1] if self.task == "classification" else (len(inputs), self.outputs)
+        shape = inputs.shape[:-1] if self.task == "classification" else (*inputs.shape[:-1], self.outputs)
         if targets is None or targets.shape != shape or targets.is_floating_point() == (self.task == "classification"):
             got = "none" if targets is None else f"{targets.dtype} {tuple(targets.shape)}"
             kind = "integers" if self.task == "classification" else "floating-point numbers"
@@ -124,18 +133,24 @@ class RoutedNetwork(ComparedModel):
         layer = self.model.layer
         if not isinstance(layer, MixtureOfExperts):
             return super().model_losses(inputs, targets)
-        # a row is one choice and has a loss of its own, so that estimators which need it can be used, too
-        return layer.expectation(lambda y: self.losses(self.model.head(y), targets), self.model.trunk(inputs))
+        # a choice has a loss of its own, so that estimators which need it can be used, too
+        if self.level == "sequence":
+            return layer.expectation(
+                lambda y: self.losses(self.model.head(y), targets).mean(-1), self.model.trunk(inputs)
+            )
+        rows = inputs.flatten(0, -2)
+        targets = targets.flatten(0, inputs.ndim - 2)
+        return layer.expectation(lambda y: self.losses(self.model.head(y), targets), self.model.trunk(rows))
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy in nats, or the mean of the squared errors of a row; float32 (..., B) of outputs (..., B, outputs)."""
+        """Cross-entropy in nats, or the mean of the squared errors; float32 (...) of outputs (..., outputs)."""
         if self.task == "regression":
             return (outputs.float() - targets.float()).square().mean(-1)
         log_p = torch.log_softmax(outputs.float(), -1)
         return -log_p.gather(-1, targets.long().expand(outputs.shape[:-1]).unsqueeze(-1))[..., 0]
 
     def errors(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The mean of the squared errors of a row, or 1 where the largest output is another class; float32 (B,)."""
+        """The mean of the squared errors, or 1 where the largest output is another class; float32 (...)."""
         if self.task == "regression":
             return self.losses(outputs, targets)
         return (outputs.argmax(-1) != targets).float()
@@ -146,7 +161,8 @@ class RoutedNetwork(ComparedModel):
             super().evaluate(metrics, batch, batch_idx)
         source = batch[2] if isinstance(batch, tuple | list) and len(batch) > 2 else None
         if metrics.nmi is not None and source is not None:
-            metrics.nmi.update(chosen[0], source)
+            shape = (-1, *[1] * (chosen[0].ndim - 1))  # the tokens of a row have its source
+            metrics.nmi.update(chosen[0], source.view(shape).expand_as(chosen[0]))
             metrics.has_sources = True
 
     def figures(self, metrics: StageMetrics) -> dict[str, Tensor]:
@@ -156,7 +172,7 @@ class RoutedNetwork(ComparedModel):
         return found
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """The output of each row, and the expert of its largest gate, int64 (B,)."""
+        """The outputs, and the expert of the largest gate of each row, int64 (B,), or of each vector, (B, S)."""
         chosen: list[Tensor] = []
         with watched_routers(self.model, lambda _, routed: chosen.append(first_expert(routed))):
             outputs = self(self.examples(batch, batch_idx).inputs)

@@ -4,7 +4,7 @@ Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in queries 
 position t are turned by the angle t * base^(-2i / d), so that their product depends on the distance alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,8 @@ from discrete_lightning.routing.conditional import Conditional
 _BASE = 1_000.0  # the slowest pair turns once in about this many positions times 2 pi
 
 
-def rotated(x: Tensor) -> Tensor:
-    """Queries or keys (..., S, d), turned by their positions.
+def rotated(x: Tensor, positions: Tensor | None = None) -> Tensor:
+    """Queries or keys (..., S, d), turned by their positions: 0 to S - 1, or integers that broadcast with (..., S).
 
     Example:
         >>> x = torch.randn(5, 8)
@@ -26,7 +26,8 @@ def rotated(x: Tensor) -> Tensor:
     """
     length, half = x.shape[-2], x.shape[-1] // 2
     speed = _BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    angle = torch.arange(length, device=x.device, dtype=torch.float32).unsqueeze(1) * speed
+    place = torch.arange(length, device=x.device) if positions is None else positions
+    angle = place.to(torch.float32).unsqueeze(-1) * speed
     cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
     first, second = x.chunk(2, -1)
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
@@ -48,15 +49,34 @@ class Block(nn.Module):
         self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
         self.feed_forward = feed_forward
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Tokens (B, S, d) to (B, S, d)."""
+    def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+        """Tokens (B, S, d) to (B, S, d); `positions` in their rows, ascending integers (B, S), are 0 to S - 1 by default."""
         q, k, v = (
             each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for each in self.qkv(self.attention_norm(x)).chunk(3, -1)
         )
-        seen = nn.functional.scaled_dot_product_attention(rotated(q), rotated(k), v, is_causal=True)
+        place = None if positions is None else positions.unsqueeze(1)  # the same for all heads
+        seen = nn.functional.scaled_dot_product_attention(rotated(q, place), rotated(k, place), v, is_causal=True)
         x = x + self.out(seen.transpose(1, 2).flatten(-2))
         return x + self.feed_forward(self.norm(x))
+
+
+def shares_of(share: float | Sequence[float], layers: int) -> list[float]:
+    """The share of tokens of each block.
+
+    Raises:
+        ValueError: if there is another number of shares than of blocks, or one is out of its range.
+
+    Example:
+        >>> shares_of(0.5, layers=3)
+        [0.5, 0.5, 0.5]
+    """
+    shares = [share] * layers if isinstance(share, int | float) else list(share)
+    if len(shares) != layers:
+        raise ValueError(f"share is one number, or one for each of layers={layers} blocks, got {shares}")
+    if any(not 0 < each <= 1 for each in shares):
+        raise ValueError(f"share is the share of tokens that pass a block, in (0, 1], got {share}")
+    return shares
 
 
 class CausalTransformer(Recorded, nn.Module):
@@ -69,8 +89,7 @@ class CausalTransformer(Recorded, nn.Module):
         heads: of the attention; 2 * heads divides `dim`.
         layers: number of blocks.
         feed_forward: makes the feed-forward layer of a block from `dim`: a `FeedForward`, or any function.
-        share: of the tokens that pass a block (`Conditional`); 1: all.
-        conditional_every: each how many blocks one is conditional, the last of them; the others take all tokens.
+        share: of the tokens that pass a block (`Conditional`), in (0, 1]; 1: all. One number for all blocks, or one for each.
 
     Raises:
         ValueError: if an argument is out of its range, or a sequence is too long.
@@ -90,24 +109,20 @@ class CausalTransformer(Recorded, nn.Module):
         heads: int,
         layers: int,
         feed_forward: Callable[[int], nn.Module],
-        share: float = 1.0,
-        conditional_every: int = 1,
+        share: float | Sequence[float] = 1.0,
     ) -> None:
         super().__init__()
         sizes = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads, "layers": layers}
-        check_at_least(1, **sizes, conditional_every=conditional_every)
+        check_at_least(1, **sizes)
         if dim % (2 * heads):
             raise ValueError(f"dim must be a multiple of 2 * heads, got dim={dim}, heads={heads}")
-        if not 0 < share <= 1:
-            raise ValueError(f"share is the share of tokens that pass a block, in (0, 1], got {share}")
+        shares = shares_of(share, layers)
         self.context = context
         self.embedding = nn.Embedding(vocabulary, dim)
         self.blocks = nn.Sequential()
-        for number in range(1, layers + 1):
-            block: nn.Module = Block(dim, heads, feed_forward(dim))
-            if share < 1 and number % conditional_every == 0:
-                block = Conditional(block, share, dim=dim)
-            self.blocks.append(block)
+        for each in shares:
+            block = Block(dim, heads, feed_forward(dim))
+            self.blocks.append(block if each == 1 else Conditional(block, each, dim=dim))
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, vocabulary, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:

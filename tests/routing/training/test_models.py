@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import LeaveOneOut
 from discrete_lightning.models import DenseFeedForward, MixtureFeedForward, RoutedLanguageModel, RoutedNetwork
+from discrete_lightning.routing import NormalizedMutualInformation
 from discrete_lightning.routing.training.compared import ComparedModel
 from tests.references.inputs import seeded
 from tests.tiny_images import quiet_trainer
@@ -32,7 +33,18 @@ def network(**arguments: Any) -> RoutedNetwork:
     return RoutedNetwork(**({"inputs": 4, "outputs": 3, "sources": 2} | arguments))
 
 
-CASES: dict[str, Any] = {"language_model": (language_model, TinyText), "network": (network, TinyRows)}
+def pages(router: Any = "paired", **arguments: Any) -> RoutedNetwork:
+    form = MixtureFeedForward(3, 1, 4, router=router, tokens="independent", level="sequence")
+    return network(feed_forward=form, **arguments)
+
+
+CASES: dict[str, Any] = {
+    "language_model": (language_model, TinyText),
+    "network": (network, TinyRows),
+    "network_of_tokens": (network, lambda: TinyRows(page=3)),
+    "pages": (pages, lambda: TinyRows(page=3)),
+    "pages_leave_one_out": (lambda **arguments: pages(LeaveOneOut(), **arguments), lambda: TinyRows(page=3)),
+}
 
 
 def fit(model: LightningModule, data: Any, folder: Path | None = None) -> dict[str, float]:
@@ -49,7 +61,9 @@ def test_figures_are_logged_of_validation_and_test(case: str, tmp_path: Path) ->
     make, data = CASES[case]
     model = make()
     found = fit(model, data(), tmp_path)
-    names = {model.figure, f"dense_{model.figure}", *LOAD} | ({"expert_source_nmi"} if case == "network" else set())
+    names = {model.figure, f"dense_{model.figure}", *LOAD} | (
+        set() if case == "language_model" else {"expert_source_nmi"}
+    )
     assert set(found) == {f"test/{name}" for name in names}
     with (tmp_path / "metrics.csv").open() as file:
         columns = set(next(csv.reader(file)))
@@ -101,7 +115,7 @@ def test_load_is_that_of_all_tokens_and_the_worst_layer() -> None:
 def test_the_dense_model_has_as_many_blocks_as_a_token_passes() -> None:
     depth = language_model(layers=4, feed_forward=DenseFeedForward(6), dense=DenseFeedForward(6), share=0.5)
     assert len(depth.dense.blocks) == 2
-    every_second = language_model(layers=4, share=0.5, conditional_every=2)
+    every_second = language_model(layers=4, share=[1, 0.5, 1, 0.5])
     assert len(every_second.dense.blocks) == 3
     assert len(language_model(dense_layers=5).dense.blocks) == 5
     assert "test/nats_per_character" in fit(depth, TinyText())
@@ -162,6 +176,40 @@ def test_predictions() -> None:
     found = quiet_trainer().predict(network(), TinyRows())
     assert found[0]["outputs"].shape == (8, 3)
     assert found[0]["experts"].shape == (8,)
+    found = quiet_trainer().predict(pages(), TinyRows(page=3))
+    assert found[0]["outputs"].shape == (8, 3, 3)
+    assert found[0]["experts"].shape == (8,)
+    found = quiet_trainer().predict(network(), TinyRows(page=3))
+    assert found[0]["experts"].shape == (8, 3)
+
+
+def test_a_page_makes_one_choice_and_its_loss_is_the_mean_of_its_vectors() -> None:
+    model = pages(LeaveOneOut())
+    nn.init.normal_(model.model.layer.router.weight)
+    x, labels = torch.randn(5, 3, 4, generator=seeded(4)), torch.randint(3, (5, 3), generator=seeded(5))
+    model.eval()
+    expert = model.model.layer.router(x.mean(1)).indices[:, 0]
+    assert expert.unique().numel() > 1
+    for row in range(5):
+        ends = (torch.arange(3) >= expert[row]).to(torch.int32) * 3
+        y = model.model.head(model.model.layer.experts(x[row], ends))
+        torch.testing.assert_close(model(x)[row], y, rtol=1e-5, atol=1e-5)
+        expected = nn.functional.cross_entropy(y, labels[row])
+        torch.testing.assert_close(model.model_losses(x, labels)[row], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_nmi_of_pages_and_of_tokens_with_the_source_of_their_row() -> None:
+    for model, choose in ((pages(), lambda x: x.mean(1)), (network(), lambda x: x)):
+        model.eval()
+        nn.init.normal_(model.model.layer.router.weight)
+        x = torch.randn(40, 3, 4, generator=seeded(2))
+        source = (x.mean(1)[:, 0] < 0).long()
+        model.evaluate(model.test_metrics, (x, torch.zeros(40, 3, dtype=torch.int64), source), 0)
+        expert = model.model.layer.router(choose(x)).indices[..., 0]
+        metric = NormalizedMutualInformation(8, 2)
+        metric.update(expert.flatten(), source if expert.ndim == 1 else source.repeat_interleave(3))
+        assert 0 < metric.compute() < 1
+        torch.testing.assert_close(model.figures(model.test_metrics)["expert_source_nmi"], metric.compute())
 
 
 def text(*shape: int, high: int = 10) -> Tensor:
@@ -180,13 +228,15 @@ def text(*shape: int, high: int = 10) -> Tensor:
             (text(2, 8) + 5, text(2, 8)),
             "tokens are 0 to 9, and a batch holds 0 to 14: set vocabulary=15",
         ),
-        (network, (torch.randn(2, 5), text(2)), r"floating-point numbers \(B, 4\), and a batch holds .*\(2, 5\)"),
+        (network, (torch.randn(2, 5), text(2)), r"numbers \(B, 4\) or \(B, S, 4\), and a batch holds .*\(2, 5\)"),
         (
             network,
             (torch.randn(2, 4), torch.randn(2)),
             r"targets of classification are integers \(2,\), .*float32 \(2,\)",
         ),
         (network, torch.randn(2, 4), "holds none"),
+        (pages, (torch.randn(2, 4), text(2)), r"floating-point numbers \(B, S, 4\), and a batch holds .*\(2, 4\)"),
+        (pages, (torch.randn(2, 3, 4), text(2)), r"integers \(2, 3\), and a batch holds torch.int64 \(2,\)"),
         (
             network,
             (torch.randn(2, 4), torch.tensor([0, 3])),

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from discrete_lightning.models import DenseFeedForward, MixtureFeedForward
 from discrete_lightning.nn import Conditional, MixtureOfExperts
-from discrete_lightning.routing.training.transformer import CausalTransformer, rotated
+from discrete_lightning.routing.training.transformer import Block, CausalTransformer, rotated
 from tests.references.inputs import seeded
 
 SMALL: dict[str, Any] = {"vocabulary": 11, "context": 12, "dim": 8, "heads": 2, "layers": 2}
@@ -19,7 +19,7 @@ FORMS: dict[str, dict[str, Any]] = {
     "bias_balanced": {"feed_forward": MixtureFeedForward(4, 2, 6)},
     "paired": {"feed_forward": MixtureFeedForward(4, 1, 6, router="paired")},
     "depth": {"feed_forward": DenseFeedForward(6), "share": 0.5},
-    "both": {"feed_forward": MixtureFeedForward(4, 2, 6), "share": 0.5, "conditional_every": 2},
+    "both": {"feed_forward": MixtureFeedForward(4, 2, 6), "share": [1, 0.5]},
 }
 
 
@@ -68,7 +68,8 @@ def test_order_matters() -> None:
 
 def test_which_blocks_are_conditional() -> None:
     every = CausalTransformer(**{**SMALL, "layers": 4}, **FORMS["depth"])
-    second = CausalTransformer(**{**SMALL, "layers": 4}, **FORMS["both"])
+    both = {**FORMS["both"], "share": [1, 0.5, 1, 0.5]}
+    second = CausalTransformer(**{**SMALL, "layers": 4}, **both)
     assert [isinstance(each, Conditional) for each in every.blocks] == [True] * 4
     assert [isinstance(each, Conditional) for each in second.blocks] == [False, True, False, True]
 
@@ -105,3 +106,31 @@ def test_bad_feed_forwards() -> None:
         DenseFeedForward(0)
     with pytest.raises(ValueError, match="count must be at least 1"):
         MixtureFeedForward(count=0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_conditional_block_sees_open_tokens_at_their_places(training: bool) -> None:
+    torch.manual_seed(0)
+    block = Block(8, 2, DenseFeedForward(6)(8))
+    layer, x = Conditional(block, 0.5, dim=8).train(training), torch.randn(3, 12, 8)
+    gates: list[Tensor] = []
+    layer.gate.register_forward_hook(lambda module, inputs, gated: gates.append(gated.open))
+    y = layer(x)
+    places = torch.arange(12)
+    for row, is_open in enumerate(gates[0]):
+        assert 0 < int(is_open.sum()) < 12
+        expected = x[row].clone()
+        expected[is_open] = block(x[row][is_open].unsqueeze(0), places[is_open].unsqueeze(0))[0]
+        torch.testing.assert_close(y[row], expected, rtol=1e-5, atol=1e-6)
+    without = block(x[0][gates[0][0]].unsqueeze(0))[0]
+    assert not torch.allclose(without, y[0][gates[0][0]], atol=1e-3)  # the places make a difference
+
+
+def test_each_block_has_its_share() -> None:
+    model = CausalTransformer(**SMALL | {"layers": 3}, feed_forward=DenseFeedForward(6), share=[1, 0.5, 0.25])
+    found = [each.gate.share if isinstance(each, Conditional) else 1 for each in model.blocks]
+    assert found == [1, 0.5, 0.25]
+    with pytest.raises(ValueError, match=r"one for each of layers=3 blocks, got \[1, 0.5\]"):
+        CausalTransformer(**SMALL | {"layers": 3}, feed_forward=DenseFeedForward(6), share=[1, 0.5])
+    with pytest.raises(ValueError, match=r"in \(0, 1\], got \[1, 0\]"):
+        CausalTransformer(**SMALL | {"layers": 2}, feed_forward=DenseFeedForward(6), share=[1, 0])
