@@ -2,9 +2,11 @@
 
 Causal transformers of 3 blocks (d = 128, 4 heads, context 128) see the same batches: 24 windows a step, AdamW, learning rate
 3e-3 to 0 by a cosine. Mixtures have 16 experts of 256, two a token; the dense model has a layer of 520, which costs a token as
-much as two experts and the router. `depth` has 6 blocks that half of the tokens pass each (Conditional), and is compared with
-the dense model of 3 blocks, which has its FLOPs, too. Reported are nats a character on four plays that were not trained on,
-the largest violation of an even load (max / mean - 1) over the last 100 steps, and dead experts among all layers' 48.
+much as two experts and the router. `paired` draws its experts with a noise that falls from 1 to 0.1. `depth` has 6 blocks,
+whose feed-forward layers a share of the tokens pass (Conditional), at half the FLOPs of 6 blocks, those of the dense model.
+Reported are nats a character on four plays that were not trained on, the largest violation of an even load (max / mean - 1)
+over the last 100 steps, dead experts among all layers' 48, and the share of tokens that pass, in the last 100 steps and on the
+test plays.
 
     python -m benchmarks.routing.characters                                  # 3 seeds of each
     python -m benchmarks.routing.characters --seeds 0 --only dense bias_balanced
@@ -23,6 +25,8 @@ from benchmarks._timing import device_name
 from discrete_lightning.data import Shakespeare
 from discrete_lightning.estimators import ReinMax
 from discrete_lightning.losses import routing_loss
+from discrete_lightning.routing import TokenGate
+from discrete_lightning.routing.routers import SampledRouter
 from discrete_lightning.routing.training.feed_forward import DenseFeedForward, MixtureFeedForward
 from discrete_lightning.routing.training.load_metrics import LoadMetrics
 from discrete_lightning.routing.training.transformer import CausalTransformer
@@ -30,17 +34,19 @@ from discrete_lightning.routing.training.watched import watched_routers
 
 CONTEXT, ROWS, RATE, LAST = 128, 24, 3e-3, 100
 DENSE = MixtureFeedForward().dense()
+SAMPLED = {"gates": "softmax", "balance": 0.03}
 MODELS: dict[str, dict[str, Any]] = {
     "dense": {"layers": 3, "feed_forward": DENSE},
-    "bias_balanced": {"layers": 3, "feed_forward": MixtureFeedForward(router="bias_balanced")},
     "top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="top_k")},
-    "noisy_top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="noisy_top_k")},
-    "paired": {"layers": 3, "feed_forward": MixtureFeedForward(router="paired")},
-    "reinmax": {"layers": 3, "feed_forward": MixtureFeedForward(router=ReinMax())},
+    "noisy_top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="noisy_top_k", options={"balance": 0.03})},
+    "bias_balanced": {"layers": 3, "feed_forward": MixtureFeedForward(router="bias_balanced", options={"speed": 0.01})},
+    "paired": {"layers": 3, "feed_forward": MixtureFeedForward(router="paired", options=SAMPLED)},
+    "reinmax": {"layers": 3, "feed_forward": MixtureFeedForward(router=ReinMax(), options=SAMPLED)},
     "remoe": {"layers": 3, "feed_forward": MixtureFeedForward(router="remoe")},
-    "depth": {"layers": 6, "feed_forward": DenseFeedForward(512), "share": 0.5},
+    "depth": {"layers": 6, "feed_forward": DenseFeedForward(512), "share": 0.25, "conditional": "feed_forward"},
 }
-USUAL = ("dense", "bias_balanced", "top_k", "paired", "depth")
+USUAL = ("dense", "top_k", "noisy_top_k", "bias_balanced", "paired", "depth")
+NOISE = 1.0, 0.1
 
 
 def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor], reduction: str = "mean") -> Tensor:
@@ -56,7 +62,14 @@ def train(name: str, seed: int, steps: int, data: Shakespeare, device: str) -> d
     order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(seed))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     load, start = LoadMetrics(model).to(device), time.perf_counter()
+    shares: list[float] = []
+    gates = [each for each in model.modules() if isinstance(each, TokenGate)]
+    for each in gates:
+        each.register_forward_hook(lambda gate, x, gated: shares.append(float(gated.open.float().mean())))
+    noises = [each.noise for each in model.modules() if isinstance(each, SampledRouter)]
     for step in range(steps):
+        for noise in noises:
+            noise.set(NOISE[0] * (NOISE[1] / NOISE[0]) ** (step / steps))
         for group in optimizer.param_groups:
             group["lr"] = RATE * (1 + math.cos(math.pi * step / steps)) / 2
         chosen = order[torch.arange(step * ROWS, (step + 1) * ROWS) % len(order)]
@@ -68,7 +81,13 @@ def train(name: str, seed: int, steps: int, data: Shakespeare, device: str) -> d
         optimizer.step()
     seconds = time.perf_counter() - start
     figures = {key: float(value) for key, value in load.figures().items()}
-    return {"nats": test(model, data, device), "seconds": seconds, **figures}
+    if gates:
+        figures["share_in_training"] = statistics.mean(shares[-LAST * len(gates) :])
+        shares.clear()
+    nats = test(model, data, device)
+    if gates:
+        figures["share_in_test"] = statistics.mean(shares)
+    return {"nats": nats, "seconds": seconds, **figures}
 
 
 @torch.no_grad()
@@ -97,11 +116,11 @@ def main() -> None:
         for name in arguments.only:
             run = train(name, seed, arguments.steps, data, arguments.device)
             found[name].append(run["nats"])
-            load = (
-                f"   violation {run['load_violation']:.3f}   dead {run['dead_experts']:.0f}"
-                if "dead_experts" in run
-                else ""
-            )
+            load = ""
+            if "dead_experts" in run:
+                load = f"   violation {run['load_violation']:.3f}   dead {run['dead_experts']:.0f}"
+            if "share_in_test" in run:
+                load = f"   share {run['share_in_training']:.3f} in training, {run['share_in_test']:.3f} in test"
             print(f"seed {seed}   {name:<16}{run['nats']:.4f} nats{load}   {run['seconds']:.0f} s", flush=True)
     dense = found.get("dense", [])
     for name, nats in found.items():

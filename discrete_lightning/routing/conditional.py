@@ -1,6 +1,6 @@
 """Mixture of depths: a token passes a block or not (Raposo et al. 2024, https://arxiv.org/abs/2404.02258), causal throughout.
 
-    y_t = block(x)_t where gate t is open, computed from the open tokens alone;   y_t = x_t where it is closed
+    y_t = x_t + gate_t (block(x)_t - x_t) where gate t is open, the block seeing open tokens alone;   else y_t = x_t
 
 The paper takes the best tokens of a row, which depends on later tokens, and needs a predictor to be deployed. Here each token's
 gate depends on that token alone, in training and in eval(); its share is held by `TokenGate`.
@@ -33,9 +33,9 @@ class Conditional(Recorded, nn.Module):
     Args:
         block: maps (B, S, d) to (B, S, d), with its own residual connection if it has one.
         share: of tokens that pass, in (0, 1), met in the mean in training and in eval().
-        estimator: of the gradient to the gates; None: see `TokenGate`, the cheapest. With one whose samples are 0 and 1 the
-            block also runs on all tokens without a graph, for what closed tokens would have got; with one that mixes it runs on
-            all with a graph.
+        estimator: "threshold", which draws nothing and weighs by the gate; "ratio"; or an estimator: see `TokenGate`. With one
+            whose samples are 0 and 1 the block also runs on all tokens without a graph, for what closed tokens would have got;
+            with one that mixes it runs on all with a graph.
         tokens: "causal" (the block lets tokens see earlier ones), "bidirectional" (it lets them see all: it is called with
             `mask`, bool (B, S), False at the end of rows with fewer open tokens), or "independent" (a feed-forward: the tokens
             of all rows are packed into one).
@@ -58,7 +58,7 @@ class Conditional(Recorded, nn.Module):
         self,
         block: nn.Module,
         share: float = 0.5,
-        estimator: Estimator | None = None,
+        estimator: Estimator | str = "threshold",
         tokens: Tokens = "causal",
         dim: int | None = None,
     ) -> None:
@@ -72,7 +72,7 @@ class Conditional(Recorded, nn.Module):
         return f"tokens={self.tokens!r}"
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The block's output at open tokens, `x` at the others.
+        """The block's output at open tokens, weighed by their gates; `x` at the others.
 
         Args:
             x: (B, S, d), any floating dtype.
@@ -87,13 +87,13 @@ class Conditional(Recorded, nn.Module):
         real = torch.ones_like(gated.open) if mask is None else positions_mask(mask, x.shape[:-1])
         rows, real = (x, real) if self.tokens != "independent" else (x.reshape(1, -1, x.shape[-1]), real.reshape(1, -1))
         gated = Gated(*(each.reshape(real.shape) for each in gated))
-        estimator = self.gate.estimator if self.training else None
-        if estimator is not None and not estimator.hard:
+        estimator = self.gate.estimator if self.training else "eval"
+        if isinstance(estimator, str):
+            return self._packed(rows, gated.open, gated.gates).view(x.shape)
+        if not estimator.hard:
             out = self._packed(rows, real)
             y = rows + gated.gates.unsqueeze(-1).to(x.dtype) * (out - rows)
             return torch.where(real.unsqueeze(-1), y, rows).view(x.shape)
-        if estimator is None:
-            return self._packed(rows, gated.open, gated.gates).view(x.shape)
         out = self._packed(rows, gated.open)
         with torch.no_grad():  # what closed tokens would have got
             would = torch.where(gated.open.unsqueeze(-1), out, self._packed(rows, real))
@@ -106,7 +106,7 @@ class Conditional(Recorded, nn.Module):
         Args:
             x: (B, S, d).
             chosen: bool (B, S).
-            gates: (B, S), of value 1 where chosen, which get the gradient of gate * (block(x) - x) there.
+            gates: (B, S), of x + gate (block(x) - x) where chosen; 1 by default, and then it is block(x) to the bit.
         """
         rows, length, dim = x.shape
         order = (~chosen).to(torch.uint8).argsort(dim=1, stable=True)
@@ -149,7 +149,9 @@ class _Merge(torch.autograd.Function):
     def forward(
         x: Tensor, out: Tensor, gates: Tensor, source: Tensor, place: Tensor, chosen: Tensor, valid: Tensor
     ) -> Tensor:
-        return torch.where(chosen.unsqueeze(-1), out.index_select(0, place), x)
+        wide = torch.promote_types(x.dtype, gates.dtype)
+        passed = torch.lerp(x.to(wide), out.index_select(0, place).to(wide), gates.to(wide).unsqueeze(-1))
+        return torch.where(chosen.unsqueeze(-1), passed.to(x.dtype), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -161,9 +163,10 @@ class _Merge(torch.autograd.Function):
         g = grad_outputs[0]
         to_x = to_out = to_gates = None
         if ctx.needs_input_grad[0]:
-            to_x = torch.where(chosen.unsqueeze(-1), 0.0, g)
+            to_x = (torch.where(chosen, 1 - gates, 1.0).unsqueeze(-1) * g).to(x.dtype)
         if ctx.needs_input_grad[1]:
-            to_out = torch.where(valid.unsqueeze(-1), g.index_select(0, source), 0.0)
+            weights = torch.where(valid, gates.index_select(0, source), 0.0)
+            to_out = (weights.unsqueeze(-1) * g.index_select(0, source)).to(out.dtype)
         if ctx.needs_input_grad[2]:
             slope = ((out.index_select(0, place) - x).float() * g.float()).sum(-1)
             to_gates = torch.where(chosen, slope, 0.0).to(gates.dtype)

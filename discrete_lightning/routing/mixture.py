@@ -1,7 +1,7 @@
 """A mixture of experts in the place of a feed-forward: each token is sent to k of N experts, and nothing is dropped."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -186,7 +186,9 @@ class MixtureOfExperts(Recorded, nn.Module):
             return function(self._run(many.reshape(-1, self.dim), routed, None).view(many.shape))
 
         k = None if self.k == 1 else self.k
-        return router.estimator.expectation(of_sample, logits, router.choice.temperature(), generator, k=k)
+        return router.estimator.expectation(
+            of_sample, logits / router.noise().clamp_min(1e-3), router.choice.temperature(), generator, k=k
+        )
 
 
 def _flat(x: Tensor) -> Tensor:
@@ -207,7 +209,7 @@ def _sequences(x: Tensor, counted: Tensor | None) -> tuple[Tensor, Tensor | None
 def _for_all(routed: Routed, x: Tensor) -> Routed:
     """The choices of sequences (...), for all tokens (..., S) of `x`."""
 
-    def each(entry: Tensor | None) -> Tensor | None:
+    def each(entry: Tensor | None) -> Any:
         return None if entry is None else entry.unsqueeze(-2).expand(*x.shape[:-1], entry.shape[-1])
 
     names = ("indices", "gates", "logits", "probabilities", "taken", "rivals", "rival_gates")

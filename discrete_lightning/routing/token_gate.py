@@ -1,13 +1,20 @@
-"""Which tokens pass a block: a Bernoulli gate for each token, from that token alone, so that it is causal.
+"""Which tokens pass a block: a gate for each token, from that token alone, so that it is causal.
 
-    l = w . x;   in training open ~ Bernoulli(sigmoid(l + offset));   in eval() open where l > threshold
+    "threshold"   open where l > threshold, gate sigmoid(l - threshold), in training and in eval()
+    an estimator  open ~ Bernoulli(sigmoid(l + offset)) in training;   open where l > threshold in eval();   gates 0 or 1
 
-After each step of the optimiser `offset` moves so that the share of open gates in training meets its target, and `threshold`
-follows the (1 - share) quantile of l, so that it does so in eval(), too (expert threshold, https://arxiv.org/abs/2603.11535).
-Both come from the sums over all ranks.
+l = w . x. After each step of the optimiser `threshold` follows the (1 - share) quantile of l (expert threshold,
+https://arxiv.org/abs/2603.11535), and `offset` moves so that the share of open gates meets its target in draws, too. Both come
+from the sums over all ranks:
+
+    threshold = mean + level * deviation of l, in running means;   level += (open - share) / (2 phi(level))
+
+phi being the normal density: half of Newton's step for l that is normal. Mean and deviation move at once with the logits
+that training moves; the level only has to learn their shape.
 """
 
 import math
+from statistics import NormalDist
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -16,6 +23,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import gumbel_sigmoid
+from discrete_lightning.functional._checks import check_elements
 from discrete_lightning.functional._mask import positions_mask, zero_padding
 from discrete_lightning.functional._precision import float32, float32_matmul
 from discrete_lightning.layers.constant_buffers import real_device
@@ -23,13 +31,17 @@ from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.counted_layer import CountedLayer
 from discrete_lightning.routing.router import linear_float32
 
+_RATE = 0.5  # of running means: slower ones lag behind logits that a high learning rate moves
+_MOST = 4.0  # deviations: where the normal density is too small to step by
+RULES = ("threshold", "ratio")
+
 
 class Gated(NamedTuple):
     """The gates of tokens (...).
 
     Attributes:
         open: bool (...), whether each token passes.
-        gates: float32 (...), with the gradient of the estimator: 1 where open, else 0, or in between.
+        gates: float32 (...), what counts of the block's output, with a gradient: 0 where closed; where open 1, or in between.
         logits: float32 (...), log-odds of passing.
     """
 
@@ -44,13 +56,17 @@ class TokenGate(Recorded, CountedLayer):
     Args:
         dim: d.
         share: of tokens that pass, in (0, 1).
-        estimator: how the gradient passes through the draw. None: gates p / sg(p) of open tokens. In the mean that is the exact
-            gradient for a loss that is linear in the gate, and no closed token has to be computed.
+        estimator: "threshold": no draw; the gate's value has the gradient, as in a mixture of depths (Raposo et al. 2024,
+            https://arxiv.org/abs/2404.02258). An estimator: how the gradient passes through a draw. "ratio": a draw with gates
+            p / sg(p) of open tokens: in the mean the exact gradient for a loss that is linear in the gate, and no closed token
+            has to be computed.
 
     Attributes:
         weight: (1, d), float32.
         offset: of the log-odds in training, 0-dim float32.
-        threshold: of the logits in eval(), 0-dim float32.
+        threshold: of the logits, 0-dim float32.
+        level: the threshold in deviations from the mean, 0-dim float32.
+        moments: running means of l and l^2, float32 (2,).
 
     Raises:
         ValueError: if the share is out of range, or the estimator needs the loss's value.
@@ -64,22 +80,28 @@ class TokenGate(Recorded, CountedLayer):
     weight: nn.Parameter
     offset: Tensor
     threshold: Tensor
+    level: Tensor
+    moments: Tensor
     updated_state: ClassVar[str] = "share of open gates is"
 
-    def __init__(self, dim: int, share: float = 0.5, estimator: Estimator | None = None) -> None:
+    def __init__(self, dim: int, share: float = 0.5, estimator: Estimator | str = "threshold") -> None:
         super().__init__()
         if not 0 < share < 1:
             raise ValueError(f"TokenGate: share is the share of tokens that pass, in (0, 1), got {share}")
-        if estimator is not None and not estimator.pathwise:
+        if isinstance(estimator, str) and estimator not in RULES:
+            raise ValueError(f"estimator must be an Estimator, or one of {', '.join(RULES)}; got {estimator!r}")
+        if isinstance(estimator, Estimator) and not estimator.pathwise:
             raise ValueError(
                 f"{estimator} needs a loss for each token, and a gate changes the losses of others: take an estimator whose "
-                "samples carry a gradient, such as ReinMax, or None"
+                "samples carry a gradient, such as ReinMax, or 'threshold', or 'ratio'"
             )
         self.dim, self.share, self.estimator = dim, share, estimator
         self.weight = nn.Parameter(torch.empty(1, dim, dtype=torch.float32))
         start = torch.tensor(math.log(share / (1 - share)), dtype=torch.float32, device=real_device())
         self.register_private("offset", start)
         self.register_private("threshold", torch.zeros_like(start))
+        self.register_private("level", torch.full_like(start, NormalDist().inv_cdf(1 - share)))
+        self.register_private("moments", torch.zeros(2, dtype=torch.float32, device=real_device()))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -88,7 +110,7 @@ class TokenGate(Recorded, CountedLayer):
         self.weight.normal_(0, 0.02)
 
     def extra_repr(self) -> str:
-        return f"dim={self.dim}, share={self.share}, estimator={self.estimator}"
+        return f"dim={self.dim}, share={self.share}, estimator={self.estimator!r}"
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Gated:
         """The gates of tokens (..., d); closed at padding.
@@ -99,7 +121,9 @@ class TokenGate(Recorded, CountedLayer):
         """
         counted = None if mask is None else positions_mask(mask, x.shape[:-1])
         logits = self._logits(x if counted is None else zero_padding(x, counted))
-        gated = self._drawn(logits) if self.training else self._decided(logits)
+        check_elements(logits)
+        drawn = self.training and self.estimator != "threshold"
+        gated = self._drawn(logits) if drawn else self._decided(logits)
         if counted is not None:
             gated = Gated(gated.open & counted, torch.where(counted, gated.gates, 0.0), gated.logits)
         if self.is_learning:
@@ -112,13 +136,14 @@ class TokenGate(Recorded, CountedLayer):
         return linear_float32(x, self.weight)[..., 0]
 
     def _decided(self, logits: Tensor) -> Gated:
-        is_open = logits.detach() > self.threshold
-        return Gated(is_open, is_open.float(), logits - self.threshold)
+        is_open, odds = logits.detach() > self.threshold, logits - self.threshold
+        gates = torch.where(is_open, torch.sigmoid(odds), 0.0) if self.estimator == "threshold" else is_open.float()
+        return Gated(is_open, gates, odds)
 
     def _drawn(self, logits: Tensor) -> Gated:
         odds = logits + self.offset
         generator = rank_generator(logits.device)
-        if self.estimator is not None:
+        if isinstance(self.estimator, Estimator):
             gates = float32(self.estimator.bernoulli(odds, generator=generator))
             return Gated(gates.detach() > 0.5, gates, odds)
         drawn = gumbel_sigmoid(odds.detach(), hard=True, generator=generator)
@@ -138,7 +163,14 @@ class TokenGate(Recorded, CountedLayer):
     def _apply_counts(self, counts: Tensor) -> None:
         tokens = counts[0].clamp_min(1)
         drawn, above, mean, square = counts[1:] / tokens
-        deviation = (square - mean.square()).clamp_min(0).sqrt()
         valid = counts[0] > 0
         self.offset += torch.where(valid, self.share - drawn, 0.0)
-        self.threshold += torch.where(valid, deviation * (above - self.share), 0.0)
+        rate = torch.where(self.updates == 0, 1.0, _RATE)
+        self.moments += torch.where(valid, rate * (torch.stack([mean, square]) - self.moments), 0.0)
+        density = (-0.5 * self.level.square()).exp() / math.sqrt(2 * math.pi)
+        step = (above - self.share) / (2 * density)
+        moved = (self.level + step.clamp(-0.5, 0.5)).clamp(-_MOST, _MOST)
+        self.level.copy_(torch.where(valid & (self.updates > 0), moved, self.level))
+        mean, square = self.moments
+        deviation = (square - mean.square()).clamp_min(0).sqrt()
+        self.threshold.copy_(torch.where(valid, mean + self.level * deviation, self.threshold))

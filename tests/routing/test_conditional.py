@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, ReinMax, StraightThrough
 from discrete_lightning.layers.choices import choices_made
-from discrete_lightning.routing import Conditional, TokenGate
+from discrete_lightning.routing import Conditional, Gated, TokenGate
 from discrete_lightning.routing.conditional import Tokens
 from tests.ranks import run_on_ranks
 from tests.references.inputs import seeded
@@ -34,7 +34,7 @@ class Attention(nn.Module):
 
 
 def layer(
-    tokens: Tokens = "causal", estimator: Estimator | None = None, share: float = 0.5, seed: int = 0
+    tokens: Tokens = "causal", estimator: Estimator | str = "threshold", share: float = 0.5, seed: int = 0
 ) -> Conditional:
     torch.manual_seed(seed)
     block = nn.Linear(DIM, DIM) if tokens == "independent" else Attention(tokens == "causal")
@@ -47,24 +47,26 @@ def rows(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, DIM, generator=seeded(seed))
 
 
-def reference(module: Conditional, x: Tensor, is_open: Tensor) -> Tensor:
-    """Each row by itself: the block on its open tokens."""
+def reference(module: Conditional, x: Tensor, gated: Gated) -> Tensor:
+    """Each row by itself: the block on its open tokens, weighed by their gates."""
     y = x.clone()
-    for row, chosen in enumerate(is_open):
+    for row, chosen in enumerate(gated.open):
         if chosen.any():
             mask = (
                 {"mask": torch.ones(1, int(chosen.sum()), dtype=torch.bool)} if module.tokens == "bidirectional" else {}
             )
-            y[row, chosen] = module.block(x[row, chosen].unsqueeze(0), **mask)[0]
+            out = module.block(x[row, chosen].unsqueeze(0), **mask)[0]
+            gates = gated.gates[row, chosen].unsqueeze(-1)
+            y[row, chosen] = (1 - gates) * x[row, chosen] + gates * out
     return y
 
 
 @pytest.mark.parametrize("masked", [False, True])
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("estimator", [None, ReinMax()], ids=repr)
+@pytest.mark.parametrize("estimator", ["threshold", "ratio", ReinMax()], ids=str)
 @pytest.mark.parametrize("tokens", ["causal", "bidirectional", "independent"])
 def test_open_tokens_pass_and_others_stay(
-    tokens: Tokens, estimator: Estimator | None, training: bool, masked: bool
+    tokens: Tokens, estimator: Estimator | str, training: bool, masked: bool
 ) -> None:
     module, x = layer(tokens, estimator).train(training), rows(3, 9)
     mask = torch.arange(9) < torch.tensor([[9], [5], [0]]) if masked else None
@@ -73,30 +75,34 @@ def test_open_tokens_pass_and_others_stay(
     torch.manual_seed(1)
     gated = module.gate(x, mask)
     assert 0 < gated.open.float().mean() < 1
-    torch.testing.assert_close(y, reference(module, x, gated.open), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(y, reference(module, x, gated), rtol=1e-5, atol=1e-6)
     assert torch.equal(y[~gated.open], x[~gated.open])
+    ones = gated.gates[gated.open] == 1
+    assert not ones.any() if estimator == "threshold" else ones.all()
+    if estimator == "threshold":  # nothing is drawn
+        assert torch.equal(y, module.eval()(x, mask))
     if mask is not None:
         assert not gated.open[~mask].any()
 
 
-def test_gradients_of_the_block_are_those_of_its_tokens() -> None:
-    module, x = layer(), rows(3, 9).requires_grad_()
-    torch.manual_seed(1)
-    y = module(x)
-    torch.manual_seed(1)
-    expected = reference(module, x, module.gate(x).open)
-    parameters = [x, *module.block.parameters()]
-    v = rows(3, 9, seed=2)
-    # x also gets a gradient through its gate; without that
-    module.gate.requires_grad_(False)
-    found = torch.autograd.grad((y * v).sum(), parameters[1:])
-    for value, wanted in zip(found, torch.autograd.grad((expected * v).sum(), parameters[1:]), strict=True):
+@pytest.mark.parametrize("rule", ["threshold", "ratio"])
+def test_gradients_of_the_block_are_those_of_its_tokens(rule: str) -> None:
+    module, x = layer(estimator=rule), rows(3, 9).requires_grad_()
+    v, found = rows(3, 9, seed=2), []
+    # gates of the threshold have all of their gradient in their value; those of a draw have more, which is left out here
+    module.gate.requires_grad_(rule == "threshold")
+    parameters = [x, *module.parameters()] if rule == "threshold" else list(module.block.parameters())
+    for compute in (module, lambda x: reference(module, x, module.gate(x))):
+        torch.manual_seed(1)
+        found.append(torch.autograd.grad((compute(x) * v).sum(), parameters))
+    for value, wanted in zip(*found, strict=True):
+        assert wanted.abs().max() > 0
         torch.testing.assert_close(value, wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("estimator", [None, ReinMax(), GumbelSoftmax()], ids=repr)
+@pytest.mark.parametrize("estimator", ["threshold", "ratio", ReinMax(), GumbelSoftmax()], ids=str)
 @pytest.mark.parametrize("training", [True, False])
-def test_causal(training: bool, estimator: Estimator | None) -> None:
+def test_causal(training: bool, estimator: Estimator | str) -> None:
     """The last token changes nothing before it, be it open or not; nor do its neighbours in other rows."""
     module, x = layer(estimator=estimator).train(training), rows(4, 12)
     changed = x.clone()
@@ -120,10 +126,11 @@ def test_eval_is_deterministic_and_equal_token_by_token() -> None:
         torch.testing.assert_close(causal(x[:, :t]), whole[:, :t], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("rule", ["threshold", "ratio", ReinMax()], ids=str)
 @pytest.mark.parametrize("share", [0.125, 0.5, 0.8])
-def test_the_share_is_met_in_training_and_in_eval(share: float) -> None:
+def test_the_share_is_met_in_training_and_in_eval(share: float, rule: Estimator | str) -> None:
     """From tokens whose logits have another mean and size: within .02 after 60 steps."""
-    module = layer("independent", share=share)
+    module = layer("independent", rule, share)
     optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
     generator = seeded(0)
     for _ in range(60):
@@ -135,7 +142,7 @@ def test_the_share_is_met_in_training_and_in_eval(share: float) -> None:
     assert module.eval().gate(x).open.float().mean().item() == pytest.approx(share, abs=0.02)
 
 
-def gradient_of_the_logit(estimator: Estimator | None, function: Any, draws: int = 60_000) -> tuple[Tensor, float]:
+def gradient_of_the_logit(estimator: Estimator | str, function: Any, draws: int = 60_000) -> tuple[Tensor, float]:
     """Gradients to the log-odds of equal tokens, and the exact one; the block adds 1 to a token of zeros."""
 
     class Add(nn.Module):
@@ -154,8 +161,8 @@ def gradient_of_the_logit(estimator: Estimator | None, function: Any, draws: int
     return logits.grad[0], p * (1 - p) * (one - zero)
 
 
-@pytest.mark.parametrize("estimator", [None, StraightThrough(), ReinMax()], ids=repr)
-def test_the_gradient_is_exact_in_the_mean_for_what_it_is_exact_for(estimator: Estimator | None) -> None:
+@pytest.mark.parametrize("estimator", ["ratio", StraightThrough(), ReinMax()], ids=str)
+def test_the_gradient_is_exact_in_the_mean_for_what_it_is_exact_for(estimator: Estimator | str) -> None:
     functions = [lambda y: 3 * y] if estimator != ReinMax() else [lambda y: 3 * y, lambda y: (y - 0.3) ** 2]
     for function in functions:
         found, exact = gradient_of_the_logit(estimator, function)
@@ -165,7 +172,7 @@ def test_the_gradient_is_exact_in_the_mean_for_what_it_is_exact_for(estimator: E
 def test_nothing_open_and_nothing_there() -> None:
     module = layer()
     with torch.no_grad():
-        module.gate.offset.fill_(-100.0)
+        module.gate.threshold.fill_(100.0)
     x = rows(2, 5).requires_grad_()
     y = module(x)
     assert torch.equal(y, x)
@@ -196,11 +203,11 @@ def test_the_monitor_sees_gates() -> None:
     assert torch.equal(choices.chosen[..., 0], gated.open)
 
 
-def on_a_rank() -> tuple[Tensor, Tensor]:
+def on_a_rank(rule: str) -> tuple[Tensor, Tensor]:
     from discrete_lightning.distributed import rank, world_size
     from discrete_lightning.nn import update_after_step
 
-    module = layer("independent").train()
+    module = layer("independent", rule).train()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
     if world_size() > 1:
         update_after_step(module, optimizer)
@@ -211,12 +218,13 @@ def on_a_rank() -> tuple[Tensor, Tensor]:
     return module.gate.threshold, module.gate.offset
 
 
-def test_two_ranks_have_one_threshold() -> None:
+@pytest.mark.parametrize("rule", ["threshold", "ratio"])
+def test_two_ranks_have_one_threshold(rule: str) -> None:
     """Draws differ between ranks; what follows from the logits alone is that of one process."""
-    found = run_on_ranks(on_a_rank)
+    found = run_on_ranks(on_a_rank, rule)
     assert torch.equal(found[0][0], found[1][0])
     assert torch.equal(found[0][1], found[1][1])
-    torch.testing.assert_close(found[0][0], on_a_rank()[0])
+    torch.testing.assert_close(found[0][0], on_a_rank(rule)[0])
 
 
 def test_copies_are_independent() -> None:
@@ -234,6 +242,7 @@ def test_copies_are_independent() -> None:
     [
         (lambda: Conditional(nn.Linear(DIM, DIM), 1.0), r"in \(0, 1\), got 1.0"),
         (lambda: Conditional(nn.Linear(DIM, DIM), estimator=LeaveOneOut()), "needs a loss for each token"),
+        (lambda: Conditional(nn.Linear(DIM, DIM), estimator="best"), "one of threshold, ratio; got 'best'"),
         (lambda: Conditional(nn.Tanh()), "give dim"),
         (lambda: Conditional(nn.Linear(DIM, DIM), tokens="some"), "'causal', 'bidirectional' or 'independent'"),
         (lambda: Conditional(nn.Linear(DIM, 3))(rows(2, 5)), "keeps the shape of its tokens"),

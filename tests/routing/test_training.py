@@ -76,7 +76,7 @@ def test_routers_stay_float32(tmp_path: Path, precision: Any) -> None:
 
 
 def test_monitors_find_routers_by_type(tmp_path: Path) -> None:
-    _, trainer = fit(tmp_path, ChoiceMonitor(), RouterMonitor())
+    _, trainer = fit(tmp_path, ChoiceMonitor(dominated_above=1.0), RouterMonitor())
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for name in ("first.router", "second.router"):
         for figure in ("load_violation", "live_share", "choice_entropy", "marginal_entropy"):

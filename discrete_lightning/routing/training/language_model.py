@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.routing.training.compared import ComparedModel, dense_of
-from discrete_lightning.routing.training.feed_forward import FeedForward, MixtureFeedForward
-from discrete_lightning.routing.training.transformer import CausalTransformer, shares_of
+from discrete_lightning.routing.training.feed_forward import DenseFeedForward, FeedForward, MixtureFeedForward
+from discrete_lightning.routing.training.transformer import CausalTransformer, Part, shares_of
 from discrete_lightning.training.batches import Examples, examples_of
 
 
@@ -29,7 +29,8 @@ class RoutedLanguageModel(ComparedModel):
         dim: d of a token.
         heads: of the attention.
         layers: number of blocks.
-        share: of the tokens that pass a block, in (0, 1]: one number for all blocks, or one for each; 1: all tokens pass.
+        share: of the tokens that pass, in (0, 1]: one number for all blocks, or one for each; 1: all tokens pass.
+        conditional: what they pass, the whole "block" or its "feed_forward" layer.
         dense_layers: blocks of the dense model; by default as many as a token of the other passes in the mean.
         learning_rate: of AdamW.
 
@@ -60,19 +61,27 @@ class RoutedLanguageModel(ComparedModel):
         heads: int = 4,
         layers: int = 3,
         share: float | list[float] = 1.0,
+        conditional: Part = "block",
         dense_layers: int | None = None,
         learning_rate: float = 3e-3,
     ) -> None:
         super().__init__()
         check_positive(learning_rate=learning_rate)
         feed_forward = MixtureFeedForward() if feed_forward is None else feed_forward
-        sizes = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads}
+        sizes: dict[str, Any] = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads}
         self.vocabulary, self.learning_rate = vocabulary, learning_rate
-        self.model = CausalTransformer(**sizes, layers=layers, feed_forward=feed_forward, share=share)
+        self.model = CausalTransformer(
+            **sizes, layers=layers, feed_forward=feed_forward, share=share, conditional=conditional
+        )
         self.dense: CausalTransformer | None = None
         if compare:
-            count = max(1, round(sum(shares_of(share, layers)))) if dense_layers is None else dense_layers
-            self.dense = CausalTransformer(**sizes, layers=count, feed_forward=dense_of(feed_forward, dense))
+            dense = dense_of(feed_forward, dense)
+            count = (
+                _equal_layers(shares_of(share, layers), conditional, dim, dense)
+                if dense_layers is None
+                else dense_layers
+            )
+            self.dense = CausalTransformer(**sizes, layers=count, feed_forward=dense)
         self.add_metrics()
 
     def examples(self, batch: Any, batch_idx: int = 0) -> Examples:
@@ -106,3 +115,15 @@ class RoutedLanguageModel(ComparedModel):
         inputs, targets = self.examples(batch, batch_idx)
         assert targets is not None
         return {"nats": self.losses(self(inputs), targets)}
+
+
+def _equal_layers(shares: list[float], conditional: Part, dim: int, dense: Any) -> int:
+    """The number of whole blocks with the FLOPs of blocks that a share of the tokens pass."""
+    if conditional == "feed_forward" and min(shares) < 1:
+        if not isinstance(dense, DenseFeedForward):
+            raise ValueError(f"how many blocks have equal FLOPs cannot be seen from {dense}: give dense_layers")
+        part = dense.hidden / (
+            dense.hidden + 2 * dim
+        )  # of a block's FLOPs: 4 d h, and 8 d^2 of the attention's products
+        shares = [1 - part + part * share for share in shares]
+    return max(1, round(sum(shares)))

@@ -5,6 +5,7 @@ position t are turned by the angle t * base^(-2i / d), so that their product dep
 """
 
 from collections.abc import Callable, Sequence
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.conditional import Conditional
 
+Part = Literal["block", "feed_forward"]
 _BASE = 1_000.0  # the slowest pair turns once in about this many positions times 2 pi
 
 
@@ -33,6 +35,23 @@ def rotated(x: Tensor, positions: Tensor | None = None) -> Tensor:
     return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
+class Residual(nn.Module):
+    """x + layer(norm(x)).
+
+    Args:
+        dim: d of the tokens.
+        layer: (..., d) to (..., d).
+    """
+
+    def __init__(self, dim: int, layer: nn.Module) -> None:
+        super().__init__()
+        self.norm, self.layer = nn.LayerNorm(dim), layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Tokens (..., d) to (..., d)."""
+        return x + self.layer(self.norm(x))
+
+
 class Block(nn.Module):
     """x + attention(norm(x)), then x + feed_forward(norm(x)). A token sees itself and earlier ones.
 
@@ -40,25 +59,25 @@ class Block(nn.Module):
         dim: d of the tokens.
         heads: of the attention; each has an even share of d.
         feed_forward: (..., d) to (..., d).
+        share: of the tokens that pass the feed-forward layer; 1: all.
     """
 
-    def __init__(self, dim: int, heads: int, feed_forward: nn.Module) -> None:
+    def __init__(self, dim: int, heads: int, feed_forward: nn.Module, share: float = 1.0) -> None:
         super().__init__()
         self.heads = heads
-        self.attention_norm, self.norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim)
         self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
-        self.feed_forward = feed_forward
+        self.feed_forward: nn.Module = Residual(dim, feed_forward)
+        if share < 1:
+            self.feed_forward = Conditional(self.feed_forward, share, tokens="independent", dim=dim)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Tokens (B, S, d) to (B, S, d); `positions` in their rows, ascending integers (B, S), are 0 to S - 1 by default."""
-        q, k, v = (
-            each.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for each in self.qkv(self.attention_norm(x)).chunk(3, -1)
-        )
+        q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv(self.norm(x)).chunk(3, -1))
         place = None if positions is None else positions.unsqueeze(1)  # the same for all heads
         seen = nn.functional.scaled_dot_product_attention(rotated(q, place), rotated(k, place), v, is_causal=True)
         x = x + self.out(seen.transpose(1, 2).flatten(-2))
-        return x + self.feed_forward(self.norm(x))
+        return self.feed_forward(x)
 
 
 def shares_of(share: float | Sequence[float], layers: int) -> list[float]:
@@ -89,7 +108,8 @@ class CausalTransformer(Recorded, nn.Module):
         heads: of the attention; 2 * heads divides `dim`.
         layers: number of blocks.
         feed_forward: makes the feed-forward layer of a block from `dim`: a `FeedForward`, or any function.
-        share: of the tokens that pass a block (`Conditional`), in (0, 1]; 1: all. One number for all blocks, or one for each.
+        share: of the tokens that pass (`Conditional`), in (0, 1]; 1: all. One number for all blocks, or one for each.
+        conditional: what they pass: the "block", or its "feed_forward" layer, whose attention then sees all tokens.
 
     Raises:
         ValueError: if an argument is out of its range, or a sequence is too long.
@@ -110,6 +130,7 @@ class CausalTransformer(Recorded, nn.Module):
         layers: int,
         feed_forward: Callable[[int], nn.Module],
         share: float | Sequence[float] = 1.0,
+        conditional: Part = "block",
     ) -> None:
         super().__init__()
         sizes = {"vocabulary": vocabulary, "context": context, "dim": dim, "heads": heads, "layers": layers}
@@ -117,12 +138,17 @@ class CausalTransformer(Recorded, nn.Module):
         if dim % (2 * heads):
             raise ValueError(f"dim must be a multiple of 2 * heads, got dim={dim}, heads={heads}")
         shares = shares_of(share, layers)
+        if conditional not in get_args(Part):
+            raise ValueError(f"conditional is 'block' or 'feed_forward', got {conditional!r}")
         self.context = context
         self.embedding = nn.Embedding(vocabulary, dim)
         self.blocks = nn.Sequential()
         for each in shares:
-            block = Block(dim, heads, feed_forward(dim))
-            self.blocks.append(block if each == 1 else Conditional(block, each, dim=dim))
+            within = each if conditional == "feed_forward" else 1.0
+            block: nn.Module = Block(dim, heads, feed_forward(dim), within)
+            if each < 1 and conditional == "block":
+                block = Conditional(block, each, dim=dim)
+            self.blocks.append(block)
         self.norm, self.head = nn.LayerNorm(dim), nn.Linear(dim, vocabulary, bias=False)
 
     def forward(self, tokens: Tensor) -> Tensor:

@@ -93,7 +93,7 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     trained(tmp_path, ExpertReport(), RouterMonitor())
     lines = (tmp_path / "experts.txt").read_text().splitlines()
     names = [line for line in lines if line.startswith("model.blocks")]
-    assert names == [f"model.blocks.{i}.feed_forward.router: 192 tokens" for i in range(2)]
+    assert names == [f"model.blocks.{i}.feed_forward.layer.router: 192 tokens" for i in range(2)]
     assert [line.split()[0] for line in lines if line[:1].isdigit()] == ["0", "1", "2", "3"] * 2
     assert (tmp_path / "experts.html").read_text().count("<h2>") == 2
     assert (tmp_path / "load.png").stat().st_size > 1000

@@ -102,7 +102,7 @@ def test_load_is_that_of_all_tokens_and_the_worst_layer() -> None:
     windows = data.dataset("test")
     counts: list[Tensor] = []
     for block in model.model.eval().blocks:
-        block.feed_forward.router.register_forward_hook(
+        block.feed_forward.layer.router.register_forward_hook(
             lambda layer, given, routed: counts.append(routed.indices.flatten().bincount(minlength=4))
         )
     model(windows.__getitems__(range(len(windows)))[0])
@@ -118,6 +118,11 @@ def test_the_dense_model_has_as_many_blocks_as_a_token_passes() -> None:
     every_second = language_model(layers=4, share=[1, 0.5, 1, 0.5])
     assert len(every_second.dense.blocks) == 3
     assert len(language_model(dense_layers=5).dense.blocks) == 5
+    parts: dict[str, Any] = {"layers": 6, "share": 0.25, "conditional": "feed_forward"}
+    parts |= {"feed_forward": DenseFeedForward(32), "dense": DenseFeedForward(32)}  # d = 8: a third is attention
+    assert len(language_model(**parts).dense.blocks) == 3
+    with pytest.raises(ValueError, match="give dense_layers"):
+        language_model(**parts | {"dense": lambda dim: nn.Linear(dim, dim)})
     assert "test/nats_per_character" in fit(depth, TinyText())
 
 

@@ -19,6 +19,8 @@ FORMS: dict[str, dict[str, Any]] = {
     "bias_balanced": {"feed_forward": MixtureFeedForward(4, 2, 6)},
     "paired": {"feed_forward": MixtureFeedForward(4, 1, 6, router="paired")},
     "depth": {"feed_forward": DenseFeedForward(6), "share": 0.5},
+    "depth of feed-forward": {"feed_forward": DenseFeedForward(6), "share": 0.5, "conditional": "feed_forward"},
+    "all": {"feed_forward": MixtureFeedForward(4, 2, 6), "share": 0.5, "conditional": "feed_forward"},
     "both": {"feed_forward": MixtureFeedForward(4, 2, 6), "share": [1, 0.5]},
 }
 
@@ -114,6 +116,7 @@ def test_a_conditional_block_sees_open_tokens_at_their_places(training: bool) ->
     block = Block(8, 2, DenseFeedForward(6)(8))
     layer, x = Conditional(block, 0.5, dim=8).train(training), torch.randn(3, 12, 8)
     gates: list[Tensor] = []
+    layer.gate.estimator = "ratio"  # gates of value 1
     layer.gate.register_forward_hook(lambda module, inputs, gated: gates.append(gated.open))
     y = layer(x)
     places = torch.arange(12)
