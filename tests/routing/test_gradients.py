@@ -1,5 +1,7 @@
 """The router's gradient: bias and deviation by enumeration, and that the layers have these gradients."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -59,10 +61,10 @@ class Constant(Experts):
         return self.outputs[group] + 0 * rows
 
 
-def sampled_gradients(problem: Problem, estimator: Estimator, k: int, rows: int) -> Tensor:
+def sampled_gradients(problem: Problem, estimator: Estimator, k: int, rows: int, **options: Any) -> Tensor:
     """The gradient to the logits of each of `rows` equal tokens, from the layer itself; the loss is that of each token."""
     count, dim = problem.outputs.shape
-    router = SampledRouter(dim, count, k, estimator=estimator, balance=0.0)
+    router = SampledRouter(dim, count, k, estimator=estimator, balance=0.0, **options)
     layer = MixtureOfExperts(Constant(problem.outputs), count, k, router)
     logits = problem.logits.expand(rows, count).clone().requires_grad_()
     router.scores = lambda x: logits  # type: ignore[method-assign]
@@ -103,3 +105,34 @@ def test_two_of_six_for_a_linear_loss_is_the_enumerated_gradient(estimator: Esti
     exact = torch.autograd.grad(subset_log_probability(logits, subsets).exp() @ losses, logits)[0]
     found = sampled_gradients(linear, estimator, 2, 40_000)
     assert ((found.mean(0) - exact).abs() <= 5 * found.std(0) / len(found) ** 0.5).all()
+
+
+@pytest.mark.parametrize("estimator", [Paired(), ReinMax()], ids=repr)
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+def test_with_less_noise_it_is_the_gradient_of_sharper_draws(noise: float, estimator: Estimator) -> None:
+    """Exact for a quadratic loss: the gradient of sum_i p_i L(f_i) with p = softmax(logits / noise)."""
+    torch.manual_seed(0)
+    problem = next(problems("quadratic", 1))
+    logits = problem.logits.clone().requires_grad_()
+    losses = problem.loss(problem.outputs)
+    exact = torch.autograd.grad(torch.softmax(logits / noise, 0) @ losses, logits)[0]
+    found = sampled_gradients(problem, estimator, 1, 40_000, noise=noise)
+    assert ((found.mean(0) - exact).abs() <= 5 * found.std(0) / len(found) ** 0.5).all()
+
+
+@pytest.mark.parametrize("estimator", [Paired(), ReinMax(), StraightThrough()], ids=repr)
+def test_softmax_gates_get_their_own_gradient_and_that_of_the_choice(estimator: Estimator) -> None:
+    """Two of six, a linear loss: the bias is a small part of that of a gradient through the gates alone."""
+    torch.manual_seed(0)
+    subsets, ratios = torch.combinations(torch.arange(6), 2), []
+    for problem in problems("quadratic", 5):
+        linear = Problem(problem.logits, problem.outputs, lambda y: y[..., 0])
+        logits = problem.logits.clone().requires_grad_()
+        gates = torch.softmax(logits[subsets], -1)
+        losses = linear.loss((gates.unsqueeze(-1) * problem.outputs[subsets]).sum(1))
+        p = subset_log_probability(logits, subsets).exp()
+        exact = torch.autograd.grad(p @ losses, logits, retain_graph=True)[0]
+        gates_alone = torch.autograd.grad(p.detach() @ losses, logits)[0]
+        found = sampled_gradients(linear, estimator, 2, 20_000, gates="softmax").mean(0)
+        ratios.append(float((found - exact).norm() / (gates_alone - exact).norm()))
+    assert sorted(ratios)[2] < 0.4, ratios

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.estimators import GumbelSoftmax, Paired, ReinMax
+from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, Paired, ReinMax
 from discrete_lightning.layers.choices import Choices, choices_made
 from discrete_lightning.models import MixtureFeedForward
 from discrete_lightning.routing import (
@@ -187,6 +187,43 @@ def test_options_of_a_word(name: Any) -> None:
 def test_options_reach_the_router_of_a_feed_forward() -> None:
     layer: Any = MixtureFeedForward(4, 2, 6, router="bias_balanced", options={"speed": 0.5})(8)
     assert float(layer.router.speed()) == 0.5
+
+
+@pytest.mark.parametrize("estimator", [Paired(), ReinMax()], ids=repr)
+def test_noise_and_gates_of_a_sampled_router(estimator: Estimator) -> None:
+    torch.manual_seed(0)
+    router = SampledRouter(4, 6, 2, estimator=estimator, noise=0.5, gates="softmax")
+    logits = 2 * torch.randn(6, generator=seeded(0))
+    found = router.route(logits.expand(20_000, 6).clone().requires_grad_(), None)
+    sets = list(itertools.combinations(range(6), 2))
+    drawn = [sets.index(tuple(sorted(each))) for each in found.indices.tolist()]
+    counts = torch.tensor(drawn).bincount(minlength=15)
+    expected = subset_log_probability(logits / 0.5, torch.tensor(sets)).exp()
+    assert chi_square_p(counts, expected) > 1e-4
+    gates = torch.softmax(logits[found.indices], -1)
+    torch.testing.assert_close(found.gates.detach(), gates, rtol=1e-5, atol=1e-6)
+    router.noise.set(0.0)  # no noise: as in eval()
+    best = router.route(logits.expand(50, 6).clone().requires_grad_(), None)
+    assert set(best.indices.flatten().tolist()) == set(logits.topk(2).indices.tolist())
+    calm = router.eval().route(logits.unsqueeze(0), None)
+    top = TopKRouter(4, 6, 2).eval().route(logits.unsqueeze(0), None)
+    assert torch.equal(calm.indices, top.indices)
+    torch.testing.assert_close(calm.gates, top.gates)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"noise": 0.0}, "noise must be positive"),
+        ({"gates": "equal"}, "'uniform' or 'softmax', got 'equal'"),
+        ({"gates": "softmax", "k": 1}, "the gate is the constant 1"),
+        ({"gates": "softmax", "estimator": GumbelSoftmax()}, "needs an estimator that draws"),
+        ({"gates": "softmax", "estimator": LeaveOneOut()}, "needs an estimator that draws"),
+    ],
+)
+def test_bad_options_of_a_sampled_router(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SampledRouter(**{"dim": 4, "count": 6, "k": 2} | arguments)
 
 
 def test_the_monitor_sees_what_was_chosen() -> None:
