@@ -170,6 +170,13 @@ def test_words_estimators_and_routers() -> None:
     assert paired.estimator == Paired()
     assert router_of(GumbelSoftmax(), 4, 8, 2).estimator == GumbelSoftmax()  # type: ignore[attr-defined]
     assert router_of(paired, 4, 8, 1) is paired
+    for name in ("ReinMax", "LeaveOneOut", "StraightThrough", "GumbelRao", "Paired"):
+        by_name = router_of(name, 4, 8, 1)
+        assert isinstance(by_name, SampledRouter)
+        assert type(by_name.estimator).__name__ == name
+    for name in ("Estimator", "reinmax", "annotations"):
+        with pytest.raises(ValueError, match=f"estimator or its name .*got '{name}'"):
+            router_of(name, 4, 8, 1)
 
 
 @pytest.mark.parametrize("name", [*ROUTERS, GumbelSoftmax()], ids=str)

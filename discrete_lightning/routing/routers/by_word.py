@@ -3,6 +3,7 @@
 import inspect
 from typing import Any
 
+from discrete_lightning import estimators
 from discrete_lightning.estimators import Estimator, Paired
 from discrete_lightning.routing.router import Router
 from discrete_lightning.routing.routers.bias_balanced import BiasBalancedRouter
@@ -29,7 +30,7 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int, **
     """The router that `router` stands for.
 
     Args:
-        router: a word of `ROUTERS`; an estimator, for a `SampledRouter` with it; or a router.
+        router: a word of `ROUTERS`; an estimator, or its name, for a `SampledRouter` with it; or a router.
         dim: d of the tokens.
         count: N.
         k: experts of a token.
@@ -54,10 +55,16 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int, **
                 f"count={router.count}, k={router.k}: give both the same"
             )
         return router
+    named = getattr(estimators, router, None) if isinstance(router, str) else None
+    if isinstance(named, type) and issubclass(named, Estimator) and named is not Estimator:
+        router = named()
     if isinstance(router, Estimator):
         return _built(SampledRouter, dim, count, k, {"estimator": router, **options})
     if router not in ROUTERS:
-        raise ValueError(f"router must be an estimator, a Router, or one of {', '.join(ROUTERS)}; got {router!r}")
+        raise ValueError(
+            f"router must be a Router, an estimator or its name (ReinMax, LeaveOneOut, ...), or one of {', '.join(ROUTERS)}; "
+            f"got {router!r}"
+        )
     if router == "paired":
         options = {"estimator": Paired(), **options}
     if router == "switch":
