@@ -39,8 +39,8 @@ SAMPLED = {"gates": "softmax", "balance": 0.03}
 MODELS: dict[str, dict[str, Any]] = {
     "dense": {"layers": 3, "feed_forward": DENSE},
     "top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="top_k")},
-    "noisy_top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="noisy_top_k", options={"balance": 0.03})},
-    "bias_balanced": {"layers": 3, "feed_forward": MixtureFeedForward(router="bias_balanced", options={"speed": 0.01})},
+    "noisy_top_k": {"layers": 3, "feed_forward": MixtureFeedForward(router="noisy_top_k")},
+    "bias_balanced": {"layers": 3, "feed_forward": MixtureFeedForward(router="bias_balanced")},
     "paired": {"layers": 3, "feed_forward": MixtureFeedForward(router="paired", options=SAMPLED)},
     "reinmax": {"layers": 3, "feed_forward": MixtureFeedForward(router=ReinMax(), options=SAMPLED)},
     "remoe": {"layers": 3, "feed_forward": MixtureFeedForward(router="remoe")},

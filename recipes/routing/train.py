@@ -35,7 +35,7 @@ class Block(nn.Module):
 class PlayModel(LightningModule):
     """Characters of plays to the logits of the next one."""
 
-    def __init__(self, dim: int = 128, heads: int = 4, layers: int = 3, router: str = "bias_balanced") -> None:
+    def __init__(self, dim: int = 128, heads: int = 4, layers: int = 3, router: str = "noisy_top_k") -> None:
         super().__init__()
         self.heads = heads
         self.embedding = nn.Embedding(len(Shakespeare.vocabulary), dim)
@@ -73,7 +73,7 @@ class PlayModel(LightningModule):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--epochs", type=int, default=10, help="of 50 steps")
-    parser.add_argument("--router", default="bias_balanced", help="top_k, noisy_top_k, paired, remoe ...")
+    parser.add_argument("--router", default="noisy_top_k", help="top_k, bias_balanced, paired, remoe ...")
     arguments = parser.parse_args()
     seed_everything(1)
     callbacks = [RouterMonitor(), LearningRateAnnealing(Cosine(3e-3, 0.0, steps=1))]

@@ -34,7 +34,7 @@ class NoisyTopKRouter(Router):
         torch.Size([3, 2])
     """
 
-    def __init__(self, dim: int, count: int, k: int = 2, *, balance: float = 1e-2, z: float = 0.0) -> None:
+    def __init__(self, dim: int, count: int, k: int = 2, *, balance: float = 3e-2, z: float = 0.0) -> None:
         super().__init__(dim, count, k, balance=balance, z=z)
         check_gates_vary(self, True)
         self.noise_weight = nn.Parameter(torch.zeros(count, dim, dtype=torch.float32))
