@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import softmax
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.recorded import Recorded
@@ -173,18 +172,17 @@ class MixtureOfExperts(Recorded, nn.Module):
             )
         if not self.training or not isinstance(router, SampledRouter) or router.estimator.pathwise:
             return function(self(x))
-        logits = router.scores(x if self.level == "token" else _sequences(x, None)[0])
+        tokens = x if self.level == "token" else _sequences(x, None)[0]
         generator = rank_generator(x.device)
 
         def of_sample(sample: Tensor) -> Tensor:
-            many, indices = x.expand(*sample.shape[:-2], *x.shape), sample.topk(self.k, -1).indices
-            gates = torch.full(indices.shape, 1 / self.k, device=x.device)
-            wide = logits.expand(sample.shape)
-            routed = Routed(indices, gates, wide, softmax(wide), logits.new_zeros(()))
-            self.loss, self.loss_was_recorded = router.auxiliary_loss(routed, None, None), torch.is_grad_enabled()
+            many = x.expand(*sample.shape[:-2], *x.shape)
+            routed = router(tokens.expand(*sample.shape[:-1], self.dim), None, sample)
+            self.loss, self.loss_was_recorded = routed.loss, torch.is_grad_enabled()
             routed = _for_all(routed, many) if self.level == "sequence" else routed
             return function(self._run(many.reshape(-1, self.dim), routed, None).view(many.shape))
 
+        logits = router.scores(tokens) / router.noise().clamp_min(1e-3)
         k = None if self.k == 1 else self.k
         return router.estimator.expectation(
             of_sample, logits / router.noise().clamp_min(1e-3), router.choice.temperature(), generator, k=k

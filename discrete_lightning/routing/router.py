@@ -83,13 +83,15 @@ class Router(Recorded, CountedLayer):
     def is_updated(self) -> bool:
         return self.balance is not None
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Routed:
+    def forward(self, x: Tensor, mask: Tensor | None = None, sample: Tensor | None = None) -> Routed:
         """The experts of each token.
 
         Args:
             x: (..., d), any floating dtype.
             mask: bool, shape (...) or its first dimensions; False at padding, which does not count. What the result holds there
                 has no meaning.
+            sample: (..., N), k ones for each token: experts that an estimator has drawn before, with gates of 1/k; None: the
+                router chooses.
 
         Raises:
             ValueError: if a shape does not fit, or (on the CPU) a token is not finite.
@@ -100,7 +102,8 @@ class Router(Recorded, CountedLayer):
             )
         counted = None if mask is None else positions_mask(mask, x.shape[:-1])
         tokens = x if counted is None else zero_padding(x, counted)
-        routed = self.route(self.scores(tokens), counted)
+        logits = self.scores(tokens)
+        routed = self.route(logits, counted) if sample is None else self._of(sample, logits)
         check_rows(routed.probabilities, routed.logits, -1)
         if not self.training:
             return routed
@@ -123,6 +126,11 @@ class Router(Recorded, CountedLayer):
             mask: bool (...), False at padding; None: there is none.
         """
         raise NotImplementedError
+
+    def _of(self, sample: Tensor, logits: Tensor) -> Routed:
+        indices = sample.topk(self.k, -1).indices
+        gates = torch.full(indices.shape, 1 / self.k, device=logits.device)
+        return Routed(indices, gates, logits, torch.softmax(logits, -1), no_loss(logits))
 
     def _chosen(self, routed: Routed, mask: Tensor | None) -> Tensor | None:
         """Which entries of `indices` count: bool (..., k), or None for all."""

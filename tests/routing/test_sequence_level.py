@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import LeaveOneOut
+from discrete_lightning.layers.choices import choices_made
 from discrete_lightning.routing import ExpertMLP, MixtureOfExperts, routing_loss
 from discrete_lightning.routing.training.watched import watched_routers
 from tests.references.inputs import seeded
@@ -113,6 +114,18 @@ def test_leave_one_out_has_the_exact_gradient_in_the_mean(tokens: str) -> None:
     assert logits.grad is not None
     error = 5 * grads[0].std(0) / rows**0.5 + 1e-6
     assert ((grads[0].mean(0) - logits.grad).abs() < error).all()
+
+
+def test_monitors_see_what_an_expectation_draws() -> None:
+    layer, x, seen = mixture("sampled", LeaveOneOut(2), "independent"), torch.randn(7, 4, DIM), []
+    with watched_routers(layer, lambda _, routed: seen.append(routed)):
+        layer.expectation(lambda y: y.square().sum((-2, -1)), x)
+    assert [each.indices.shape for each in seen] == [(2, 7, 1)]
+    assert layer.loss is not None
+    assert layer.loss.requires_grad  # of the balance loss
+    choices = choices_made(layer.router, {}, seen[0])
+    assert choices is not None
+    assert torch.equal(choices.chosen, seen[0].indices)
 
 
 def test_bad_input_and_none() -> None:

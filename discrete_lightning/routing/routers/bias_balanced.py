@@ -25,8 +25,8 @@ class BiasBalancedRouter(Router):
         dim: d of the tokens.
         count: N.
         k: experts of a token.
-        speed: step of the biases, >= 0. The papers take 1e-3 for many thousands of steps; ten times as much balances training of
-            a few hundred, too. `WeightAnnealing(schedule, only="*speed")` moves it, for example to 0 at the end.
+        speed: step of the biases, >= 0. The papers take 1e-3 for many thousands of steps; ten times as much also balances a
+            training of a few hundred. `WeightAnnealing(schedule, only="*speed")` moves it, for example to 0 at the end.
         normalise: whether the gates of a token are divided by their sum.
         scale: factor of the gates (2.5 in DeepSeek-V3).
         balance: weight of the loss for an even load, beside the biases.
