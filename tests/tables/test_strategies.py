@@ -264,7 +264,6 @@ NOISE_OF_EACH_RANK = (
     "fixed_gumbel",
     "large_gumbel",
     "RelaxedCategorical_GumbelSoftmax",
-    "TokenGate",
 )  # gradients are averaged only if sharded
 
 
