@@ -110,22 +110,20 @@ class _Combine(torch.autograd.Function):
         outputs, gates, *sorting = ctx.saved_tensors
         groups, v = Groups(*sorting), grad_outputs[0]
         to_outputs = to_gates = None
+        rows = v.index_select(0, groups.tokens)
         if ctx.needs_input_grad[0]:
             weights = gates.flatten()[groups.order].unsqueeze(1)
-            to_outputs = (v.index_select(0, groups.tokens) * weights).to(outputs.dtype)
+            to_outputs = (rows * weights).to(outputs.dtype)
         if ctx.needs_input_grad[1]:
-            to_gates = _slopes(outputs, v, groups).to(gates.dtype)
+            to_gates = _slopes(outputs, rows, groups).to(gates.dtype)
         return to_outputs, to_gates, None, None, None
 
 
-def _slopes(outputs: Tensor, v: Tensor, groups: Groups) -> Tensor:
-    """V . output of each choice, (T, k): how the loss changes with its gate."""
+def _slopes(outputs: Tensor, rows: Tensor, groups: Groups) -> Tensor:
+    """V . output of each choice, (T, k): how the loss changes with its gate. `rows` (M, d) are v of the outputs' tokens."""
     wide = torch.promote_types(outputs.dtype, torch.float32)
-    found = []
-    for slot in range(groups.place.shape[1]):
-        row = _row(outputs, groups.place[:, slot], groups.whole)
-        found.append((row.to(wide) * v.to(wide)).sum(-1))
-    return torch.stack(found, -1)
+    slopes = (outputs.to(wide) * rows.to(wide)).sum(-1, keepdim=True)
+    return _row(slopes, groups.place.flatten(), groups.whole).view(groups.place.shape)
 
 
 def combine(outputs: Tensor, gates: Tensor, groups: Groups) -> Tensor:
@@ -155,7 +153,8 @@ class _WithSlopes(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         outputs, *sorting = ctx.saved_tensors
-        slopes = _slopes(outputs, grad_outputs[0], Groups(*sorting)).to(ctx.dtype)
+        groups = Groups(*sorting)
+        slopes = _slopes(outputs, grad_outputs[0].index_select(0, groups.tokens), groups).to(ctx.dtype)
         return grad_outputs[0], slopes, None, None, None, None
 
 
