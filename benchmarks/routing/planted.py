@@ -5,7 +5,7 @@ error of the mixture with the choices of eval() and of the dense net, and the no
 expert and its region.
 
     python -m benchmarks.routing.planted                                     # 5 seeds
-    python -m benchmarks.routing.planted --routers paired switch             # other routers in the config's place
+    python -m benchmarks.routing.planted --routers paired LeaveOneOut        # others that draw, in the config's place
 """
 
 from benchmarks.routing._seeds import main

@@ -17,7 +17,7 @@ from discrete_lightning.functional._checks import host_number, values_can_be_rea
 from discrete_lightning.functional._mask import positions_mask
 from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.layers.recorded import Recorded
-from discrete_lightning.routing.mixture import Tokens, check_tokens, dim_of
+from discrete_lightning.routing.mixture import MixtureOfExperts, Tokens, check_tokens, dim_of
 from discrete_lightning.routing.token_gate import Gated, TokenGate
 
 
@@ -28,7 +28,8 @@ class Conditional(Recorded, nn.Module):
     accelerator, and compiled, their number would have to be read; there the block runs on whole rows, and nothing is saved.
 
     A packed token keeps its place in the row: a block whose `forward` has an argument `positions` (for rotary embeddings, say)
-    gets it, int64 (B, S). Without it such a block would take the last open token for the last token.
+    gets it, int64 (B, S), unless tokens="independent". Without it such a block would take the last open token for the one
+    before.
 
     Args:
         block: maps (B, S, d) to (B, S, d), with its own residual connection if it has one.
@@ -65,14 +66,15 @@ class Conditional(Recorded, nn.Module):
         super().__init__()
         check_tokens(tokens)
         self.block, self.tokens = block, tokens
-        self._takes_positions = "positions" in inspect.signature(block.forward).parameters
+        whole = getattr(block, "_orig_mod", block)  # torch.compile hides the arguments of what it wraps
+        self._takes_positions = "positions" in inspect.signature(whole.forward).parameters
         self.gate = TokenGate(dim_of(block) if dim is None else dim, share, estimator)
 
     def extra_repr(self) -> str:
         return f"tokens={self.tokens!r}"
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The block's output at open tokens, weighed by their gates; `x` at the others.
+        """The block's output at open tokens, weighed by their gates; `x` at the others. An estimator that mixes weighs all.
 
         Args:
             x: (B, S, d), any floating dtype.
@@ -95,8 +97,12 @@ class Conditional(Recorded, nn.Module):
             y = rows + gated.gates.unsqueeze(-1).to(x.dtype) * (out - rows)
             return torch.where(real.unsqueeze(-1), y, rows).view(x.shape)
         out = self._packed(rows, gated.open)
+        inside = [each for each in self.block.modules() if isinstance(each, MixtureOfExperts)]
+        losses = [(each.loss, each.loss_was_recorded) for each in inside]
         with torch.no_grad():  # what closed tokens would have got
             would = torch.where(gated.open.unsqueeze(-1), out, self._packed(rows, real))
+        for each, (loss, recorded) in zip(inside, losses, strict=True):  # those of the pass with a graph
+            each.loss, each.loss_was_recorded = loss, recorded
         slope = (gated.gates - gated.gates.detach()).unsqueeze(-1).to(x.dtype)  # 0, with a gradient
         return (out + (would - rows).detach() * slope).view(x.shape)
 
@@ -113,9 +119,10 @@ class Conditional(Recorded, nn.Module):
         number = chosen.sum(1)
         width = length
         if rows and length and values_can_be_read(number):
-            width = int(host_number(number.max()))
-        if not (rows and width):
-            return reaching(x, list(self.block.parameters()))  # used in each pass, as DistributedDataParallel asks
+            # at least one, closed or not: the block and the gates are used in each pass and on each rank
+            width = max(1, int(host_number(number.max())))
+        if not (rows and length):
+            return reaching(x, [*self.block.parameters(), *([] if gates is None else [gates])])
         start = torch.arange(rows, device=x.device).unsqueeze(1)
         source = (order[:, :width] + start * length).flatten()
         packed = x.reshape(-1, dim).index_select(0, source).view(rows, width, dim)

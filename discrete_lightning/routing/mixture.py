@@ -182,11 +182,9 @@ class MixtureOfExperts(Recorded, nn.Module):
             routed = _for_all(routed, many) if self.level == "sequence" else routed
             return function(self._run(many.reshape(-1, self.dim), routed, None).view(many.shape))
 
-        logits = router.scores(tokens) / router.noise().clamp_min(1e-3)
+        logits = router.drawn_from(router.scores(tokens))
         k = None if self.k == 1 else self.k
-        return router.estimator.expectation(
-            of_sample, logits / router.noise().clamp_min(1e-3), router.choice.temperature(), generator, k=k
-        )
+        return router.estimator.expectation(of_sample, logits, router.choice.temperature(), generator, k=k)
 
 
 def _flat(x: Tensor) -> Tensor:

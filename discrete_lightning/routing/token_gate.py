@@ -42,6 +42,7 @@ class Gated(NamedTuple):
     Attributes:
         open: bool (...), whether each token passes.
         gates: float32 (...), what counts of the block's output, with a gradient: 0 where closed; where open 1, or in between.
+            Of an estimator that mixes they lie in between everywhere.
         logits: float32 (...), log-odds of passing.
     """
 
@@ -88,7 +89,7 @@ class TokenGate(Recorded, CountedLayer):
         super().__init__()
         if not 0 < share < 1:
             raise ValueError(f"TokenGate: share is the share of tokens that pass, in (0, 1), got {share}")
-        if isinstance(estimator, str) and estimator not in RULES:
+        if not isinstance(estimator, Estimator) and estimator not in RULES:
             raise ValueError(f"estimator must be an Estimator, or one of {', '.join(RULES)}; got {estimator!r}")
         if isinstance(estimator, Estimator) and not estimator.pathwise:
             raise ValueError(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, ReinMax, StraightThrough
 from discrete_lightning.layers.choices import choices_made
-from discrete_lightning.routing import Conditional, Gated, TokenGate
+from discrete_lightning.routing import Conditional, ExpertMLP, Gated, MixtureOfExperts, TokenGate, routing_loss
 from discrete_lightning.routing.conditional import Tokens
 from tests.ranks import run_on_ranks
 from tests.references.inputs import seeded
@@ -181,6 +181,70 @@ def test_nothing_open_and_nothing_there() -> None:
     assert module(rows(0, 3)).shape == (0, 3, DIM)
 
 
+@pytest.mark.parametrize("rule", ["threshold", "ratio"])
+@pytest.mark.parametrize("tokens", ["causal", "bidirectional", "independent"])
+def test_a_gate_that_let_nothing_through_still_learns_and_counts(tokens: Tokens, rule: str) -> None:
+    """Else the gate could never open again, and a rank without an open token would not join the others."""
+    module, x = layer(tokens, rule), rows(2, 5)
+    with torch.no_grad():
+        module.gate.threshold.fill_(100.0)
+        module.gate.offset.fill_(-100.0)
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.0)
+    y = module(x)
+    assert torch.equal(y, x)
+    y.sum().backward()
+    assert all(each.grad is not None for each in module.parameters())
+    optimizer.step()
+    assert module.gate.updates == 1
+    assert module.gate.threshold < 50
+
+
+def test_a_mixture_inside_where_nothing_is_open() -> None:
+    torch.manual_seed(0)
+    inside = MixtureOfExperts(ExpertMLP(DIM, 4), 4, 2, "top_k")
+    module = Conditional(inside, 0.5, tokens="independent", dim=DIM)
+    for threshold in (0.0, 100.0, 0.0):
+        with torch.no_grad():
+            module.gate.threshold.fill_(threshold)
+        (module(rows(2, 5)).square().sum() + routing_loss(module)).backward()
+
+
+@pytest.mark.parametrize("estimator", ["threshold", "ratio", ReinMax(), GumbelSoftmax()], ids=str)
+def test_the_loss_of_a_mixture_inside_is_that_of_the_pass_with_a_graph(estimator: Estimator | str) -> None:
+    inside = MixtureOfExperts(ExpertMLP(DIM, 4), 4, 2, "top_k")
+    module = Conditional(inside, 0.5, estimator, "independent", dim=DIM)
+    (module(rows(2, 5)).square().sum() + routing_loss(module)).backward()
+    assert inside.router.weight.grad is not None
+
+
+def test_a_share_is_kept_while_training_moves_the_logits() -> None:
+    """Tokens with a large mean, a high learning rate: with a threshold that lags no gate would be open at the end."""
+    for seed in range(5):
+        torch.manual_seed(seed)
+        module = Conditional(nn.Linear(64, 64), 0.5, tokens="independent")
+        x, target = torch.randn(4, 32, 64) + 5, torch.randn(64, 64) / 8
+        optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
+        for _ in range(60):
+            optimizer.zero_grad()
+            (module(x) - x @ target).square().mean().backward()
+            optimizer.step()
+        assert 0.1 < float(module.gate(x).open.float().mean()) < 0.9, seed
+
+
+def test_a_compiled_block_gets_positions() -> None:
+    class Placed(nn.Module):
+        def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
+            assert positions is not None
+            return x + positions.unsqueeze(-1)
+
+    x = rows(2, 9)
+    for block in (Placed(), torch.compile(Placed(), backend="eager")):
+        module = Conditional(block, 0.5, "ratio", dim=DIM).eval()
+        y, is_open = module(x), module.gate(x).open
+        places = torch.arange(9.0).expand(2, 9)
+        torch.testing.assert_close((y - x)[is_open], places[is_open].unsqueeze(-1).expand(-1, DIM))
+
+
 def test_bfloat16_and_autocast() -> None:
     module = layer("independent").bfloat16()
     assert module.gate.weight.dtype == torch.float32
@@ -242,6 +306,7 @@ def test_copies_are_independent() -> None:
     [
         (lambda: Conditional(nn.Linear(DIM, DIM), 1.0), r"in \(0, 1\), got 1.0"),
         (lambda: Conditional(nn.Linear(DIM, DIM), estimator=LeaveOneOut()), "needs a loss for each token"),
+        (lambda: Conditional(nn.Linear(DIM, DIM), estimator=None), "one of threshold, ratio; got None"),
         (lambda: Conditional(nn.Linear(DIM, DIM), estimator="best"), "one of threshold, ratio; got 'best'"),
         (lambda: Conditional(nn.Tanh()), "give dim"),
         (lambda: Conditional(nn.Linear(DIM, DIM), tokens="some"), "'causal', 'bidirectional' or 'independent'"),

@@ -136,3 +136,12 @@ def test_softmax_gates_get_their_own_gradient_and_that_of_the_choice(estimator: 
         found = sampled_gradients(linear, estimator, 2, 20_000, gates="softmax").mean(0)
         ratios.append(float((found - exact).norm() / (gates_alone - exact).norm()))
     assert sorted(ratios)[2] < 0.4, ratios
+
+
+@pytest.mark.parametrize("estimator", [Paired(), ReinMax(), StraightThrough()], ids=repr)
+def test_what_all_experts_have_in_common_gives_softmax_gates_no_gradient(estimator: Estimator) -> None:
+    torch.manual_seed(0)
+    problem = next(problems("quadratic", 1))
+    equal = Problem(problem.logits, problem.outputs[:1].expand(6, -1), lambda y: y[..., 0])
+    found = sampled_gradients(equal, estimator, 2, 2_000, gates="softmax")
+    assert found.mean(0).norm() < 1e-6

@@ -191,6 +191,16 @@ def test_options_of_a_word(name: Any) -> None:
         router_of(TopKRouter(4, 8), 4, 8, 2, balance=0.1)
 
 
+def test_options_that_contradict_the_word() -> None:
+    for name in ("paired", "ReinMax", GumbelSoftmax()):
+        with pytest.raises(ValueError, match=r"two estimators, .* and LeaveOneOut"):
+            router_of(name, 4, 8, 1, estimator=LeaveOneOut())
+    assert router_of("sampled", 4, 8, 1, estimator=LeaveOneOut()).estimator == LeaveOneOut()  # type: ignore[attr-defined]
+    with pytest.raises(ValueError, match="options hold k, which the mixture says"):
+        MixtureFeedForward(options={"k": 2})
+    assert hash(MixtureFeedForward()) == hash(MixtureFeedForward())
+
+
 def test_options_reach_the_router_of_a_feed_forward() -> None:
     layer: Any = MixtureFeedForward(4, 2, 6, router="bias_balanced", options={"speed": 0.5})(8)
     assert float(layer.router.speed()) == 0.5

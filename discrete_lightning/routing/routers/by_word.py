@@ -59,19 +59,25 @@ def router_of(router: str | Router | Estimator, dim: int, count: int, k: int, **
     if isinstance(named, type) and issubclass(named, Estimator) and named is not Estimator:
         router = named()
     if isinstance(router, Estimator):
-        return _built(SampledRouter, dim, count, k, {"estimator": router, **options})
+        return _with_estimator(router, dim, count, k, options)
     if router not in ROUTERS:
         raise ValueError(
             f"router must be a Router, an estimator or its name (ReinMax, LeaveOneOut, ...), or one of {', '.join(ROUTERS)}; "
             f"got {router!r}"
         )
     if router == "paired":
-        options = {"estimator": Paired(), **options}
+        return _with_estimator(Paired(), dim, count, k, options)
     if router == "switch":
         if k != 1:
             raise ValueError(f"router='switch' chooses one expert, got k={k}: give k=1, or router='top_k'")
         return _built(SwitchRouter, dim, count, None, options)
     return _built(ROUTERS[router], dim, count, k, options)
+
+
+def _with_estimator(estimator: Estimator, dim: int, count: int, k: int, options: dict[str, Any]) -> Router:
+    if "estimator" in options:
+        raise ValueError(f"two estimators, {estimator} and {options['estimator']!r}: give one, or router='sampled'")
+    return _built(SampledRouter, dim, count, k, {"estimator": estimator, **options})
 
 
 def _built(kind: type[Router], dim: int, count: int, k: int | None, options: dict[str, Any]) -> Router:

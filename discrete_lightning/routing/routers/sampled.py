@@ -86,10 +86,14 @@ class SampledRouter(Router):
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, estimator={self.estimator}, gates={self.gates!r}"
 
+    def drawn_from(self, logits: Tensor) -> Tensor:
+        """Logits (..., N) of the distribution that experts are drawn from in training."""
+        return logits / self.noise().clamp_min(_LEAST_NOISE)
+
     def route(self, logits: Tensor, mask: Tensor | None) -> Routed:
         sampling, estimator = self.choice.training, self.estimator
         p = softmax(logits)
-        drawn_from = logits / self.noise().clamp_min(_LEAST_NOISE) if sampling else logits
+        drawn_from = self.drawn_from(logits) if sampling else logits
         in_pairs = isinstance(estimator, Paired) and self.count > 1 and not self.choice.is_watched
         if sampling and in_pairs:
             return self._in_pairs(logits, drawn_from, p)
@@ -103,12 +107,18 @@ class SampledRouter(Router):
         routed = Routed(chosen, gates, logits, p, no_loss(logits))
         if not (sampling and sample.requires_grad):
             return routed
-        weights = sample.gather(-1, order)  # ones and zeros, with the gradient of the choice
-        of_chosen, of_others = weights[..., : self.k], weights[..., self.k :]
-        routed = routed._replace(gates=gates + gates.detach() * (of_chosen - of_chosen.detach()))
+        weights = sample.gather(-1, order)
+        weights = weights - weights.detach()  # zeros, with the gradient of the choice
+        of_chosen, of_others = weights[..., : self.k] * gates.detach(), weights[..., self.k :] / self.k
+        if (
+            self.gates == "softmax"
+        ):  # an expert that comes in gets the mean gate; what all have in common must not count
+            total = of_chosen.sum(-1, keepdim=True) + of_others.sum(-1, keepdim=True)
+            of_chosen = of_chosen - gates.detach() * total
+        routed = routed._replace(gates=gates + of_chosen)
         if self.k == self.count:
             return routed
-        return routed._replace(rivals=others, rival_gates=of_others / self.k)
+        return routed._replace(rivals=others, rival_gates=of_others)
 
     def _gates(self, logits: Tensor, chosen: Tensor) -> Tensor:
         """What each chosen expert counts for, (..., k)."""

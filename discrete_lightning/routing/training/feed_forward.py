@@ -75,10 +75,14 @@ class MixtureFeedForward(FeedForward):
     tokens: Tokens = "causal"
     activation: str = "gelu"
     level: Level = "token"
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         check_at_least(1, count=self.count, k=self.k, hidden=self.hidden)
+        if twice := sorted({"router", "dim", "count", "k"} & set(self.options)):
+            raise ValueError(
+                f"options hold {', '.join(twice)}, which the mixture says: they are arguments of the router alone"
+            )
 
     def __call__(self, dim: int) -> nn.Module:
         form = ExpertMLP(dim, self.hidden, self.activation)

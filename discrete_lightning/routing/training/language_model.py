@@ -31,7 +31,7 @@ class RoutedLanguageModel(ComparedModel):
         layers: number of blocks.
         share: of the tokens that pass, in (0, 1]: one number for all blocks, or one for each; 1: all tokens pass.
         conditional: what they pass, the whole "block" or its "feed_forward" layer.
-        dense_layers: blocks of the dense model; by default as many as a token of the other passes in the mean.
+        dense_layers: blocks of the dense model; by default as many as have equal FLOPs, attention's scores left out.
         learning_rate: of AdamW.
 
     Attributes:
@@ -76,11 +76,10 @@ class RoutedLanguageModel(ComparedModel):
         self.dense: CausalTransformer | None = None
         if compare:
             dense = dense_of(feed_forward, dense)
-            count = (
-                _equal_layers(shares_of(share, layers), conditional, dim, dense)
-                if dense_layers is None
-                else dense_layers
-            )
+            shares = shares_of(share, layers)
+            count = dense_layers
+            if count is None:
+                count = _equal_layers(shares, conditional, dim, feed_forward, dense)
             self.dense = CausalTransformer(**sizes, layers=count, feed_forward=dense)
         self.add_metrics()
 
@@ -117,13 +116,14 @@ class RoutedLanguageModel(ComparedModel):
         return {"nats": self.losses(self(inputs), targets)}
 
 
-def _equal_layers(shares: list[float], conditional: Part, dim: int, dense: Any) -> int:
-    """The number of whole blocks with the FLOPs of blocks that a share of the tokens pass."""
-    if conditional == "feed_forward" and min(shares) < 1:
-        if not isinstance(dense, DenseFeedForward):
-            raise ValueError(f"how many blocks have equal FLOPs cannot be seen from {dense}: give dense_layers")
-        part = dense.hidden / (
-            dense.hidden + 2 * dim
-        )  # of a block's FLOPs: 4 d h, and 8 d^2 of the attention's products
-        shares = [1 - part + part * share for share in shares]
-    return max(1, round(sum(shares)))
+def _equal_layers(shares: list[float], conditional: Part, dim: int, feed_forward: Any, dense: Any) -> int:
+    """The number of whole dense blocks with the FLOPs of blocks that shares of the tokens pass."""
+    if conditional == "block" or min(shares) == 1:
+        return max(1, round(sum(shares)))
+    mine = feed_forward if isinstance(feed_forward, DenseFeedForward) else dense_of(feed_forward, None)
+    for each in (mine, dense):
+        if not isinstance(each, DenseFeedForward):
+            raise ValueError(f"how many blocks have equal FLOPs cannot be seen from {each}: give dense_layers")
+    # of a token: 8 d^2 in the attention's products, and 4 d h
+    flops = sum(2 * dim + share * mine.hidden for share in shares)
+    return max(1, round(flops / (2 * dim + dense.hidden)))

@@ -121,6 +121,8 @@ def test_the_dense_model_has_as_many_blocks_as_a_token_passes() -> None:
     parts: dict[str, Any] = {"layers": 6, "share": 0.25, "conditional": "feed_forward"}
     parts |= {"feed_forward": DenseFeedForward(32), "dense": DenseFeedForward(32)}  # d = 8: a third is attention
     assert len(language_model(**parts).dense.blocks) == 3
+    narrow = language_model(**parts | {"dense": DenseFeedForward(16)})
+    assert len(narrow.dense.blocks) == 4  # 6 (16 + 8) / (16 + 16) = 4.5, to even
     with pytest.raises(ValueError, match="give dense_layers"):
         language_model(**parts | {"dense": lambda dim: nn.Linear(dim, dim)})
     assert "test/nats_per_character" in fit(depth, TinyText())
