@@ -31,7 +31,7 @@ class Router(Recorded, CountedLayer):
     token.
 
     A subclass defines `route`; its choices are counted in training, and after each step of the optimiser `_apply_counts` gets
-    those of all ranks.
+    those of all ranks. Choices of an `expectation` are not counted: its loss for an even load is that of one pass.
 
     Args:
         dim: d of the tokens.
