@@ -76,7 +76,9 @@ def test_routers_stay_float32(tmp_path: Path, precision: Any) -> None:
 
 
 def test_monitors_find_routers_by_type(tmp_path: Path) -> None:
-    _, trainer = fit(tmp_path, ChoiceMonitor(dominated_above=1.0), RouterMonitor())
+    model, shares = Model(), []
+    model.depth.gate.register_forward_hook(lambda gate, x, gated: shares.append(float(gated.open.float().mean())))
+    _, trainer = fit(tmp_path, ChoiceMonitor(dominated_above=1.0), RouterMonitor(), model=model)
     found = {name: float(value) for name, value in trainer.callback_metrics.items()}
     for name in ("first.router", "second.router"):
         for figure in ("load_violation", "live_share", "choice_entropy", "marginal_entropy"):
@@ -87,7 +89,7 @@ def test_monitors_find_routers_by_type(tmp_path: Path) -> None:
         assert found[f"experts/{name}/dead_experts"] == pytest.approx(N * (1 - found[f"choices/{name}/live_share"]))
         information = found[f"choices/{name}/marginal_entropy"] - found[f"choices/{name}/choice_entropy"]
         assert found[f"experts/{name}/information"] == pytest.approx(information, abs=1e-6)
-    assert 0.2 < found["choices/depth.gate/open_share"] < 0.8
+    assert found["choices/depth.gate/open_share"] == pytest.approx(sum(shares[6:]) / 6, abs=1e-6)  # of the last epoch
 
 
 def test_a_monitor_needs_a_router() -> None:
