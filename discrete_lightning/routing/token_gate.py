@@ -3,14 +3,13 @@
     "threshold"   open where l > threshold, gate sigmoid(l - threshold), in training and in eval()
     an estimator  open ~ Bernoulli(sigmoid(l + offset)) in training;   open where l > threshold in eval();   gates 0 or 1
 
-l = w . x. After each step of the optimiser `threshold` follows the (1 - share) quantile of l (expert threshold,
-https://arxiv.org/abs/2603.11535), and `offset` moves so that the share of open gates meets its target in draws, too. Both come
-from the sums over all ranks:
+l = w . (x - mean of x), so that a step of w does not move all logits at once. After each step of the optimiser `threshold`
+follows the (1 - share) quantile of l (expert threshold, https://arxiv.org/abs/2603.11535), and `offset` moves so that the share
+of open gates meets its target in draws, too. Both come from the sums over all ranks:
 
-    threshold = mean + level * deviation of l, in running means;   level += (open - share) / (2 phi(level))
+    threshold = level * deviation of l, in a running mean;   level += (open - share) / (2 phi(level))
 
-phi being the normal density: half of Newton's step for l that is normal. Mean and deviation move at once with the logits
-that training moves; the level only has to learn their shape.
+phi being the normal density: half of Newton's step for l that is normal. The level only has to learn the shape of l.
 """
 
 import math
@@ -32,6 +31,7 @@ from discrete_lightning.routing.counted_layer import CountedLayer
 from discrete_lightning.routing.router import linear_float32
 
 _RATE = 0.5  # of running means: slower ones lag behind logits that a high learning rate moves
+_LONGEST = 0.5  # deviations a step
 _MOST = 4.0  # deviations: where the normal density is too small to step by
 RULES = ("threshold", "ratio")
 
@@ -66,8 +66,9 @@ class TokenGate(Recorded, CountedLayer):
         weight: (1, d), float32.
         offset: of the log-odds in training, 0-dim float32.
         threshold: of the logits, 0-dim float32.
+        center: running mean of the tokens, float32 (d,).
         level: the threshold in deviations from the mean, 0-dim float32.
-        moments: running means of l and l^2, float32 (2,).
+        variance: running mean of the variance of l, 0-dim float32.
 
     Raises:
         ValueError: if the share is out of range, or the estimator needs the loss's value.
@@ -81,8 +82,9 @@ class TokenGate(Recorded, CountedLayer):
     weight: nn.Parameter
     offset: Tensor
     threshold: Tensor
+    center: Tensor
     level: Tensor
-    moments: Tensor
+    variance: Tensor
     updated_state: ClassVar[str] = "share of open gates is"
 
     def __init__(self, dim: int, share: float = 0.5, estimator: Estimator | str = "threshold") -> None:
@@ -102,7 +104,8 @@ class TokenGate(Recorded, CountedLayer):
         self.register_private("offset", start)
         self.register_private("threshold", torch.zeros_like(start))
         self.register_private("level", torch.full_like(start, NormalDist().inv_cdf(1 - share)))
-        self.register_private("moments", torch.zeros(2, dtype=torch.float32, device=real_device()))
+        self.register_private("center", torch.zeros(dim, dtype=torch.float32, device=real_device()))
+        self.register_private("variance", torch.zeros_like(start))
         self.reset_parameters()
 
     @torch.no_grad()
@@ -121,20 +124,21 @@ class TokenGate(Recorded, CountedLayer):
             mask: bool, shape (...) or its first dimensions; False at padding, which does not count.
         """
         counted = None if mask is None else positions_mask(mask, x.shape[:-1])
-        logits = self._logits(x if counted is None else zero_padding(x, counted))
+        tokens = x if counted is None else zero_padding(x, counted)
+        logits = self._logits(tokens)
         check_elements(logits)
         drawn = self.training and self.estimator != "threshold"
         gated = self._drawn(logits) if drawn else self._decided(logits)
         if counted is not None:
             gated = Gated(gated.open & counted, torch.where(counted, gated.gates, 0.0), gated.logits)
         if self.is_learning:
-            counts = self._counts(gated.open, logits.detach(), counted)
+            counts = self._counts(gated.open, logits.detach(), counted, tokens.detach())
             gated = gated._replace(gates=self.counting(gated.gates, counts))
         return gated
 
     @float32_matmul
     def _logits(self, x: Tensor) -> Tensor:
-        return linear_float32(x, self.weight)[..., 0]
+        return linear_float32(float32(x) - self.center, self.weight)[..., 0]
 
     def _decided(self, logits: Tensor) -> Gated:
         is_open, odds = logits.detach() > self.threshold, logits - self.threshold
@@ -151,27 +155,29 @@ class TokenGate(Recorded, CountedLayer):
         log_p = torch.nn.functional.logsigmoid(odds)
         return Gated(drawn > 0.5, drawn * (1 + (log_p - log_p.detach())), odds)
 
-    def _counts(self, is_open: Tensor, logits: Tensor, counted: Tensor | None) -> Tensor:
+    def _counts(self, is_open: Tensor, logits: Tensor, counted: Tensor | None, tokens: Tensor) -> Tensor:
         if counted is None:
             counted = torch.ones_like(is_open)
         kept = torch.where(counted, logits, 0.0)
         above = (logits > self.threshold) & counted
-        return torch.stack([each.sum().float() for each in (counted, is_open, above, kept, kept.square())])
+        sums = torch.stack([each.sum().float() for each in (counted, is_open, above, kept, kept.square())])
+        return torch.cat([sums, float32(tokens).reshape(-1, self.dim).sum(0)])  # zeros at padding
 
     def _number_of_counts(self) -> int:
-        return 5
+        return 5 + self.dim
 
     def _apply_counts(self, counts: Tensor) -> None:
         tokens = counts[0].clamp_min(1)
-        drawn, above, mean, square = counts[1:] / tokens
+        drawn, above, mean, square = counts[1:5] / tokens
         valid = counts[0] > 0
         self.offset += torch.where(valid, self.share - drawn, 0.0)
-        rate = torch.where(self.updates == 0, 1.0, _RATE)
-        self.moments += torch.where(valid, rate * (torch.stack([mean, square]) - self.moments), 0.0)
+        rate = torch.where(valid, torch.where(self.updates == 0, 1.0, _RATE), 0.0)
+        self.center += rate * (counts[5:] / tokens - self.center)
+        self.variance += rate * ((square - mean.square()).clamp_min(0) - self.variance)
         density = (-0.5 * self.level.square()).exp() / math.sqrt(2 * math.pi)
         step = (above - self.share) / (2 * density)
-        moved = (self.level + step.clamp(-0.5, 0.5)).clamp(-_MOST, _MOST)
-        self.level.copy_(torch.where(valid & (self.updates > 0), moved, self.level))
-        mean, square = self.moments
-        deviation = (square - mean.square()).clamp_min(0).sqrt()
-        self.threshold.copy_(torch.where(valid, mean + self.level * deviation, self.threshold))
+        # the first pass had no center yet
+        moves = valid & (self.updates > 0)
+        self.level += torch.where(moves, step.clamp(-_LONGEST, _LONGEST), 0.0)
+        self.level.clamp_(-_MOST, _MOST)
+        self.threshold.copy_(self.level * self.variance.sqrt())

@@ -218,7 +218,7 @@ def test_the_loss_of_a_mixture_inside_is_that_of_the_pass_with_a_graph(estimator
 
 
 def test_a_share_is_kept_while_training_moves_the_logits() -> None:
-    """Tokens with a large mean, a high learning rate: with a threshold that lags no gate would be open at the end."""
+    """Tokens with a large mean, a high learning rate: where all logits moved at once, no gate would be open at the end."""
     for seed in range(5):
         torch.manual_seed(seed)
         module = Conditional(nn.Linear(64, 64), 0.5, tokens="independent")
@@ -228,7 +228,7 @@ def test_a_share_is_kept_while_training_moves_the_logits() -> None:
             optimizer.zero_grad()
             (module(x) - x @ target).square().mean().backward()
             optimizer.step()
-        assert 0.1 < float(module.gate(x).open.float().mean()) < 0.9, seed
+        assert 0.35 < float(module.gate(x).open.float().mean()) < 0.65, seed
 
 
 def test_a_compiled_block_gets_positions() -> None:
