@@ -228,6 +228,18 @@ def test_noise_and_gates_of_a_sampled_router(estimator: Estimator) -> None:
     torch.testing.assert_close(calm.gates, top.gates)
 
 
+def test_noise_of_noisy_top_k_can_be_taken_away() -> None:
+    router, x = NoisyTopKRouter(4, 6, 2, noise=0.0), torch.randn(50, 4, generator=seeded(0))
+    assert torch.equal(router(x).logits, router.eval()(x).logits)
+    router.train().noise.set(0.5)
+    torch.manual_seed(0)
+    half = router(x).logits - router.eval()(x).logits
+    router.train().noise.set(1.0)
+    torch.manual_seed(0)
+    torch.testing.assert_close(half * 2, router(x).logits - router.eval()(x).logits, rtol=1e-4, atol=1e-5)
+    assert half.std().item() == pytest.approx(math.log(2) / 2, rel=0.2)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

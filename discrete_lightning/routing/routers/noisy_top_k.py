@@ -1,6 +1,8 @@
 """Noisy top-k (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538, eq. 3-5).
 
-h_i = l_i + n_i softplus((W_n x)_i),  n ~ N(0, 1);   S = the k largest h;   g = softmax of h over S
+h_i = l_i + noise n_i softplus((W_n x)_i),  n ~ N(0, 1);   S = the k largest h;   g = softmax of h over S
+
+The paper's `noise` is 1 throughout.
 """
 
 import math
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.functional._precision import float32_matmul
 from discrete_lightning.functional._random import uniform
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.routing.routed import Routed
 from discrete_lightning.routing.router import Router, check_gates_vary, linear_float32
 from discrete_lightning.routing.routers.top_k import top_k
@@ -23,6 +26,8 @@ class NoisyTopKRouter(Router):
         dim: d of the tokens.
         count: N.
         k: experts of a token, at least 2: the gates sum to 1.
+        noise: >= 0, of the choice; `WeightAnnealing(schedule, only="*noise")` moves it, for example to 0.1 at the end, where
+            training routes as eval() does.
         balance: weight of the loss for an even load.
         z: weight of the z-loss.
 
@@ -34,9 +39,12 @@ class NoisyTopKRouter(Router):
         torch.Size([3, 2])
     """
 
-    def __init__(self, dim: int, count: int, k: int = 2, *, balance: float = 3e-2, z: float = 0.0) -> None:
+    def __init__(
+        self, dim: int, count: int, k: int = 2, *, noise: float = 1.0, balance: float = 3e-2, z: float = 0.0
+    ) -> None:
         super().__init__(dim, count, k, balance=balance, z=z)
         check_gates_vary(self, True)
+        self.noise = LossWeight(noise)
         self.noise_weight = nn.Parameter(torch.zeros(count, dim, dtype=torch.float32))
 
     @float32_matmul
@@ -45,7 +53,7 @@ class NoisyTopKRouter(Router):
         size = torch.nn.functional.softplus(linear_float32(x, self.noise_weight))
         if not self.training:
             return logits
-        return logits + size * _normal(logits)
+        return logits + self.noise() * size * _normal(logits)
 
     def route(self, logits: Tensor, mask: Tensor | None) -> Routed:
         return top_k(logits, self.k, normalise=True)
