@@ -157,8 +157,9 @@ class _Merge(torch.autograd.Function):
         x: Tensor, out: Tensor, gates: Tensor, source: Tensor, place: Tensor, chosen: Tensor, valid: Tensor
     ) -> Tensor:
         wide = torch.promote_types(x.dtype, gates.dtype)
-        passed = torch.lerp(x.to(wide), out.index_select(0, place).to(wide), gates.to(wide).unsqueeze(-1))
-        return torch.where(chosen.unsqueeze(-1), passed.to(x.dtype), x)
+        rows, weights = x.index_select(0, source).to(wide), gates.to(wide).index_select(0, source).unsqueeze(-1)
+        passed = torch.lerp(rows, out.to(wide), weights).to(x.dtype)
+        return torch.where(chosen.unsqueeze(-1), passed.index_select(0, place), x)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -171,10 +172,11 @@ class _Merge(torch.autograd.Function):
         to_x = to_out = to_gates = None
         if ctx.needs_input_grad[0]:
             to_x = (torch.where(chosen, 1 - gates, 1.0).unsqueeze(-1) * g).to(x.dtype)
+        rows = g.index_select(0, source)
         if ctx.needs_input_grad[1]:
             weights = torch.where(valid, gates.index_select(0, source), 0.0)
-            to_out = (weights.unsqueeze(-1) * g.index_select(0, source)).to(out.dtype)
+            to_out = (weights.unsqueeze(-1) * rows).to(out.dtype)
         if ctx.needs_input_grad[2]:
-            slope = ((out.index_select(0, place) - x).float() * g.float()).sum(-1)
-            to_gates = torch.where(chosen, slope, 0.0).to(gates.dtype)
+            slope = ((out - x.index_select(0, source)).float() * rows.float()).sum(-1)
+            to_gates = torch.where(chosen, slope.index_select(0, place), 0.0).to(gates.dtype)
         return to_x, to_out, to_gates, None, None, None, None

@@ -15,7 +15,7 @@ def draw_load(loads: Mapping[str, Sequence[Tensor]]) -> Any:
     """
     from matplotlib.figure import Figure  # an optional dependency, and slow to import
 
-    figure = Figure(figsize=(7, 1.2 + 1.8 * len(loads)), layout="constrained")
+    figure = Figure(figsize=(7, 1.2 + 2 * len(loads)), layout="constrained")
     axes = figure.subplots(len(loads), 1, squeeze=False)[:, 0]
     for axis, (name, shares) in zip(axes, loads.items(), strict=True):
         load = torch.stack(list(shares), 1) * len(shares[0])
@@ -31,6 +31,6 @@ def draw_load(loads: Mapping[str, Sequence[Tensor]]) -> Any:
             interpolation="nearest",
         )
         axis.set(xlabel="epoch", ylabel="expert")
-        axis.set_title(f"{name}: largest load in the last epoch {load[:, -1].max():.2f} of an even one", fontsize=10)
+        axis.set_title(f"{name}\nlargest load in the last epoch {load[:, -1].max():.2f}", fontsize=9, loc="left")
     figure.colorbar(image, ax=list(axes), label="load / even load", extend="max")
     return figure
