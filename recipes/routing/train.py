@@ -59,9 +59,8 @@ class PlayModel(LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         nats = self.nats(batch)
         self.log("train/nats_per_character", nats, prog_bar=True)
-        return nats + routing_loss(
-            self
-        )  # of all mixtures, found by type; 0 for a router that is balanced by its biases
+        # of all mixtures, found by type; 0 for a router that is balanced by its biases
+        return nats + routing_loss(self)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self.log("test/nats_per_character", self.nats(batch))

@@ -23,6 +23,20 @@ def mixture(name: str, count: int = COUNT, form: ExpertMLP | None = None, seed: 
     return layer
 
 
+def gradients_of_scores(layer: MixtureOfExperts) -> list[torch.Tensor]:
+    """The gradients that the router's logits get from now on, in the order of backward passes."""
+    grads: list[torch.Tensor] = []
+    scores = layer.router.scores
+
+    def kept(x: torch.Tensor) -> torch.Tensor:
+        logits = scores(x)
+        logits.register_hook(grads.append)
+        return logits
+
+    layer.router.scores = kept  # type: ignore[method-assign]
+    return grads
+
+
 def same_draw(layer: MixtureOfExperts, x: torch.Tensor, mask: torch.Tensor | None = None, seed: int = 1):
     """(y, routed), of one draw."""
     torch.manual_seed(seed)

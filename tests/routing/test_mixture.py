@@ -10,7 +10,7 @@ from discrete_lightning.estimators import DisARM, Estimator, LeaveOneOut
 from discrete_lightning.routing import ExpertMLP, MixtureOfExperts, Routed, SampledRouter, TopKRouter, routing_loss
 from tests.references.inputs import seeded
 from tests.references.routing import all_outputs, dense_mixture
-from tests.routing.makers import COUNT, DIM, HIDDEN, NAMES, mixture, same_draw
+from tests.routing.makers import COUNT, DIM, HIDDEN, NAMES, gradients_of_scores, mixture, same_draw
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*no optimiser trains what it computes from")
 each_router = pytest.mark.parametrize("name", NAMES)
@@ -164,15 +164,7 @@ def test_leave_one_out_through_expectation() -> None:
     layer = MixtureOfExperts(ExpertMLP(DIM, HIDDEN), 4, 1, router=LeaveOneOut(2), tokens="independent")
     nn.init.normal_(layer.router.weight)
     one, rows = tokens(1), 20_000
-    grads: list[Tensor] = []
-    scores = layer.router.scores
-
-    def kept(x: Tensor) -> Tensor:
-        logits = scores(x)
-        logits.register_hook(grads.append)
-        return logits
-
-    layer.router.scores = kept  # type: ignore[method-assign]
+    scores, grads = layer.router.scores, gradients_of_scores(layer)
     losses = layer.expectation(lambda y: y.square().sum(-1), one.expand(rows, DIM))
     assert losses.shape == (rows,)
     with torch.no_grad():

@@ -229,6 +229,8 @@ def test_noise_and_gates_of_a_sampled_router(estimator: Estimator) -> None:
 
 
 def test_noise_of_noisy_top_k_can_be_taken_away() -> None:
+    with pytest.raises(ValueError, match="noise must be 0 or positive"):
+        NoisyTopKRouter(4, 6, 2, noise=-1.0)
     router, x = NoisyTopKRouter(4, 6, 2, noise=0.0), torch.randn(50, 4, generator=seeded(0))
     assert torch.equal(router(x).logits, router.eval()(x).logits)
     router.train().noise.set(0.5)

@@ -11,7 +11,7 @@ from discrete_lightning.layers.choices import choices_made
 from discrete_lightning.routing import ExpertMLP, MixtureOfExperts, routing_loss
 from discrete_lightning.routing.training.watched import watched_routers
 from tests.references.inputs import seeded
-from tests.routing.makers import COUNT, DIM, ESTIMATORS, HIDDEN, NAMES, ONE
+from tests.routing.makers import COUNT, DIM, ESTIMATORS, HIDDEN, NAMES, ONE, gradients_of_scores
 
 ROUTERS = [name for name in NAMES if name != "expert_choice"]
 
@@ -96,15 +96,7 @@ def test_leave_one_out_has_the_exact_gradient_in_the_mean(tokens: str, noise: fl
     layer = mixture("sampled", LeaveOneOut(2), tokens)
     layer.router.noise.set(noise)
     one, rows = torch.randn(1, 4, DIM, generator=seeded(1)), 20_000
-    grads: list[Tensor] = []
-    scores = layer.router.scores
-
-    def kept(x: Tensor) -> Tensor:
-        logits = scores(x)
-        logits.register_hook(grads.append)
-        return logits
-
-    layer.router.scores = kept  # type: ignore[method-assign]
+    scores, grads = layer.router.scores, gradients_of_scores(layer)
     losses = layer.expectation(lambda y: y.square().sum((-2, -1)), one.expand(rows, 4, DIM))
     assert losses.shape == (rows,)
     assert routing_loss(layer).isfinite()
@@ -138,3 +130,16 @@ def test_bad_input_and_none() -> None:
         layer.expectation(lambda y: y.sum((-2, -1)), torch.zeros(3, DIM))
     assert layer(torch.zeros(2, 0, DIM)).shape == (2, 0, DIM)
     assert layer(torch.zeros(0, 3, DIM)).shape == (0, 3, DIM)
+
+
+@pytest.mark.parametrize("name", ["paired", "bias_balanced"])
+def test_one_compiled_graph(name: str) -> None:
+    torch._dynamo.reset()
+    layer, x = mixture(name), torch.randn(3, 5, DIM, generator=seeded(1))
+    mask = torch.arange(5) < torch.tensor([[3], [5], [0]])
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    (compiled(x, mask).square().sum() + routing_loss(layer)).backward()
+    assert layer.router.weight.grad is not None
+    assert layer.router.weight.grad.abs().max() > 0
+    layer.eval()
+    torch.testing.assert_close(compiled(x, mask), layer(x, mask), rtol=1e-5, atol=1e-6)

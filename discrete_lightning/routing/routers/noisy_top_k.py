@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
+from discrete_lightning.functional._arguments import check_not_negative
 from discrete_lightning.functional._precision import float32_matmul
 from discrete_lightning.functional._random import uniform
 from discrete_lightning.layers.temperature import LossWeight
@@ -44,6 +45,7 @@ class NoisyTopKRouter(Router):
     ) -> None:
         super().__init__(dim, count, k, balance=balance, z=z)
         check_gates_vary(self, True)
+        check_not_negative(noise=noise)
         self.noise = LossWeight(noise)
         self.noise_weight = nn.Parameter(torch.zeros(count, dim, dtype=torch.float32))
 

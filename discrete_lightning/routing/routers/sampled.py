@@ -110,9 +110,8 @@ class SampledRouter(Router):
         weights = sample.gather(-1, order)
         weights = weights - weights.detach()  # zeros, with the gradient of the choice
         of_chosen, of_others = weights[..., : self.k] * gates.detach(), weights[..., self.k :] / self.k
-        if (
-            self.gates == "softmax"
-        ):  # an expert that comes in gets the mean gate; what all have in common must not count
+        if self.gates == "softmax":
+            # an expert that comes in gets the mean gate; what all experts have in common must not count
             total = of_chosen.sum(-1, keepdim=True) + of_others.sum(-1, keepdim=True)
             of_chosen = of_chosen - gates.detach() * total
         routed = routed._replace(gates=gates + of_chosen)

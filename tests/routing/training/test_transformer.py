@@ -137,3 +137,14 @@ def test_each_block_has_its_share() -> None:
         CausalTransformer(**SMALL | {"layers": 3}, feed_forward=DenseFeedForward(6), share=[1, 0.5])
     with pytest.raises(ValueError, match=r"in \(0, 1\], got \[1, 0\]"):
         CausalTransformer(**SMALL | {"layers": 2}, feed_forward=DenseFeedForward(6), share=[1, 0])
+
+
+def test_a_conditional_block_is_one_compiled_graph() -> None:
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    layer, x = Conditional(Block(8, 2, DenseFeedForward(6)(8)), 0.5, dim=8), torch.randn(3, 12, 8)
+    compiled = torch.compile(layer, fullgraph=True, backend="aot_eager")
+    compiled(x).sum().backward()
+    assert layer.gate.weight.grad is not None
+    layer.eval()
+    torch.testing.assert_close(compiled(x), layer(x), rtol=1e-5, atol=1e-5)
