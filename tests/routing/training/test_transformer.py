@@ -139,6 +139,7 @@ def test_each_block_has_its_share() -> None:
         CausalTransformer(**SMALL | {"layers": 2}, feed_forward=DenseFeedForward(6), share=[1, 0])
 
 
+@pytest.mark.filterwarnings("ignore:.*autograd.function.Function.* should not be instantiated")  # torch's own, traced
 def test_a_conditional_block_is_one_compiled_graph() -> None:
     torch._dynamo.reset()
     torch.manual_seed(0)
