@@ -1,0 +1,297 @@
+"""A budget for gates: "5 open", "30 % of the FLOPs", met exactly by what is deployed.
+
+The expected cost C of the gates is led to a target that falls from the cost of all gates to the budget T:
+
+    weight = clip(lambda + rho e, 0, most),   lambda <- clip(lambda + eta e, 0, most),   e = (C - C*) / C*
+    the gates' gradient is that of   loss + weight * C / C*
+
+a proportional and integral controller of the Lagrange multiplier (Stooke et al. 2020, https://arxiv.org/abs/2007.03964).
+Gates that are closed before the network has learned anything never return, so the run is dense first; then C* falls; then the
+gates are decided by their order, so that the deployed cost is T, and held while the network learns on.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Literal, TypeVar, get_args
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.functional._arguments import check_not_negative, check_positive
+from discrete_lightning.selection.gates.gate_layer import GateLayer
+from discrete_lightning.selection.gates.select_k import SelectK
+
+Scope = Literal["whole", "layer"]
+_T = TypeVar("_T")
+Cost = Callable[[Mapping[GateLayer, Tensor]], Tensor]
+
+
+class BudgetError(ValueError):
+    """No decision of the gates meets the budget."""
+
+
+def gate_layers(module: nn.Module) -> dict[str, GateLayer]:
+    """The layers of gates in a module, by name; a shared one appears once."""
+    return {name: each for name, each in module.named_modules() if isinstance(each, GateLayer)}
+
+
+def open_gates(probabilities: Mapping[GateLayer, Tensor]) -> Tensor:
+    """The cost that counts gates: the (expected) number of open ones, 0-dim float32.
+
+    Args:
+        probabilities: P(open) of each layer, float32 (D,); 0 and 1 for a decision.
+    """
+    return torch.stack([each.sum() for each in probabilities.values()]).sum()
+
+
+def expected_cost(module: nn.Module, cost: Cost = open_gates) -> Tensor:
+    """The expected cost of the gates of a module, 0-dim float32, with a gradient: a penalty for the loss.
+
+    Args:
+        module: with gates.
+        cost: maps P(open) of each layer to a number. It is exact for independent gates if no gate occurs twice in a product.
+
+    Raises:
+        ValueError: if the module has no gates.
+
+    Example:
+        >>> from discrete_lightning.selection.gates import HardConcrete
+        >>> round(expected_cost(HardConcrete(10)).item(), 1)
+        8.3
+    """
+    return cost({each: each.open_probability() for each in _some(gate_layers(module).values(), module)})
+
+
+@torch.no_grad()
+def deployed_cost(module: nn.Module, cost: Cost = open_gates) -> float:
+    """The cost of the gates that are open in eval()."""
+    return float(cost({each: each.open().float() for each in _some(gate_layers(module).values(), module)}))
+
+
+class BudgetController:
+    """Leads the gates of a module to a budget, in a loop of any kind; the callback `Budget` does so in Lightning.
+
+    Once a step, between `backward` and the optimiser's step: `controller.add_gradient(module, progress)`. At the end, and
+    before an evaluation: `controller.decide(module)`. `SelectK` layers need no gradient: their k follows the target.
+
+    Args:
+        target: the budget: an int is a cost (5 open gates); a float in (0, 1) is a share of the cost of all gates.
+        cost: what is counted: maps P(open) of each layer to a 0-dim tensor; by default the number of open gates.
+        scope: "whole": the layers share one budget; "layer": each meets its own share or number of open gates.
+        start: share of the run, in [0, 1), after which the target begins to fall from the cost of all gates.
+        end: share of the run at which it has arrived, in (start, 1].
+        settle: share of the run from which the gates are decided and held, so that the network learns what is deployed.
+        integral: eta, >= 0.
+        proportional: rho, >= 0.
+        most: the largest weight, > 0.
+
+    Attributes:
+        multipliers: lambda of each budget, by name; they belong to the state of a run.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> from discrete_lightning.selection.gates import Gate
+        >>> gates = Gate(10)
+        >>> controller = BudgetController(target=3)
+        >>> gates.logits.grad = torch.zeros(10)
+        >>> controller.add_gradient(gates, progress=0.75)
+        >>> bool((gates.logits.grad > 0).all())
+        True
+        >>> controller.decide(gates)
+        >>> int(gates.open().sum())
+        3
+    """
+
+    def __init__(
+        self,
+        target: float,
+        cost: Cost = open_gates,
+        scope: Scope = "whole",
+        start: float = 0.25,
+        end: float = 0.75,
+        settle: float = 0.85,
+        integral: float = 0.01,
+        proportional: float = 1.0,
+        most: float = 100.0,
+    ) -> None:
+        if isinstance(target, bool) or not (target > 0 and (isinstance(target, int) or target < 1)):
+            raise ValueError(
+                f"target is a cost (an int of 1 or more) or a share of it (a float between 0 and 1), got {target!r}"
+            )
+        if not (0 <= start < end <= settle <= 1):
+            raise ValueError(f"need 0 <= start < end <= settle <= 1, got start={start}, end={end}, settle={settle}")
+        if scope not in get_args(Scope):
+            raise ValueError(f"scope must be 'whole' or 'layer', got {scope!r}")
+        if scope == "layer" and cost is not open_gates:
+            raise ValueError("scope='layer' counts the open gates of each layer; give another cost with scope='whole'")
+        check_not_negative(integral=integral, proportional=proportional)
+        check_positive(most=most)
+        self.target, self.cost, self.scope = target, cost, scope
+        self.start, self.end, self.settle = start, end, settle
+        self.integral, self.proportional, self.most = integral, proportional, most
+        self.multipliers: dict[str, float] = {}
+
+    def budget(self, layers: Iterable[GateLayer]) -> float:
+        """What the deployed gates may cost."""
+        return float(self.target) if isinstance(self.target, int) else self.target * self._all(layers)
+
+    def current(self, progress: float, layers: Iterable[GateLayer]) -> float:
+        """The target after a share `progress` of the run, in [0, 1]."""
+        layers = list(layers)
+        share = min(1.0, max(0.0, (progress - self.start) / (self.end - self.start)))
+        dense = self._all(layers)
+        return dense + share * (min(self.budget(layers), dense) - dense)
+
+    def groups(self, module: nn.Module) -> dict[str, list[GateLayer]]:
+        """The layers that share a budget, by name.
+
+        Raises:
+            ValueError: if the module has no gates.
+        """
+        found = gate_layers(module)
+        _some(found, module)
+        return {"": list(found.values())} if self.scope == "whole" else {name: [each] for name, each in found.items()}
+
+    def check(self, module: nn.Module) -> None:
+        """Looks at the budget before anything is trained.
+
+        Raises:
+            BudgetError: if no decision meets it.
+            ValueError: if the module has no gates.
+        """
+        for name, layers in self.groups(module).items():
+            budget, dense = self.budget(layers), self._all(layers)
+            least = float(self.cost(_as_numbers(_least(layers))))
+            where = f" of {name}" if name else ""
+            if budget > dense:
+                raise BudgetError(
+                    f"the budget{where} is {budget:g}, and all gates together cost {dense:g}: lower target"
+                )
+            if budget < least:
+                raise BudgetError(
+                    f"the budget{where} is {budget:g}, and with one gate left in each layer the cost is {least:g} "
+                    f"(of {dense:g}): raise target"
+                )
+
+    def add_gradient(self, module: nn.Module, progress: float) -> None:
+        """Adds the gradient of the budget to that of the gates' parameters, and moves the multipliers: once a step.
+
+        On several ranks all do the same, since the cost depends on parameters alone: call it when gradients are averaged.
+
+        Args:
+            module: with gates.
+            progress: the share of the run that is over, in [0, 1].
+        """
+        for name, layers in self.groups(module).items():
+            target = self.current(progress, layers)
+            self._set_k(layers, target)
+            free = [each for each in layers if not each.held and not isinstance(each, SelectK)]
+            if not free or progress < self.start:
+                continue
+            self._add(name, layers, free, target)
+
+    def decide(self, module: nn.Module, progress: float = 1.0) -> None:
+        """Decides which gates are open in eval(): the best by their scores whose cost meets the target after `progress`.
+
+        From `settle` on the decision is held.
+
+        Raises:
+            BudgetError: if none meets it.
+        """
+        for layers in self.groups(module).values():
+            target = self.current(progress, layers)
+            if all(each.held for each in layers):
+                continue
+            self._set_k(layers, target)
+            for layer, open in self._best(layers, target).items():
+                layer.decide(open, hold=progress >= self.settle)
+
+    def state_dict(self) -> dict[str, float]:
+        """The multipliers."""
+        return dict(self.multipliers)
+
+    def load_state_dict(self, state: Mapping[str, float]) -> None:
+        """Sets the multipliers."""
+        self.multipliers = dict(state)
+
+    def _all(self, layers: Iterable[GateLayer]) -> float:
+        return float(self.cost({each: torch.ones(each.size, device=each.decision.device) for each in layers}))
+
+    def _set_k(self, layers: list[GateLayer], target: float) -> None:
+        subsets = [each for each in layers if isinstance(each, SelectK)]
+        for each in subsets:
+            share = target / self._all(layers)
+            k = round(target) if len(layers) == 1 and self.cost is open_gates else round(share * each.size)
+            each.set_k(min(each.size, max(1, k)))
+
+    def _add(self, name: str, layers: list[GateLayer], free: list[GateLayer], target: float) -> None:
+        chances = {each: each.open_probability() for each in layers}
+        cost = self.cost(chances)
+        error = float(cost.detach()) / target - 1
+        multiplier = self.multipliers.get(name, 0.0)
+        weight = min(self.most, max(0.0, multiplier + self.proportional * error))
+        self.multipliers[name] = min(self.most, max(0.0, multiplier + self.integral * error))
+        parameters = [each for layer in free for each in layer.parameters(recurse=False) if each.requires_grad]
+        if not weight or not parameters:
+            return
+        gradients = torch.autograd.grad(cost * (weight / target), parameters, allow_unused=True)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is not None:
+                parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+    @torch.no_grad()
+    def _best(self, layers: list[GateLayer], target: float) -> dict[GateLayer, Tensor]:
+        """The gates of the largest scores that meet the target: the longest run of them, then others that still fit."""
+        scores = torch.cat([each.scores().cpu() for each in layers])
+        held = torch.cat([torch.full((each.size,), each.held) for each in layers])
+        fixed = torch.cat([(each.open() if each.held else _first(each)).cpu() for each in layers])
+        sizes = [each.size for each in layers]
+
+        def cost(open: Tensor) -> float:
+            parts = open.split(sizes)
+            return float(self.cost(_as_numbers(dict(zip(layers, parts, strict=True)))))
+
+        order = [int(i) for i in scores.argsort(descending=True, stable=True) if not fixed[i] and not held[i]]
+        limit = target * (1 + 1e-6)
+        if cost(fixed) > limit:
+            raise BudgetError(
+                f"the budget is {target:g}, and with one gate left in each layer the cost is {cost(fixed):g}: raise target"
+            )
+        low, high = 0, len(order)
+        while low < high:  # the cost grows with the gates that are open
+            middle = (low + high + 1) // 2
+            tried = fixed.clone()
+            tried[order[:middle]] = True
+            low, high = (middle, high) if cost(tried) <= limit else (low, middle - 1)
+        fixed[order[:low]] = True
+        for each in order[low:]:
+            if cost(fixed) >= target * (1 - 1e-3):
+                break
+            fixed[each] = True
+            if cost(fixed) > limit:
+                fixed[each] = False
+        return {layer: part.to(layer.decision.device) for layer, part in zip(layers, fixed.split(sizes), strict=True)}
+
+
+def _first(layer: GateLayer) -> Tensor:
+    """Only those that no layer can do without: the `least` best ones."""
+    open = torch.zeros(layer.size, dtype=torch.bool, device=layer.decision.device)
+    return open.index_fill(0, layer.scores().argsort(descending=True, stable=True)[: layer.least], True)
+
+
+def _least(layers: Iterable[GateLayer]) -> dict[GateLayer, Tensor]:
+    return {each: _first(each) for each in layers}
+
+
+def _as_numbers(open: Mapping[GateLayer, Tensor]) -> dict[GateLayer, Tensor]:
+    return {layer: each.to(layer.decision.device).float() for layer, each in open.items()}
+
+
+def _some(found: Iterable[_T], module: nn.Module) -> list[_T]:
+    listed = list(found)
+    if not listed:
+        raise ValueError(
+            f"{type(module).__name__} has no gates: put a Gate, HardConcrete, StochasticGate or SelectK in it"
+        )
+    return listed

@@ -1,0 +1,84 @@
+"""Bernoulli gates with any gradient estimator."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from discrete_lightning.estimators import Estimator, StraightThrough
+from discrete_lightning.layers.relaxed import RelaxedBernoulli
+from discrete_lightning.layers.temperature import Temperature
+from discrete_lightning.selection.gates.gate_layer import GateLayer, Per
+
+
+class Gate(GateLayer):
+    """Gates z ~ Bernoulli(sigmoid(a)); the estimator says how the gradient passes through the draw.
+
+    Args:
+        size, dim, per, width: see GateLayer.
+        estimator: any; `StraightThrough` by default. Those that need the loss's value (LeaveOneOut, DisARM) are used through
+            `expectation`.
+        temperature: of the estimator, a Temperature or a number.
+        start: probability that a gate is open at first, in (0, 1).
+
+    Attributes:
+        logits: a, float32 (D,).
+        sampler: RelaxedBernoulli: `use_estimator`, TemperatureAnnealing and ChoiceMonitor find it.
+
+    Raises:
+        ValueError: if an argument is out of range.
+
+    Example:
+        >>> gate = Gate(5)
+        >>> gate(torch.ones(2, 5)).shape, round(gate.open_probability().sum().item(), 2)
+        (torch.Size([2, 5]), 4.5)
+        >>> gate.decide(torch.tensor([True, False, True, False, False]))
+        >>> gate.eval()(torch.ones(2, 5))[0]
+        tensor([1., 0., 1., 0., 0.])
+    """
+
+    def __init__(
+        self,
+        size: int,
+        estimator: Estimator | None = None,
+        dim: int = -1,
+        per: Per = "row",
+        width: int = 1,
+        temperature: Temperature | float = 1.0,
+        start: float = 0.9,
+    ) -> None:
+        super().__init__(size, dim, per, width)
+        if not 0 < start < 1:
+            raise ValueError(f"start is the probability that a gate is open at first, in (0, 1), got {start}")
+        self.start = start
+        self.sampler = RelaxedBernoulli(StraightThrough() if estimator is None else estimator, temperature)
+        self.logits = nn.Parameter(torch.empty(size, dtype=torch.float32))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """All gates as open as `start` says, but for a little noise, which breaks ties."""
+        self.logits.normal_(math.log(self.start / (1 - self.start)), 0.01)
+
+    def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
+        return self.sampler(self.logits.float().expand(*rows, self.size), generator)
+
+    def open_probability(self) -> Tensor:
+        return torch.sigmoid(self.logits.float())
+
+    def scores(self) -> Tensor:
+        return self.logits.detach().float()
+
+    def expectation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        if not self.training or self.held:
+            return function(self(x))
+        self._check(x)
+        rows = x.shape[0] if self.per == "row" else 1
+        logits = self.logits.float().expand(rows, self.size)
+
+        def loss(z: Tensor) -> Tensor:
+            losses = function(x * self._placed(z, x).to(x.dtype))
+            return losses if self.per == "row" else losses.mean(-1, keepdim=True)  # one draw has the losses of all rows
+
+        return self.sampler.expectation(loss, logits).expand(x.shape[0])
