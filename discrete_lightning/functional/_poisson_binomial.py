@@ -27,8 +27,8 @@ _GAP = 40.0  # beyond it the k-th and the next category are apart for good: any 
 Dual = tuple[Tensor, Tensor | None]  # a polynomial and its derivative along one direction, if wanted
 
 
-def tilted(scores: Tensor, k: int, top: Tensor | None = None) -> tuple[Tensor, Tensor]:
-    """`scores` less a shift for which the sigmoids sum to about k, and that shift; the gradient takes it for a constant.
+def tilted(scores: Tensor, k: int, top: Tensor | None = None) -> Tensor:
+    """`scores` less a number a row for which the sigmoids sum to about k; the gradient takes that for a constant.
 
     It lies between the k-th and the next score, but for log k below and log(D - k) above. Bisection looks at all scores once a
     step; what it leaves open moves the mean count by at most one standard deviation.
@@ -39,7 +39,7 @@ def tilted(scores: Tensor, k: int, top: Tensor | None = None) -> tuple[Tensor, T
         top: the k + 1 largest (..., k + 1), if known.
 
     Returns:
-        (..., D) and (..., 1).
+        Shape of `scores`.
     """
     categories = scores.shape[-1]
     with torch.no_grad():
@@ -54,8 +54,7 @@ def tilted(scores: Tensor, k: int, top: Tensor | None = None) -> tuple[Tensor, T
             middle = (low + high) / 2
             more = torch.sigmoid(centred - middle).sum(-1, keepdim=True) > k
             low, high = torch.where(more, middle, low), torch.where(more, high, middle)
-        tilt = (low + high) / 2
-    return scores - pivot - tilt, pivot + tilt
+    return scores - pivot - (low + high) / 2
 
 
 def leaves(x: Tensor) -> Tensor:
@@ -176,8 +175,8 @@ def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
 def _product(a: Tensor, b: Tensor, k: int) -> Tensor:
     """The product of polynomials, up to degree k."""
     size = min(len(a) + len(b) - 2, k) + 1
-    if is_traced():  # vmap has no rule for changes in place of what it does not map over
-        return sum(_padded(a[i] * b[: size - i], i, size) for i in range(len(a)))  # type: ignore[return-value]
+    if is_traced():
+        return _antidiagonals(a, b)[:size]
     total = a.new_zeros((size, *a.shape[1:]))
     for i in range(len(a)):
         part = b[: size - i]
@@ -188,9 +187,7 @@ def _product(a: Tensor, b: Tensor, k: int) -> Tensor:
 def _correlation(rest: Tensor, b: Tensor, size: int) -> Tensor:
     """sum_j rest[i + j] b[j] for i < size: what the others have (rest) and the sibling b has leave to this node."""
     if is_traced():
-        return sum(  # type: ignore[return-value]
-            _padded(rest[j : j + size] * b[j], 0, size) for j in range(min(len(b), len(rest)))
-        )
+        return _antidiagonals(b.flip(0), rest)[len(b) - 1 : len(b) - 1 + size]
     total = b.new_zeros((size, *b.shape[1:]))
     for j in range(min(len(b), len(rest))):
         part = rest[j : j + size]
@@ -198,5 +195,11 @@ def _correlation(rest: Tensor, b: Tensor, size: int) -> Tensor:
     return total
 
 
-def _padded(x: Tensor, before: int, size: int) -> Tensor:
-    return torch.nn.functional.pad(x, (0, 0) * (x.ndim - 1) + (before, size - before - len(x)))
+def _antidiagonals(a: Tensor, b: Tensor) -> Tensor:
+    """sum_i a[i] b[j - i] for all j, by operations whose number does not grow with the degree: a graph stays small.
+
+    The outer product, padded to rows of len(a) + len(b) and read as rows that are shorter by one, has them in its columns.
+    """
+    outer = a.unsqueeze(1) * b.unsqueeze(0)
+    padded = torch.nn.functional.pad(outer, (0, 0, 0, 0, 0, len(a))).flatten(0, 1)
+    return padded[: -len(a)].unflatten(0, (len(a), len(a) + len(b) - 1)).sum(0)

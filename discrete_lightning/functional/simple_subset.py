@@ -69,5 +69,5 @@ def simple_subset(
     with torch.no_grad():
         subset = draw_ones(x, k, generator) + valid.unsqueeze(-1)
     if isinstance(tau, Tensor) or tau != 1:
-        x, _ = tilted(log_weights(float32(logits), tau), k)
+        x = tilted(log_weights(float32(logits), tau), k)
     return _Simple.apply(x, subset, k).to(logits.dtype)
