@@ -88,6 +88,8 @@ class BudgetController:
 
     Attributes:
         multipliers: lambda of each budget, by name; they belong to the state of a run.
+        weights: the weight of each budget in the last step, by name.
+        expected: the expected cost before the last step, by name.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -135,6 +137,8 @@ class BudgetController:
         self.integral, self.proportional, self.most = integral, proportional, most
         self.two_sided = two_sided
         self.multipliers: dict[str, float] = {}
+        self.weights: dict[str, float] = {}
+        self.expected: dict[str, float] = {}
 
     def budget(self, layers: Iterable[GateLayer]) -> float:
         """What the deployed gates may cost."""
@@ -234,10 +238,11 @@ class BudgetController:
     def _add(self, name: str, layers: list[GateLayer], free: list[GateLayer], target: float) -> None:
         chances = {each: each.open_probability() for each in layers}
         cost = self.cost(chances)
-        error = float(cost.detach()) / target - 1
+        self.expected[name] = float(cost.detach())
+        error = self.expected[name] / target - 1
         multiplier = self.multipliers.get(name, 0.0)
         least = -self.most if self.two_sided else 0.0
-        weight = min(self.most, max(least, multiplier + self.proportional * error))
+        weight = self.weights[name] = min(self.most, max(least, multiplier + self.proportional * error))
         self.multipliers[name] = min(self.most, max(least, multiplier + self.integral * error))
         parameters = [each for layer in free for each in layer.parameters(recurse=False) if each.requires_grad]
         if not weight or not parameters:

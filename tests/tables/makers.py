@@ -78,6 +78,9 @@ ELSEWHERE = {
     "NormalizedMutualInformation": "tests/routing/test_mutual_information.py",
     # needs a model of tokens, and data that decodes them
     "ExpertReport": "tests/routing/training/test_expert_report.py",
+    # need a module with gates
+    "Budget": "tests/selection/training/test_budget.py",
+    "GateMonitor": "tests/selection/training/test_gate_monitor.py",
     # make the feed-forward layers of a model
     "DenseFeedForward": "tests/routing/training/test_transformer.py",
     "MixtureFeedForward": "tests/routing/training/test_transformer.py",

@@ -4,11 +4,11 @@ In training a gate is a draw; in eval() it is 0 or 1. The published gates of har
 so that "expected open gates", "gates that are not 0" and "gates above 1/2" are three numbers. Here there is one decision.
 """
 
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Sequence
+from typing import Literal, Self, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.constant_buffers import real_device
@@ -16,6 +16,7 @@ from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.layers.recorded import Recorded
+from discrete_lightning.selection.ties import Tie, tie
 
 Per = Literal["row", "batch"]
 
@@ -37,6 +38,7 @@ class GateLayer(Recorded, PrivateState, Float32State):
         decision: int8 (D,), 1 open, 0 closed, -1 not decided.
         held: whether the decision holds in training, too; then nothing is drawn.
         least: number of gates that a budget leaves open at least; 0 where all of them may go (a residual branch).
+        tie: the layers that lose entries with closed gates, or None.
 
     Raises:
         ValueError: if an argument is out of range.
@@ -45,6 +47,7 @@ class GateLayer(Recorded, PrivateState, Float32State):
     decision: Tensor
     held: bool
     least: int = 1
+    tie: Tie | None = None
 
     def __init__(self, size: int, dim: int = -1, per: Per = "row", width: int = 1) -> None:
         super().__init__()
@@ -89,6 +92,17 @@ class GateLayer(Recorded, PrivateState, Float32State):
             raise ValueError(f"decide takes bool ({self.size},), got {chosen.dtype} {tuple(chosen.shape)}")
         self.decision.copy_(chosen)
         self.held = hold
+
+    def between(self, producer: nn.Module, norms: Sequence[nn.Module], *consumers: nn.Module) -> Self:
+        """Ties the gates to the layers around them, for `derive` and `NetworkCost`: see `tie`.
+
+        Returns:
+            the gates.
+
+        Raises:
+            TieError: if a layer cannot lose entries, or its size does not fit.
+        """
+        return tie(self, [producer], norms, consumers)
 
     def undecide(self) -> None:
         """Forgets the decision: gates are drawn in training, and in eval() those of a positive score are open."""
