@@ -1,5 +1,7 @@
 """Selection: features, heads, channels and weights that are on or off, in plain PyTorch."""
 
+from typing import TYPE_CHECKING, Any
+
 from discrete_lightning.selection.budget import (
     BudgetController,
     BudgetError,
@@ -9,11 +11,16 @@ from discrete_lightning.selection.budget import (
     open_gates,
 )
 from discrete_lightning.selection.gates import ConcreteSelector, Gate, GateLayer, HardConcrete, SelectK, StochasticGate
+from discrete_lightning.selection.gates.by_word import gate_of
+
+if TYPE_CHECKING:
+    from discrete_lightning.selection.feature_selector import FeatureSelector
 
 __all__ = [
     "BudgetController",
     "BudgetError",
     "ConcreteSelector",
+    "FeatureSelector",
     "Gate",
     "GateLayer",
     "HardConcrete",
@@ -22,5 +29,14 @@ __all__ = [
     "deployed_cost",
     "expected_cost",
     "gate_layers",
+    "gate_of",
     "open_gates",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "FeatureSelector":  # needs scikit-learn, which the gates do not
+        from discrete_lightning.selection.feature_selector import FeatureSelector
+
+        return FeatureSelector
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

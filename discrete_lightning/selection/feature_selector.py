@@ -22,10 +22,13 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.selection.budget import BudgetController
 from discrete_lightning.selection.features.discoveries import columns_by_knockoffs
 from discrete_lightning.selection.features.encoded import encoded_targets, standardized
+from discrete_lightning.selection.features.exchange import exchanged
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.by_word import gate_of
 from discrete_lightning.selection.statistics.stability import stability_selection
+
+_CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
 
 
 class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
@@ -56,11 +59,13 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         members: networks, and folds of the rows, 2 or more.
         batch_size: rows a step.
         products: most products of two, and of three, columns that a network sees beside the columns; 0 for none.
+        exchange: whether single columns are exchanged at the end where that lowers the leave-one-out error of a kernel ridge
+            regression (`exchanged`); not with `budget` and `fdr`.
         random_state: None, an int, or a RandomState of numpy.
 
     Attributes:
         support_: bool (D,), which columns are chosen.
-        scores_: float64 (D,), what orders them: the larger, the better.
+        scores_: float64 (D,), what the gates say of each: the larger, the better.
         frequencies_: share of halves in which each was chosen, (D,); with `stability`.
         error_bound_: of the expected number of columns that are there by chance; with `stability`.
         statistics_: the knockoff statistics W, (D,); with `fdr`.
@@ -97,6 +102,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         members: int = 5,
         batch_size: int = 320,
         products: int = 16,
+        exchange: bool = True,
         random_state: Any = None,
     ) -> None:
         self.k = k
@@ -112,6 +118,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.members = members
         self.batch_size = batch_size
         self.products = products
+        self.exchange = exchange
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -194,8 +201,17 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         gate = gate_of(self.gate, len(places))
         search, course = search_columns(torch.from_numpy(x[:, places]), targets, gate, controller, settings, seed)
         scores[places] = search.gate.scores().double().numpy()
-        support[places] = search.gate.open().numpy()
+        chosen = search.gate.open().nonzero()[:, 0].tolist()
+        if self.exchange and self.budget is None:
+            chosen = self._exchanged(x[:, places], targets, chosen, scores[places], seed)
+        support[places[chosen]] = True
         return scores, support, course
+
+    def _exchanged(self, x: Any, targets: Targets, chosen: list[int], scores: Any, seed: int) -> list[int]:
+        order = np.random.RandomState(seed).permutation(len(x))
+        candidates = np.argsort(-scores, kind="stable")[: max(_CANDIDATES, 2 * len(chosen))].tolist()
+        y = targets.centered()[torch.from_numpy(order)]
+        return exchanged(torch.from_numpy(x[order]), y, chosen, candidates)
 
     def _controller(self, varies: Any, number: int) -> BudgetController:
         if self.budget is None:
@@ -227,5 +243,5 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         found = stability_selection(
             chosen, len(x), pairs=self.pairs, threshold=float(self.stability or 0.75), seed=seed
         )
-        self.frequencies_, self.error_bound_ = np.asarray(found.frequencies), float(found.error_bound)
+        self.frequencies_, self.error_bound_ = np.asarray(found.frequencies), float(found.false_bound)
         self.scores_, self.support_ = self.frequencies_, np.asarray(found.selected)
