@@ -100,9 +100,8 @@ def outside(levels: list[Dual], k: int, categories: int) -> Dual:
         half = x.shape[1] // 2
         rest, sibling = _twice(rest[:, :half]), x.roll(half, 1)  # without a node that holds no category
         if dx is not None and drest is not None:
-            drest = _correlation(_twice(drest[:, :half]), sibling, len(x)) + _correlation(
-                rest, dx.roll(half, 1), len(x)
-            )
+            drest = _correlation(_twice(drest[:, :half]), sibling, len(x))
+            drest = drest + _correlation(rest, dx.roll(half, 1), len(x))
         rest = _correlation(rest, sibling, len(x))
     return rest[:, :categories], None if drest is None else drest[:, :categories]
 
