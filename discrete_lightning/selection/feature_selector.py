@@ -1,11 +1,12 @@
 """Columns of a table, chosen by a network with gates, as a scikit-learn transformer."""
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 try:
     from sklearn.base import BaseEstimator
@@ -26,6 +27,7 @@ from discrete_lightning.selection.features.exchange import exchanged
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.statistics.stability import stability_selection
 
 _CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
@@ -127,7 +129,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 - scikit-learn's names
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Chooses columns.
 
         Args:
@@ -224,12 +226,13 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(
                     f"costs are positive numbers, one of each of {len(varies)} columns, got shape {costs.shape}"
                 )
-        share = torch.from_numpy((costs / costs.sum())[varies]).float()
-        return BudgetController(
-            float(self.budget) / max(1e-12, float(share.sum())) if float(share.sum()) > self.budget else 1 - 1e-6,
-            cost=lambda chances: sum((each * share).sum() for each in chances.values()),  # type: ignore[return-value, misc]
-            two_sided=True,
-        )
+        prices = torch.from_numpy(costs[varies] / costs.sum()).float()
+        total = float(prices.sum())  # of the columns that may be chosen, as a share of the cost of all
+
+        def cost(chances: Mapping[GateLayer, Tensor]) -> Tensor:
+            return torch.stack([(each * prices).sum() for each in chances.values()]).sum()
+
+        return BudgetController(min(self.budget / total, 1 - 1e-6), cost, two_sided=True)
 
     def _fit_halves(self, x: Any, varies: Any, targets: Targets, number: int, seed: int) -> None:
         seeds = np.random.RandomState(seed)

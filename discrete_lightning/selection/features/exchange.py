@@ -4,8 +4,8 @@
     residual of row i, which is left out = (A Y)_i / A_ii                        (Allen 1974; Golub, Heath & Wahba 1979)
 
 Gates find which columns matter, also those that do so only together. Among columns that say nearly the same their order is
-nearly arbitrary. There an exact error of a smooth model decides: a chosen column is exchanged for another one where this makes the
-error smaller, until no exchange does. With lambda = 1 and this width the model is the counterpart of a support vector
+nearly arbitrary. There an exact error of a smooth model decides: a chosen column is exchanged for another one where this makes
+the error smaller, until no exchange does. With lambda = 1 and this width the model is the counterpart of a support vector
 machine with scikit-learn's defaults.
 """
 

@@ -25,8 +25,8 @@ class FeatureTable(SplitDataModule):
     """Rows of a table: columns of numbers, and what is to be predicted from them.
 
     Columns are standardised by the mean and deviation of the training rows, and clipped at 4 deviations. Batches are
-    `(columns, targets, row)`: float32 (B, D); int64 (B, T) classes or float32 (B, T) standardised numbers; int64 (B,), the row's
-    number in its split. An epoch has at least `epoch_rows` rows: small tables are served several times.
+    `(columns, targets, row)`: float32 (B, D); int64 (B, T) classes or float32 (B, T) standardised numbers; int64 (B,), the
+    row's number in its split. An epoch has at least `epoch_rows` rows: small tables are served several times.
 
     Args:
         name: one of scikit-learn's embedded tables; exclusive with `file`.
