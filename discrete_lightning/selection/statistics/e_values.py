@@ -48,7 +48,8 @@ def knockoff_e_values(draws: Sequence[Tensor], fdr: float) -> Tensor:
     for w in draws:
         threshold = knockoff_threshold(w, fdr)
         values = w.detach().double()
-        total += len(values) * (values >= threshold) / (1 + (values <= -threshold).sum())
+        # in float64 from the start: e_bh compares quotients that are equal but for rounding
+        total += (values >= threshold).double() * len(values) / (1 + int((values <= -threshold).sum()))
     return total / len(draws)
 
 
