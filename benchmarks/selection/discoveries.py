@@ -1,16 +1,18 @@
 """Discoveries at a false discovery rate of .1: a network's importance of columns and knockoffs beside the Lasso's.
 
-20 of 100 Gaussian columns with correlations .5^|i - j| matter, with random signs; 500 rows, u_j the signed columns, e ~ N(0, 1):
+20 of 100 Gaussian columns with correlations .5^|i - j| matter, with random signs; 500 rows; u_j are the signed
+columns, and e ~ N(0, 1):
 
     linear           y = .25 sum_j u_j + e
     single index     y = (.25 sum_j u_j)^3 / 2 + e
     sum of tanh      y = sum_{h=1..5} tanh(.4 (u_4h + .. + u_4h+3)) + .7 e
     even             y = .5 sum_j |u_j| + e         (each |u| is a sum of two units relu(u) + relu(-u): a layer, too)
 
-Both importances see the same knockoffs. The Lasso's is that of Candes et al. 2018: the differences of absolute coefficients, the
-penalty by cross-validation (scikit-learn's LassoCV). A line tells the mean rate of false discoveries, with its standard error, and
-the mean part of the true columns that is found, both over the runs, and how much more the network finds in the same run. The last
-lines have a y that nothing explains: how often nothing is selected.
+Both importances see the same knockoffs. The Lasso's is that of Candes et al. 2018: the differences of absolute
+coefficients, the penalty by cross-validation (scikit-learn's LassoCV). A line tells the mean rate of false
+discoveries, with its standard error, and the mean part of the true columns that is found, both over the runs, and how
+much more the network finds in the same run. The last lines have a y that nothing explains: how often nothing is
+selected.
 
     python -m benchmarks.selection.discoveries              # 50 runs
     python -m benchmarks.selection.discoveries --runs 5

@@ -2,8 +2,8 @@
 
     p_j = z_j x_j + z~_j k_j,    f = f_0 + W_2 tanh(W_1 p + c)
 
-The gates start at the slopes of f_0 plus one constant and W_2 at 0, so the start is f_0 itself, and swapping x_j and k_j swaps
-the gates alone.
+The gates start at the slopes of f_0 plus one constant and W_2 at 0, so the start is f_0 itself, and swapping x_j and
+k_j swaps the gates alone.
 """
 
 import math

@@ -1,9 +1,10 @@
-"""One layer of paired units, for many penalties at once (FISTA, Beck & Teboulle 2009, https://doi.org/10.1137/080716542).
+"""One layer of paired units by FISTA (Beck & Teboulle 2009, https://doi.org/10.1137/080716542), many penalties at once.
 
     f(x, k) = c + sum_j sum_r  b_jr phi_r(x_j) + b~_jr phi_r(k_j),    min loss + lambda sum m_r (|b_jr| + |b~_jr|)
 
-phi_1 is the column itself and phi_2 its square, for effects that a line does not see; curves must pay on rows held out, so that
-they cost a linear problem little. Everything is convex and starts at 0: nothing tells x_j from k_j but the data.
+phi_1 is the column itself and phi_2 its square, for effects that a line does not see; curves must pay on rows held
+out, so that they cost a linear problem little. Everything is convex and starts at 0: nothing tells x_j from k_j but
+the data.
 """
 
 import math

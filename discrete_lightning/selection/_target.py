@@ -12,9 +12,11 @@ class Target:
     """Targets in the form of the network's outputs.
 
     Attributes:
-        values: (n, C) float32: numbers of mean 0 and variance 1, one column of 0 and 1 for two classes, one-hot rows for more.
+        values: (n, C) float32: numbers of mean 0 and variance 1, one column of 0 and 1 for two classes, one-hot rows
+            for more.
         classes: whether they are classes.
-        scale: standard deviation of what a constant leaves unexplained, about .5 for two equal classes and 1 for numbers.
+        scale: standard deviation of what a constant leaves unexplained, about .5 for two equal classes and 1 for
+            numbers.
         curvature: bound on the second derivative of the loss in the outputs.
     """
 

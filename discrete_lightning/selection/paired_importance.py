@@ -1,17 +1,18 @@
-"""Importance of columns against their knockoffs in one network (DeepPINK, Lu et al. 2018, https://arxiv.org/abs/1809.01185).
+"""Importance of columns against their knockoffs (DeepPINK, Lu et al. 2018, https://arxiv.org/abs/1809.01185).
 
     f(x, k) = units(x, k) + MLP(p),    p_j = z_j x_j + z~_j k_j,    w_j = I(x_j) - I(k_j)
 
     I(x_j) = sqrt(E |d units / d x_j|^2) + |z_j| sqrt(E |d MLP / d p_j|^2)
 
-DeepPINK has the MLP alone, and z_j^2 - z~_j^2 times the product of the weights on the paths from p_j, squared. That product is
-the derivative of a linear network; the mean squared derivative is the same there, and does not cancel where an effect changes
-its sign. The root ranks like coefficients of the Lasso, which had more power than their squares. Most of the power comes from
-one layer of sparse units (_paired_units.py): with a few hundred rows, gates before an MLP (_paired_gates.py) fit noise, and they
-count only if the loss on rows held out is lower.
+DeepPINK has the MLP alone, and z_j^2 - z~_j^2 times the product of the weights on the paths from p_j, squared. That
+product is the derivative of a linear network; the mean squared derivative is the same there, and does not cancel where
+an effect changes its sign. The root ranks like coefficients of the Lasso, which had more power than their squares.
+Most of the power comes from one layer of sparse units (_paired_units.py): with a few hundred rows, gates before an MLP
+(_paired_gates.py) fit noise, and they count only if the loss on rows held out is lower.
 
-Swapping x_j and k_j for a set of j changes the signs of these w_j alone (up to rounding): weights start alike for both, each
-choice depends on losses, and losses do not know which is which. So `knockoff_select` controls the false discoveries.
+Swapping x_j and k_j for a set of j changes the signs of these w_j alone (up to rounding): weights start alike for
+both, each choice depends on losses, and losses do not know which is which. So `knockoff_select` controls the false
+discoveries.
 """
 
 from typing import Literal
@@ -41,8 +42,8 @@ def paired_importance(
 ) -> Tensor:
     """How much more each column matters to a network than its knockoff.
 
-    The fits of five folds and one on all rows are an ensemble, trained at once; folds choose the penalty. Time grows as n D:
-    one to three seconds for 500 rows of 100 columns on one core.
+    The fits of five folds and one on all rows are an ensemble, trained at once; folds choose the penalty. Time grows
+    as n D: one to three seconds for 500 rows of 100 columns on one core.
 
     Args:
         x: table (n, D), floating, finite, n >= 10.
@@ -71,8 +72,8 @@ def paired_importance(
     check_table("paired_importance: knockoffs", knockoffs)
     if x.shape != knockoffs.shape or len(x) != len(y) or len(x) < 2 * _FOLDS:
         raise ValueError(
-            f"paired_importance needs x and knockoffs of one shape, y of as many rows, and {2 * _FOLDS} rows or more, got "
-            f"{tuple(x.shape)}, {tuple(knockoffs.shape)} and {tuple(y.shape)}"
+            f"paired_importance needs x and knockoffs of one shape, y of as many rows, and {2 * _FOLDS} rows or "
+            f"more, got {tuple(x.shape)}, {tuple(knockoffs.shape)} and {tuple(y.shape)}"
         )
     if hidden < 0 or steps < 1:
         raise ValueError(f"paired_importance needs hidden >= 0 and steps >= 1, got hidden={hidden}, steps={steps}")

@@ -133,7 +133,7 @@ def test_knockoffs_follow_the_units_of_columns() -> None:
 
 
 def test_false_discoveries_are_controlled_without_training() -> None:
-    """Ridge coefficients, 20 true of 100, 500 rows, 50 runs at .1: the mean rate, and the power that this importance has."""
+    """Ridge coefficients, 20 true of 100, 500 rows, 50 runs at .1: the mean rate, and the power."""
     rates, powers = [], []
     for run in range(50):
         generator = seeded(run)

@@ -33,7 +33,7 @@ def test_halves_are_complementary_and_frequencies_are_counts() -> None:
 
 
 def test_bound_holds_where_nothing_matters() -> None:
-    """Noise: each half chooses the 7 columns of 100 most correlated with y; the bound is 1 false one, over 40 tables."""
+    """40 tables of noise; each half chooses the 7 columns of 100 most correlated with y: the bound is 1 false one."""
     false = []
     for run in range(40):
         generator = seeded(run)
