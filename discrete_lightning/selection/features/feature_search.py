@@ -13,7 +13,7 @@ All gates are open first; then the expected number of open ones falls to the bud
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.selection.budget import BudgetController, open_gates

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional._arguments import check_at_least
@@ -78,9 +79,7 @@ class SelectionReport(Callback):
         for key, value in figures.items():
             pl_module.log(f"test/{key}", value, rank_zero_only=True)
 
-    def _report(
-        self, trainer: Trainer, model: FeatureSelection, data: FeatureTable, name: str
-    ) -> dict[str, float]:
+    def _report(self, trainer: Trainer, model: FeatureSelection, data: FeatureTable, name: str) -> dict[str, float]:
         mine = model.search.gate.open().cpu().numpy()
         k, columns = int(mine.sum()), len(mine)
         x, y = data.raw("train")
@@ -116,14 +115,18 @@ class SelectionReport(Callback):
         if others:
             figures[f"best_peer_{name}"] = max(others.values())
         if self.seeds > 1:
-            figures["stability"] = float(jaccard_index(np.stack(chosen)))
+            figures["stability"] = float(jaccard_index(torch.from_numpy(np.stack(chosen))))
         self._write(trainer, model, data, np.stack(chosen))
         if self.picture and np.ndim(y) == 1 and not trainer.fast_dev_run:  # type: ignore[attr-defined]
             with never_ends_a_run(self.picture):
                 sizes = [each for each in self.sizes or _powers(k) if each <= columns]
                 curves: dict[str, list[float]] = {}
                 for size in sizes:
-                    ours = {"FeatureSelection": figures[name] if size == k else score(selector(size, 1).fit(x, y).get_support())}
+                    ours = {
+                        "FeatureSelection": figures[name]
+                        if size == k
+                        else score(selector(size, 1).fit(x, y).get_support())
+                    }
                     for label, value in (ours | (others if size == k else peers(size))).items():
                         curves.setdefault(label, []).append(value)
                 figure = draw_accuracy(sizes, curves, name)
