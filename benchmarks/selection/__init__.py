@@ -1,5 +1,1 @@
-<<<<<<< HEAD
 """Benchmarks of selection."""
-=======
-"""What is found, and what is found by mistake, when features are selected."""
->>>>>>> wt-knockoffs

@@ -30,7 +30,7 @@ from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.statistics.stability import stability_selection
 
 
-class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+class FeatureSelector(SelectorMixin, BaseEstimator):
     """Chooses the columns from which small networks predict the target best: for classes, numbers, or several of either.
 
     One of four questions is asked; with none, half of the columns are chosen:
@@ -136,6 +136,11 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             The fitted selector.
         """
+        with torch.inference_mode(False), torch.enable_grad():  # whoever calls it, such as a test of Lightning's
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         table = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         targets, self.classes_ = encoded_targets(table, y, self.task)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -148,7 +153,6 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             self._fit_halves(x, varies, targets, number, seed)
         else:
             self.scores_, self.support_, self.course_ = self._search(x, varies, targets, number, seed)
-        return self
 
     def _get_support_mask(self) -> Any:
         check_is_fitted(self, "support_")

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from discrete_lightning.selection.features.targets import Targets
-from discrete_lightning.selection.paired_importance import paired_importance
+from discrete_lightning.selection.paired_importance import Task, paired_importance
 from discrete_lightning.selection.statistics.knockoff_threshold import knockoff_select
 from discrete_lightning.selection.statistics.knockoffs import gaussian_knockoffs
 
@@ -38,7 +38,7 @@ def columns_by_knockoffs(x: Any, varies: Any, targets: Targets, fdr: float, seed
     table = torch.from_numpy(x[:, places])
     knockoffs = gaussian_knockoffs(table, generator=torch.Generator().manual_seed(seed))
     y = targets.values[:, 0] if targets.classes else targets.values
-    task = "classification" if targets.classes else "regression"
+    task: Task = "classification" if targets.classes else "regression"
     found = paired_importance(table, knockoffs, y, task, seed=seed)
     w[places] = found.double().numpy()
     support[places] = knockoff_select(found, fdr).numpy()

@@ -1,4 +1,4 @@
-"""The search for columns of a table in Lightning: `FeatureSelector`'s, with its curves, its checkpoints and on several ranks."""
+"""The search for columns of a table in Lightning: that of `FeatureSelector`, with curves, checkpoints, and several ranks."""
 
 from typing import Any
 
@@ -25,13 +25,13 @@ _TABLE = "feature_selection"  # in a checkpoint
 class FeatureSelection(RestorableModule):
     """Chooses k columns of a table: gates on the columns, cross-fitted networks behind them (see `FeatureSearch`).
 
-    Batches are `(columns, targets, row)`: float (B, D), standardised; int64 or float (B,) or (B, T); int64 (B,), the row's number,
-    by which rows are folded. With the data module `FeatureTable`, or one of your own that `ServesTable`, the model learns the
-    sizes from it, sees products of columns, and exchanges columns at the end; otherwise give `columns` and `classes`.
+    Batches are `(columns, targets, row)`: float (B, D), standardised; int64 or float (B,) or (B, T); int64 (B,), the row's
+    number, by which rows are folded. With the data module `FeatureTable`, or one of your own that `ServesTable`, the model
+    learns the sizes from it, sees products of columns, and exchanges columns at the end; else give `columns` and `classes`.
 
-    Logged: `train/loss` (on rows that a network has not seen; 1 is what knows nothing), `budget/expected`, and of validation and
-    test `loss`, and `network_accuracy` or `network_r2`, of what is deployed, and `relaxation_gap`: what is lost from the gates as
-    they are in training to the deployed ones, in the same figure.
+    Logged: `train/loss` (on rows that a network has not seen; 1 is what knows nothing), `budget/expected`, and of validation
+    and test `loss`, and `network_accuracy` or `network_r2`, of what is deployed, and `relaxation_gap`: how much better that
+    figure is with the gates as they are in training.
 
     Args:
         k: number of columns, 1 or more.
@@ -99,8 +99,8 @@ class FeatureSelection(RestorableModule):
         if not hasattr(self, "search"):
             if table is None:
                 raise ValueError(
-                    "FeatureSelection does not know how many columns there are: give model.columns and model.classes, or a data "
-                    "module such as FeatureTable"
+                    "FeatureSelection does not know how many columns there are: give model.columns and model.classes, or a "
+                    "data module such as FeatureTable"
                 )
             x, targets = table
             most = self.settings.products
@@ -127,8 +127,8 @@ class FeatureSelection(RestorableModule):
             or not all(isinstance(each, Tensor) for each in batch[:3])
         ):
             raise ValueError(
-                "batches of FeatureSelection are (columns, targets, row): without the row's number, rows cannot be folded; take "
-                "FeatureTable, or serve a third tensor, int64 (B,)"
+                "batches of FeatureSelection are (columns, targets, row): without the row's number, rows cannot be folded; "
+                "take FeatureTable, or serve a third tensor, int64 (B,)"
             )
         x, y, row = batch[:3]
         y = y.unsqueeze(1) if y.ndim == 1 else y
@@ -141,8 +141,8 @@ class FeatureSelection(RestorableModule):
         if y.shape != (len(x), wanted) or y.is_floating_point() == classes or row.shape != (len(x),):
             kind = "integers" if classes else "floating-point numbers"
             raise ValueError(
-                f"targets are {kind} (B, {wanted}) and rows are integers (B,), and a batch holds {y.dtype} {tuple(y.shape)} and "
-                f"{row.dtype} {tuple(row.shape)}"
+                f"targets are {kind} (B, {wanted}) and rows are integers (B,), and a batch holds {y.dtype} {tuple(y.shape)} "
+                f"and {row.dtype} {tuple(row.shape)}"
             )
         return x.float(), y if classes else y.float(), row
 

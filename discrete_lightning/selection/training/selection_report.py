@@ -165,4 +165,4 @@ _CAPTION = (
     "Score on the test rows of a support vector machine on the chosen columns, against their number; each selector chose them "
     "by the training rows."
 )
-_MASK = "Pixels that were chosen (red frames), and the share of seeds that chose each (opacity), over the mean image of classes."
+_MASK = "Pixels that were chosen (red frames), and the share of seeds that chose each (opacity), over the mean of each class."
