@@ -11,11 +11,10 @@ columns, and e ~ N(0, 1):
 Both importances see the same knockoffs. The Lasso's is that of Candes et al. 2018: the differences of absolute
 coefficients, the penalty by cross-validation (scikit-learn's LassoCV). A line tells the mean rate of false
 discoveries, with its standard error, and the mean part of the true columns that is found, both over the runs, and how
-much more the network finds in the same run. The last lines have a y that nothing explains: how often nothing is
-selected.
+much more the network finds in the same run. With "nothing", y is e alone: how often nothing is selected.
 
     python -m benchmarks.selection.discoveries              # 50 runs
-    python -m benchmarks.selection.discoveries --runs 5
+    python -m benchmarks.selection.discoveries --runs 5 --problems linear even
 """
 
 import argparse
@@ -78,11 +77,13 @@ IMPORTANCES = {"lasso": lasso, "network": network}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=50)
-    runs = parser.parse_args().runs
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=list(PROBLEMS))
+    arguments = parser.parse_args()
+    runs = arguments.runs
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     print(f"{runs} runs, {TRUE} true of {COLUMNS}, {ROWS} rows, rate {FDR}")
-    for problem in PROBLEMS:
+    for problem in arguments.problems:
         powers: dict[str, list[float]] = {}
         for name, importance in IMPORTANCES.items():
             rates, found, empty, seconds = [], [], 0, 0.0
