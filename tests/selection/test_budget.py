@@ -131,6 +131,8 @@ def test_another_cost(budget: float, seed: int) -> None:
     controller.decide(gate)
     limit = budget if isinstance(budget, int) else budget * float(PRICES.sum())
     cost = float(PRICES[gate.open()].sum())
+    affordable = [i for i in gate.scores().argsort(descending=True).tolist() if PRICES[i] <= limit]
+    assert gate.open()[affordable[0]]
     assert deployed_cost(gate, priced) == pytest.approx(cost)
     assert cost <= limit * (1 + 1e-6)
     left = PRICES[~gate.open()]
@@ -154,6 +156,31 @@ def test_the_decision_of_an_evaluation_is_not_held(name: str) -> None:
     before = gate.decision.clone()
     controller.decide(gate)
     assert torch.equal(gate.decision, before)
+
+
+def test_a_layer_keeps_what_can_be_paid() -> None:
+    """Where its best gate alone costs too much, as long as another one does not; several layers, more than one gate left."""
+    first, second = Gate(8), Gate(8)
+    with torch.no_grad():
+        first.logits.copy_(torch.tensor([3.0, 0, 2, 1, -1, -2, -3, -4]))
+        second.logits.copy_(torch.tensor([3.0, 2, 1, 0, -1, -2, -3, -4]))
+    first.least = 2
+    module = nn.ModuleList([first, second])
+    for budget, wanted in [
+        (2, ([1, 3], [3])),  # the cheapest there are: .5 + 1 + .5
+        (4, ([2, 3], [1, 3])),  # 2 + .5 + 1, and .5 is left
+        (11, ([0, 2, 3], [1, 2, 3])),  # 7 + 1 instead of 5, and what still fits in the order of the scores
+    ]:
+        for each in (first, second):
+            each.undecide()
+        controller = BudgetController(budget, priced)
+        controller.check(module)
+        controller.decide(module)
+        assert deployed_cost(module, priced) <= budget
+        for each, part in zip((first, second), wanted, strict=True):
+            assert each.open().nonzero()[:, 0].tolist() == part, budget
+    with pytest.raises(BudgetError, match="the budget is 1, and with one gate left in each layer the cost is 2"):
+        BudgetController(1, priced).check(module)
 
 
 # The target, and the recursion
