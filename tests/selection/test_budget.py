@@ -179,6 +179,8 @@ def test_a_layer_keeps_what_can_be_paid() -> None:
         assert deployed_cost(module, priced) <= budget
         for each, part in zip((first, second), wanted, strict=True):
             assert each.open().nonzero()[:, 0].tolist() == part, budget
+    for each in (first, second):
+        each.undecide()
     with pytest.raises(BudgetError, match="the budget is 1, and with one gate left in each layer the cost is 2"):
         BudgetController(1, priced).check(module)
 
