@@ -2,13 +2,16 @@
 
 from discrete_lightning.selection.budget import (
     BudgetController,
-    BudgetError,
     deployed_cost,
     expected_cost,
     gate_layers,
     open_gates,
 )
+from discrete_lightning.selection.decision import BudgetError
+from discrete_lightning.selection.derive import derive
 from discrete_lightning.selection.gates import ConcreteSelector, Gate, GateLayer, HardConcrete, SelectK, StochasticGate
+from discrete_lightning.selection.network_cost import NetworkCost, count_flops, count_parameters
+from discrete_lightning.selection.ties import Part, TieError, tie
 
 __all__ = [
     "BudgetController",
@@ -17,10 +20,17 @@ __all__ = [
     "Gate",
     "GateLayer",
     "HardConcrete",
+    "NetworkCost",
+    "Part",
     "SelectK",
     "StochasticGate",
+    "TieError",
+    "count_flops",
+    "count_parameters",
     "deployed_cost",
+    "derive",
     "expected_cost",
     "gate_layers",
     "open_gates",
+    "tie",
 ]

@@ -10,23 +10,19 @@ Gates that are closed before the network has learned anything never return, so t
 gates are decided by their order, so that the deployed cost is T, and held while the network learns on.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, TypeVar, get_args
 
 import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_not_negative, check_positive
+from discrete_lightning.selection.decision import BudgetError, Cost, Decision, as_numbers, least_open
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.gates.select_k import SelectK
 
 Scope = Literal["whole", "layer"]
 _T = TypeVar("_T")
-Cost = Callable[[Mapping[GateLayer, Tensor]], Tensor]
-
-
-class BudgetError(ValueError):
-    """No decision of the gates meets the budget."""
 
 
 def gate_layers(module: nn.Module) -> dict[str, GateLayer]:
@@ -166,7 +162,7 @@ class BudgetController:
         """
         for name, layers in self.groups(module).items():
             budget, dense = self.budget(layers), self._all(layers)
-            least = float(self.cost(_as_numbers(_least(layers))))
+            least = float(self.cost(as_numbers({each: least_open(each) for each in layers})))
             where = f" of {name}" if name else ""
             if budget > dense:
                 raise BudgetError(
@@ -195,9 +191,11 @@ class BudgetController:
                 continue
             self._add(name, layers, free, target)
 
+    @torch.no_grad()
     def decide(self, module: nn.Module, progress: float = 1.0) -> None:
         """Decides which gates are open in eval(): the best by their scores whose cost meets the target after `progress`.
 
+        From `end` on gates are exchanged for others of smaller scores where this uses up the budget, of FLOPs for example.
         From `settle` on the decision is held.
 
         Raises:
@@ -208,7 +206,8 @@ class BudgetController:
             if all(each.held for each in layers):
                 continue
             self._set_k(layers, target)
-            for layer, open in self._best(layers, target).items():
+            decision = Decision(layers, self.cost, target)
+            for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
                 layer.decide(open, hold=progress >= self.settle)
 
     def state_dict(self) -> dict[str, float]:
@@ -244,53 +243,6 @@ class BudgetController:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-    @torch.no_grad()
-    def _best(self, layers: list[GateLayer], target: float) -> dict[GateLayer, Tensor]:
-        """The gates of the largest scores that meet the target: the longest run of them, then others that still fit."""
-        scores = torch.cat([each.scores().cpu() for each in layers])
-        held = torch.cat([torch.full((each.size,), each.held) for each in layers])
-        fixed = torch.cat([(each.open() if each.held else _first(each)).cpu() for each in layers])
-        sizes = [each.size for each in layers]
-
-        def cost(open: Tensor) -> float:
-            parts = open.split(sizes)
-            return float(self.cost(_as_numbers(dict(zip(layers, parts, strict=True)))))
-
-        order = [int(i) for i in scores.argsort(descending=True, stable=True) if not fixed[i] and not held[i]]
-        limit = target * (1 + 1e-6)
-        if cost(fixed) > limit:
-            raise BudgetError(
-                f"the budget is {target:g}, and with one gate left in each layer the cost is {cost(fixed):g}: raise target"
-            )
-        low, high = 0, len(order)
-        while low < high:  # the cost grows with the gates that are open
-            middle = (low + high + 1) // 2
-            tried = fixed.clone()
-            tried[order[:middle]] = True
-            low, high = (middle, high) if cost(tried) <= limit else (low, middle - 1)
-        fixed[order[:low]] = True
-        for each in order[low:]:
-            if cost(fixed) >= target * (1 - 1e-3):
-                break
-            fixed[each] = True
-            if cost(fixed) > limit:
-                fixed[each] = False
-        return {layer: part.to(layer.decision.device) for layer, part in zip(layers, fixed.split(sizes), strict=True)}
-
-
-def _first(layer: GateLayer) -> Tensor:
-    """Only those that no layer can do without: the `least` best ones."""
-    open = torch.zeros(layer.size, dtype=torch.bool, device=layer.decision.device)
-    return open.index_fill(0, layer.scores().argsort(descending=True, stable=True)[: layer.least], True)
-
-
-def _least(layers: Iterable[GateLayer]) -> dict[GateLayer, Tensor]:
-    return {each: _first(each) for each in layers}
-
-
-def _as_numbers(open: Mapping[GateLayer, Tensor]) -> dict[GateLayer, Tensor]:
-    return {layer: each.to(layer.decision.device).float() for layer, each in open.items()}
 
 
 def _some(found: Iterable[_T], module: nn.Module) -> list[_T]:

@@ -7,7 +7,8 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from discrete_lightning.selection.budget import BudgetController, Cost, Scope, deployed_cost, gate_layers, open_gates
+from discrete_lightning.selection.budget import BudgetController, Scope, deployed_cost, gate_layers, open_gates
+from discrete_lightning.selection.decision import Cost
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.network_cost import NetworkCost
 from discrete_lightning.training.averaging import sync_averaged_copies

@@ -1,5 +1,7 @@
 """What gates cost is what the derived network costs, to the last operation; expected costs are means over draws."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -97,3 +99,32 @@ def test_what_is_wrong_is_told() -> None:
         NetworkCost(network, example)({})
     with pytest.raises(TieError, match="tied to no layers"):
         NetworkCost(nn.Sequential(Gate(3), nn.Linear(3, 2)), unit="parameters")
+
+
+def convolutions(seed: int) -> tuple[nn.Module, torch.Tensor]:
+    torch.manual_seed(seed)
+    layers: list[nn.Module] = []
+    sizes = [1, 16, 32, 64]
+    convs = [nn.Conv2d(a, b, 3, padding=1) for a, b in itertools.pairwise(sizes)]
+    head = nn.Linear(64, 10)
+    for conv, after in zip(convs, [*convs[1:], head], strict=True):
+        norm, size = nn.BatchNorm2d(conv.out_channels), conv.out_channels
+        gate = Gate(size, dim=1).between(conv, [norm], after)
+        nn.init.normal_(gate.logits)
+        layers += [conv, norm, gate, nn.ReLU(), nn.MaxPool2d(2)]
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), head), torch.randn(1, 1, 28, 28)
+
+
+@pytest.mark.parametrize("unit", ["flops", "parameters"])
+@pytest.mark.parametrize("target", [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.75, 0.9])
+def test_the_derived_network_uses_up_its_budget(target: float, unit: Unit) -> None:
+    """Within 1 % below, for eight targets; with and without scores that agree."""
+    for seed in range(2):
+        network, example = convolutions(seed)
+        cost = NetworkCost(network, example, unit)
+        controller = BudgetController(target, cost=cost)
+        controller.check(network)
+        controller.decide(network)
+        derived = derive(network, example)
+        found = count_flops(derived, example) if unit == "flops" else count_parameters(derived)
+        assert 0.99 * target <= found / cost.dense <= target
