@@ -8,11 +8,13 @@ from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
 from discrete_lightning.estimators.reinmax import ReinMax
+from discrete_lightning.estimators.simple import SIMPLE
 from discrete_lightning.estimators.softmax import Softmax
 from discrete_lightning.estimators.straight_through import StraightThrough
 from discrete_lightning.estimators.straight_through_gumbel import StraightThroughGumbel
 
 __all__ = [
+    "SIMPLE",
     "DisARM",
     "Estimator",
     "GappedStraightThrough",

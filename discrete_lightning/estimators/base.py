@@ -9,6 +9,7 @@ from torch import Tensor
 from discrete_lightning.functional._checks import check_elements, check_one_kind, check_tau
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, largest
+from discrete_lightning.functional.log_probability import SubsetDistribution
 
 
 class Estimator:
@@ -30,11 +31,14 @@ class Estimator:
         categorical: whether it can be used for categorical variables and subsets (all can be used for binary variables).
         hard: whether samples have entries 0 and 1 alone. A layer may then run what was chosen alone; of other samples it runs
             everything, which is always right.
+        subsets: the distribution of `subset`, as `functional.log_probability(..., k=k, subsets=...)` takes it. The same logits
+            give different probabilities under another, so a change between estimators that differ here changes the model.
     """
 
     pathwise: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
     hard: ClassVar[bool] = False
+    subsets: ClassVar[SubsetDistribution] = "plackett_luce"
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.
@@ -76,7 +80,8 @@ class Estimator:
     ) -> Tensor:
         """A sample of k of K categories without replacement: one k-hot vector, relaxed or of 0 and 1.
 
-        The draw is that of Gumbel top-k: Plackett-Luce, whose probabilities `functional.log_probability(..., k=k)` gives. With
+        The draw is from the distribution that `subsets` names: that of Gumbel top-k (Plackett-Luce), or with SIMPLE the
+        conditional Bernoulli. `functional.log_probability(..., k=k, subsets=estimator.subsets)` gives its probabilities. With
         k = 1 it is the estimator itself; with k = K all entries are 1 and nothing gets a gradient.
 
         Args:
@@ -102,8 +107,9 @@ class Estimator:
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
         """`subset` for k > 1; an estimator with its own rule for subsets overrides this.
 
-        By default k calls of the estimator, one after another, each over the categories that are left. The draw is exact. The
-        gradient ignores that another first category would leave other categories for the next call.
+        By default k calls of the estimator, one after another, each over the categories that are left. The draw is exactly
+        Plackett-Luce; an estimator that draws otherwise says so in `subsets`. The gradient ignores that another first category
+        would leave other categories for the next call.
         """
         check_k(logits, k)
         if k == logits.shape[-1]:

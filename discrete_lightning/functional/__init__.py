@@ -2,6 +2,11 @@
 
 from discrete_lightning._lazy import former_names
 from discrete_lightning.functional.categorical import categorical
+from discrete_lightning.functional.conditional_bernoulli import (
+    conditional_bernoulli,
+    log_elementary_symmetric,
+    subset_marginals,
+)
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.entropy import (
     binary_entropy,
@@ -32,6 +37,7 @@ from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, pa
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
+from discrete_lightning.functional.simple_subset import simple_subset
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
@@ -46,6 +52,7 @@ __all__ = [
     "binary_kl_to_uniform",
     "categorical",
     "categorical_one_hot",
+    "conditional_bernoulli",
     "conditional_gumbel",
     "conditional_gumbel_top_k",
     "disarm",
@@ -66,6 +73,7 @@ __all__ = [
     "kl_to_uniform",
     "largest_logit",
     "leave_one_out",
+    "log_elementary_symmetric",
     "log_probability",
     "logistic_noise",
     "one_hot",
@@ -75,12 +83,14 @@ __all__ = [
     "reinmax",
     "reinmax_subset",
     "relaxed_top_k",
+    "simple_subset",
     "softmax",
     "softmax_draw",
     "straight_through",
     "straight_through_one_hot",
     "straight_through_subset",
     "subset_k_hot",
+    "subset_marginals",
     "top_k_hot",
 ]
 

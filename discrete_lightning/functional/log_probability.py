@@ -2,7 +2,8 @@
 
     category  log softmax(logits)[i]
     binary    log sigmoid(logits) of a 1, log sigmoid(-logits) of a 0
-    subset    log of the sum over the k! orders of prod_j softmax(logits without b_1, ..., b_{j-1})[b_j]  (Plackett-Luce)
+    subset    log of the sum over the k! orders of prod_j softmax(logits without b_1, ..., b_{j-1})[b_j]  (Plackett-Luce),
+              or sum_{i in S} logits_i - log e_k(exp(logits))  (conditional Bernoulli, see conditional_bernoulli.py)
 
 The sum over orders is an integral (Kool et al. 2020, https://arxiv.org/abs/2002.06043, appendix): in the race of gumbel_top_k
 all of S arrive before the others. With w = exp(logits), R the sum of w outside S, and e^s the time of the first of the others,
@@ -14,6 +15,7 @@ The integrand is smooth and decays on both sides, so the trapezoid rule converge
 """
 
 import math
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -27,16 +29,28 @@ from discrete_lightning.functional._checks import (
     values_can_be_read,
 )
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional.conditional_bernoulli import log_subset
 from discrete_lightning.functional.gumbel_top_k import check_k
 
 _STEP32, _STEP64 = 0.4, 0.25
 
 
-def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: int | None = None) -> Tensor:
+SubsetDistribution = Literal["plackett_luce", "conditional_bernoulli"]
+
+
+def log_probability(
+    logits: Tensor,
+    sample: Tensor,
+    *,
+    binary: bool = False,
+    k: int | None = None,
+    subsets: SubsetDistribution = "plackett_luce",
+) -> Tensor:
     """Log-probability of `sample` under `logits`, with its gradient to the logits.
 
     The distributions are those that the estimators draw from at a forward temperature of 1: Categorical(softmax(logits)),
-    Bernoulli(sigmoid(logits)), and Plackett-Luce for subsets, whatever the order in which they were drawn.
+    Bernoulli(sigmoid(logits)), and for subsets, whatever the order in which they were drawn, the one that the attribute
+    `subsets` of the estimator names: Plackett-Luce, save for SIMPLE.
 
     Args:
         logits: (..., K), any floating dtype; -inf masks a category. Log-odds of any shape if `binary`.
@@ -44,16 +58,18 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
             shape is that of `logits` after any number of leading dimensions (samples).
         binary: whether `logits` are log-odds of Bernoulli variables.
         k: the number of categories in a subset, 1 <= k <= K.
+        subsets: the distribution of subsets: "plackett_luce" (Gumbel top-k) or "conditional_bernoulli".
 
     Returns:
         float32 (float64 of float64 logits), in the shape of `sample` without its last dimension, or in the shape of `sample`
         if `binary`. -inf, with a gradient of zero, where the sample is impossible (a masked category, infinite log-odds of
-        the other value). For subsets the error of the result is at most 2e-5 (float64: 1e-10), plus rounding.
+        the other value). For subsets of Plackett-Luce the error of the result is at most 2e-5 (float64: 1e-10), plus
+        rounding.
 
     Raises:
-        ValueError: if `binary` and `k` are both given, the shapes do not fit, k is out of range, or (on the CPU, where looking
-            costs nothing) logits have no distribution, or a sample has other entries than 0 and 1, or another number of ones:
-            a relaxed sample has no probability.
+        ValueError: if `binary` and `k` are both given, the shapes do not fit, `subsets` is unknown, k is out of range, or (on
+            the CPU, where looking costs nothing) logits have no distribution, or a sample has other entries than 0 and 1, or
+            another number of ones: a relaxed sample has no probability.
 
     Example:
         >>> log_probability(torch.tensor([0.0, 0.0]), torch.tensor([0.0, 1.0]))
@@ -62,6 +78,8 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
         tensor(0.1667)
     """
     check_one_kind(binary, k)
+    if subsets not in get_args(SubsetDistribution):
+        raise ValueError(f"subsets must be one of {', '.join(get_args(SubsetDistribution))}, got {subsets!r}")
     if sample.shape[sample.ndim - logits.ndim :] != logits.shape:
         raise ValueError(
             f"sample must have the shape of logits after any number of leading dimensions, got {tuple(sample.shape)} for "
@@ -85,6 +103,8 @@ def log_probability(logits: Tensor, sample: Tensor, *, binary: bool = False, k: 
     scores = scores.clamp_min(-1e30)  # 0 * -inf would be NaN
     if k is None or k == 1:
         log_p = (sample.to(scores.dtype) * torch.log_softmax(scores, -1)).sum(-1)
+    elif subsets == "conditional_bernoulli" and k < scores.shape[-1]:
+        log_p = log_subset(scores, sample, k)
     else:
         log_p = _log_subset(scores.expand(sample.shape), sample, k)
     return torch.where(masked, -torch.inf, log_p)

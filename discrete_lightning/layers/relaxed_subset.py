@@ -4,16 +4,19 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional import subset_k_hot, top_k_hot
+from discrete_lightning.functional import conditional_bernoulli, subset_k_hot, top_k_hot
 from discrete_lightning.layers.relaxed import Evaluation, Relaxed
 from discrete_lightning.layers.temperature import Temperature
+
+_DRAWS = {"plackett_luce": subset_k_hot, "conditional_bernoulli": conditional_bernoulli}
 
 
 class RelaxedSubset(Relaxed):
     """Logits (..., K) to k-hot-like samples (..., K) of k categories chosen without replacement.
 
     Training: the estimator's `subset` at the current temperature: k ones with StraightThroughGumbel, a relaxed sample with
-    GumbelSoftmax. Evaluation: the k largest logits, or exact draws (Gumbel top-k).
+    GumbelSoftmax. Evaluation: the k largest logits, or exact draws from the distribution that the estimator's `subsets` names.
+    The k largest are the most likely subset of either.
 
     Args:
         k: number of categories chosen, >= 1.
@@ -51,5 +54,6 @@ class RelaxedSubset(Relaxed):
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
-            return subset_k_hot(logits, self.k, generator=generator)
+            draw = _DRAWS[self.estimator.subsets]
+            return draw(logits, self.k, generator=generator)
         return top_k_hot(logits, logits.detach(), self.k)

@@ -3,7 +3,7 @@
 The expected cost C of the gates is led to a target that falls from the cost of all gates to the budget T:
 
     weight = clip(lambda + rho e, 0, most),   lambda <- clip(lambda + eta e, 0, most),   e = (C - C*) / C*
-    the gates' gradient is that of   loss + weight * C / C*
+    the gates' gradient is that of   loss + weight * C / C*;   C* falls from the dense cost as dense (T / dense)^share
 
 a proportional and integral controller of the Lagrange multiplier (Stooke et al. 2020, https://arxiv.org/abs/2007.03964).
 Gates that are closed before the network has learned anything never return, so the run is dense first; then C* falls; then the
@@ -79,6 +79,8 @@ class BudgetController:
         integral: eta, >= 0.
         proportional: rho, >= 0.
         most: the largest weight, > 0.
+        two_sided: whether gates are opened, too, while their expected cost is below the target (weights down to -most), from
+            the first step on: where their gradient is so noisy that they would close before the target falls.
 
     Attributes:
         multipliers: lambda of each budget, by name; they belong to the state of a run.
@@ -112,6 +114,7 @@ class BudgetController:
         integral: float = 0.01,
         proportional: float = 1.0,
         most: float = 100.0,
+        two_sided: bool = False,
     ) -> None:
         if isinstance(target, bool) or not (target > 0 and (isinstance(target, int) or target < 1)):
             raise ValueError(
@@ -128,6 +131,7 @@ class BudgetController:
         self.target, self.cost, self.scope = target, cost, scope
         self.start, self.end, self.settle = start, end, settle
         self.integral, self.proportional, self.most = integral, proportional, most
+        self.two_sided = two_sided
         self.multipliers: dict[str, float] = {}
         self.weights: dict[str, float] = {}
         self.expected: dict[str, float] = {}
@@ -141,7 +145,7 @@ class BudgetController:
         layers = list(layers)
         share = min(1.0, max(0.0, (progress - self.start) / (self.end - self.start)))
         dense = self._all(layers)
-        return dense + share * (min(self.budget(layers), dense) - dense)
+        return float(dense * (min(self.budget(layers), dense) / dense) ** share)
 
     def groups(self, module: nn.Module) -> dict[str, list[GateLayer]]:
         """The layers that share a budget, by name.
@@ -186,8 +190,10 @@ class BudgetController:
         for name, layers in self.groups(module).items():
             target = self.current(progress, layers)
             self._set_k(layers, target)
+            for each in layers:
+                each.bound_()
             free = [each for each in layers if not each.held and not isinstance(each, SelectK)]
-            if not free or progress < self.start:
+            if not free or (progress < self.start and not self.two_sided):
                 continue
             self._add(name, layers, free, target)
 
@@ -234,8 +240,9 @@ class BudgetController:
         self.expected[name] = float(cost.detach())
         error = self.expected[name] / target - 1
         multiplier = self.multipliers.get(name, 0.0)
-        weight = self.weights[name] = min(self.most, max(0.0, multiplier + self.proportional * error))
-        self.multipliers[name] = min(self.most, max(0.0, multiplier + self.integral * error))
+        least = -self.most if self.two_sided else 0.0
+        weight = self.weights[name] = min(self.most, max(least, multiplier + self.proportional * error))
+        self.multipliers[name] = min(self.most, max(least, multiplier + self.integral * error))
         parameters = [each for layer in free for each in layer.parameters(recurse=False) if each.requires_grad]
         if not weight or not parameters:
             return

@@ -36,12 +36,12 @@ def rounded(estimator: Estimator, sample: Tensor, k: int) -> Tensor:
 
 @pytest.mark.parametrize("estimator", [*every_estimator.RANDOM, Plain()], ids=repr)
 @pytest.mark.parametrize("k", [2, 4])
-def test_samples_follow_plackett_luce(estimator: Estimator, k: int) -> None:
-    """With a masked category."""
+def test_samples_follow_their_distribution(estimator: Estimator, k: int) -> None:
+    """Plackett-Luce, or what `subsets` names. With a masked category."""
     logits, tau = torch.cat([LOGITS, torch.tensor([-math.inf])]), 0.6
     sample = rounded(estimator, estimator.subset(logits.expand(30_000, 6), k, tau, seeded(0)), k)
     assert not sample[:, 5].any()
-    log_p = subsets.subset_log_probability(LOGITS / forward_tau(estimator, tau), subsets.subsets(5, k))
+    log_p = subsets.LOG_PROBABILITY[estimator.subsets](LOGITS / forward_tau(estimator, tau), subsets.subsets(5, k))
     assert chi_square_p(subsets.counts(sample[:, :5], k), log_p.exp()) > 1e-4
 
 
@@ -193,7 +193,7 @@ def test_vmap(estimator: Estimator) -> None:
 
 def check_traced(estimator: Estimator, sample: Tensor, logits: Tensor) -> None:
     if estimator in every_estimator.RANDOM:
-        log_p = subsets.subset_log_probability(LOGITS / forward_tau(estimator, 0.6), subsets.subsets(5, 2))
+        log_p = subsets.LOG_PROBABILITY[estimator.subsets](LOGITS / forward_tau(estimator, 0.6), subsets.subsets(5, 2))
         assert chi_square_p(subsets.counts(rounded(estimator, sample, 2), 2), log_p.exp()) > 1e-4
     x = leaf(LOGITS.expand(5_000, 5))
     (estimator.subset(x, 2, 0.6, seeded(13)) @ torch.arange(5.0)).square().sum().backward()

@@ -72,7 +72,14 @@ def _two_of(function: Callable[..., Any]) -> Call:
 
 _SUBSETS = {
     name: _two_of(getattr(_F, name))
-    for name in ("gapped_subset", "gumbel_rao_subset", "reinmax_subset", "relaxed_top_k", "straight_through_subset")
+    for name in (
+        "gapped_subset",
+        "gumbel_rao_subset",
+        "reinmax_subset",
+        "relaxed_top_k",
+        "simple_subset",
+        "straight_through_subset",
+    )
 }
 _SUBSETS |= {
     "relaxed_top_k hard": _two_of(partial(_F.relaxed_top_k, hard=True)),
@@ -80,10 +87,16 @@ _SUBSETS |= {
     "straight_through_subset forward": Call(
         lambda x, tau: _F.straight_through_subset(x, 2, forward_tau=tau), "subset", takes_tau=True
     ),
+    "conditional_bernoulli": Call(_without_tau(lambda x: _F.conditional_bernoulli(x, 2)), "subset"),
     "gumbel_top_k": Call(_without_tau(lambda x: _F.gumbel_top_k(x, 2)), "subset"),
     "subset_k_hot": Call(_without_tau(lambda x: _F.subset_k_hot(x, 2)), "subset"),
     "top_k_hot": Call(_without_tau(lambda x: _F.top_k_hot(x, x, 2)), "subset"),
+    "log_elementary_symmetric": Call(_without_tau(lambda x: _F.log_elementary_symmetric(x, 2)), "subset"),
     "log_probability subset": Call(_without_tau(lambda x: _F.log_probability(x, _two_hot(x), k=2)), "subset"),
+    "log_probability conditional": Call(
+        _without_tau(lambda x: _F.log_probability(x, _two_hot(x), k=2, subsets="conditional_bernoulli")), "subset"
+    ),
+    "subset_marginals": Call(_without_tau(lambda x: _F.subset_marginals(x, 2)), "subset"),
 }
 _BINARY = {
     "antithetic_bernoulli": Call(_without_tau(_F.antithetic_bernoulli), "binary"),

@@ -1,4 +1,4 @@
-"""Draws of k of K without replacement in float64, by enumerating every order."""
+"""Draws of k of K in float64, by enumerating every order (Plackett-Luce) or every subset (conditional Bernoulli)."""
 
 import itertools
 import math
@@ -43,6 +43,22 @@ def subset_log_probability(logits: Tensor, samples: Tensor) -> Tensor:
     code = 2.0 ** torch.arange(logits.shape[-1], dtype=torch.float64)
     same = (samples.double() @ code).unsqueeze(1) == k_hot(every, logits.shape[-1]) @ code
     return order_log_probability(logits, every).expand(len(same), -1)[same].view(len(same), -1).logsumexp(1)
+
+
+def log_elementary_symmetric(logits: Tensor, k: int) -> Tensor:
+    """log e_k of logits (K,), by enumerating every subset; differentiable."""
+    return (subsets(len(logits), k) @ logits.double()).logsumexp(0)
+
+
+def conditional_bernoulli_log_probability(logits: Tensor, samples: Tensor) -> Tensor:
+    """Of each k-hot sample (N, K); differentiable."""
+    return samples.double() @ logits.double() - log_elementary_symmetric(logits, int(samples[0].sum()))
+
+
+LOG_PROBABILITY = {
+    "plackett_luce": subset_log_probability,
+    "conditional_bernoulli": conditional_bernoulli_log_probability,
+}
 
 
 def exact_gradient(function: Callable[[Tensor], Tensor], logits: Tensor, k: int) -> Tensor:

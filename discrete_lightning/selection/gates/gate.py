@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, StraightThrough
+from discrete_lightning.functional import gumbel_sigmoid
 from discrete_lightning.layers.relaxed import RelaxedBernoulli
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.selection.gates.gate_layer import GateLayer, Per
@@ -63,6 +64,19 @@ class Gate(GateLayer):
 
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         return self.sampler(self.logits.float().expand(*rows, self.size), generator)
+
+    @torch.no_grad()
+    def draw(self, x: Tensor) -> Tensor:
+        if self.sampler.estimator.pathwise or not self.training or self.held:
+            return self(x)
+        self._check(x)
+        rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
+        z = gumbel_sigmoid(self.logits.float().expand(*rows, self.size), hard=True)
+        return x * self._placed(z, x).to(x.dtype)
+
+    @torch.no_grad()
+    def bound_(self) -> None:
+        self.logits.clamp_(-4.0, 4.0)  # P(open) from 0.02 to 0.98
 
     def open_probability(self) -> Tensor:
         return torch.sigmoid(self.logits.float())

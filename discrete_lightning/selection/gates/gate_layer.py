@@ -135,6 +135,14 @@ class GateLayer(Recorded, PrivateState, Float32State):
         """
         return x * self.gates(x, generator).to(x.dtype)
 
+    @torch.no_grad()
+    def draw(self, x: Tensor) -> Tensor:
+        """As `forward`, without a gradient, and so for every estimator."""
+        return self(x)
+
+    def bound_(self) -> None:
+        """Keeps the parameters where a gate that is closed can open again; called before each gradient of a budget."""
+
     def expectation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         """E[function(x * gates)] with the gradient of the gates: for estimators that need the loss's value, too.
 

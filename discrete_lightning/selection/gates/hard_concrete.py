@@ -69,6 +69,10 @@ class HardConcrete(GateLayer):
         generator = rank_generator(location.device) if generator is None else generator
         return hard_concrete(location, self.beta, self.gamma, self.zeta, generator=generator)
 
+    @torch.no_grad()
+    def bound_(self) -> None:
+        self.log_alpha.clamp_(-5.0, 4.0)  # P(open) from 0.03 to 0.996
+
     def open_probability(self) -> Tensor:
         return hard_concrete_probability(self.log_alpha, self.beta, self.gamma, self.zeta)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, StraightThrough
+from discrete_lightning.functional import subset_k_hot
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.selection.gates.gate_layer import GateLayer, Per
@@ -78,6 +79,15 @@ class SelectK(GateLayer):
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         self.sampler.k = self.k
         return self.sampler(self.logits.float().expand(*rows, self.size), generator)
+
+    @torch.no_grad()
+    def draw(self, x: Tensor) -> Tensor:
+        if self.sampler.estimator.pathwise or not self.training or self.held:
+            return self(x)
+        self._check(x)
+        rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
+        z = subset_k_hot(self.logits.float().expand(*rows, self.size), self.k)
+        return x * self._placed(z, x).to(x.dtype)
 
     def open_probability(self) -> Tensor:
         """sigmoid(a + c), with c such that the sum is k: float32 (D,). Its sum is exact; each entry is near the probability of

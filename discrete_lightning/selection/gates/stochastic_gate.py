@@ -47,6 +47,10 @@ class StochasticGate(GateLayer):
         generator = rank_generator(location.device) if generator is None else generator
         return stochastic_gate(location, self.sigma, generator=generator)
 
+    @torch.no_grad()
+    def bound_(self) -> None:
+        self.mu.clamp_(-2 * self.sigma, 1 + self.sigma)
+
     def open_probability(self) -> Tensor:
         return stochastic_gate_probability(self.mu, self.sigma)
 

@@ -1,0 +1,1 @@
+"""The search for the columns of a table that matter."""
