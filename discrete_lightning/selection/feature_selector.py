@@ -120,7 +120,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803 - scikit-learn's names
+    def fit(self, X: Any, y: Any = None) -> Self:
         """Chooses columns.
 
         Args:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from discrete_lightning.selection.budget import gate_layers
-from discrete_lightning.selection.derive import derived_by
+from discrete_lightning.selection.derive import derived_by, placed
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.ties import Side, size_of, tied_to
 
@@ -213,7 +213,7 @@ def count_parameters(model: nn.Module) -> int:
 def _own_flops(model: nn.Module, example: Any) -> dict[str, float]:
     """FLOPs of each module by name, those of its children left out."""
     modes = {each: each.training for each in model.modules()}
-    inputs = example if isinstance(example, tuple) else (example,)
+    inputs = placed(example, model)
     try:
         model.eval()
         with FlopCounterMode(display=False) as counter, _counted(model, counter) as found:

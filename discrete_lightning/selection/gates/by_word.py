@@ -1,5 +1,6 @@
-"""Gates by one word, by an estimator, or gates that were built before."""
+"""Gates by one word, by an estimator, or by its name."""
 
+import inspect
 from typing import Any
 
 from discrete_lightning import estimators
@@ -7,46 +8,46 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.selection.gates.gate import Gate
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.gates.hard_concrete import HardConcrete
-from discrete_lightning.selection.gates.select_k import SelectK
 from discrete_lightning.selection.gates.stochastic_gate import StochasticGate
 
-GATES = ("stochastic", "hard_concrete", "select_k")
+GATES: dict[str, type[GateLayer]] = {"hard_concrete": HardConcrete, "stochastic": StochasticGate, "bernoulli": Gate}
 
 
-def gate_of(gate: str | Estimator | GateLayer, size: int, **options: Any) -> GateLayer:
+def gate_of(gate: str | Estimator, size: int, **options: Any) -> GateLayer:
     """The layer of gates that `gate` stands for.
 
     Args:
-        gate: "stochastic", "hard_concrete"; "select_k", a subset, of which all are open at first; an estimator, or its name,
-            for a `Gate` with it; or a layer.
+        gate: a word of `GATES`; or an estimator, or its name, for a `Gate` with it.
         size: number of gates.
-        options: arguments by name of the layer that is built, such as per="batch".
+        options: arguments by name: `dim`, `per`, `width`, and those of the kind.
 
     Raises:
-        ValueError: if the word is unknown, or the layer has another size.
+        ValueError: if the word is unknown, the gates have no such option, or the estimator needs the loss's value.
 
     Example:
-        >>> gate_of("ReinMax", 30).sampler.estimator
+        >>> gate_of("hard_concrete", 16, dim=1)
+        HardConcrete(size=16, dim=1, per='row')
+        >>> gate_of("ReinMax", 16).sampler.estimator
         ReinMax()
     """
-    if isinstance(gate, GateLayer):
-        if gate.size != size or options:
-            raise ValueError(
-                f"a {type(gate).__name__} of {gate.size} gates was given, and {size} are needed: build it anew"
-            )
-        return gate
     named = getattr(estimators, gate, None) if isinstance(gate, str) else None
     if isinstance(named, type) and issubclass(named, Estimator) and named is not Estimator:
         gate = named()
     if isinstance(gate, Estimator):
-        return Gate(size, gate, **options)
-    if gate == "stochastic":
-        return StochasticGate(size, **options)
-    if gate == "hard_concrete":
-        return HardConcrete(size, **options)
-    if gate == "select_k":
-        return SelectK(size, size, **options)
-    raise ValueError(
-        f"gate must be one of {', '.join(GATES)}, an estimator or its name (ReinMax, LeaveOneOut, ...), or a layer of gates; "
-        f"got {gate!r}"
-    )
+        if not gate.pathwise:
+            raise ValueError(
+                f"{gate} needs the loss's value for each draw, and gates inside a network are drawn once: take another "
+                "estimator, such as ReinMax, or use `Gate.expectation` in Python"
+            )
+        kind: type[GateLayer] = Gate
+        options = {"estimator": gate, **options}
+    elif gate in GATES:
+        kind = GATES[gate]
+    else:
+        raise ValueError(
+            f"gate must be an estimator or its name (ReinMax, GumbelSoftmax, ...), or one of {', '.join(GATES)}; got {gate!r}"
+        )
+    known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "size")]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(f"{kind.__name__} has no option {', '.join(unknown)}: its options are {', '.join(known)}")
+    return kind(size, **options)
