@@ -18,6 +18,7 @@ import argparse
 import copy
 import itertools
 import math
+import os
 import statistics
 import time
 import warnings
@@ -35,6 +36,8 @@ from discrete_lightning.selection import BudgetController, NetworkCost, count_fl
 WIDTHS = (16, 32, 64)
 BATCH = 128
 SHARES = (0.5, 0.3, 0.15)
+GATE_EPS = float(os.environ.get('EPS', 1e-8))
+GATE_BETA = float(os.environ.get('BETA', .999))
 LEARNING_RATE = 3e-3
 EXAMPLE = torch.zeros(1, 1, 14, 14)
 SHAPE = (1, 14, 14)
@@ -93,7 +96,9 @@ class Run:
         gates = [each for name, each in model.named_parameters() if name.endswith(("logits", "log_alpha", "mu"))]
         known = {id(each) for each in gates}
         others = [each for each in model.parameters() if id(each) not in known]
-        groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}, {"params": gates, "factor": factor}]
+        groups: list[dict[str, Any]] = [
+            {"params": others, "factor": 1.0}, {"params": gates, "factor": factor, "eps": GATE_EPS, "betas": (0.9, GATE_BETA)}
+        ]
         optimizer = torch.optim.Adam(groups, lr=LEARNING_RATE)
         for rows in self.rows[self.done : until]:
             share = self.done / self.steps
@@ -121,19 +126,18 @@ def accuracy(model: nn.Module, data: Data) -> float:
 def network(widths: tuple[int, ...], seed: int, gate: Any = None, **options: Any) -> GatedConvNet:
     """The network, with gates if `gate` is given."""
     torch.manual_seed(seed)
-    return GatedConvNet(widths, gate, options, image_shape=SHAPE)
+    return GatedConvNet(widths, gate, options=options, image_shape=SHAPE)
 
 
 def ours(
     data: Data, steps: int, seed: int, share: float, gate: str, start: float, end: float, settle: float, factor: float,
-    per: str,
-    options: dict[str, float],
+    per: str, proportional: float, options: dict[str, float],
 ) -> nn.Module:  # fmt: skip
     """Gates with a budget, in one run."""
     model = network(WIDTHS, seed, gate, per=per, **options)
     run = Run(data, steps, seed)
     controller = BudgetController(
-        share, cost=NetworkCost(model, EXAMPLE), start=start, end=end, settle=settle, proportional=3.0
+        share, cost=NetworkCost(model, EXAMPLE), start=start, end=end, settle=settle, proportional=proportional
     )
     run.train(model, int(steps * settle), lambda done: controller.add_gradient(model, done), factor)
     controller.decide(model, 1.0)
@@ -218,13 +222,16 @@ def main() -> None:
     parser.add_argument("--start", type=float, default=0.1)
     parser.add_argument("--end", type=float, default=0.4)
     parser.add_argument("--settle", type=float, default=0.4)
+    parser.add_argument("--proportional", type=float, default=3.0)
     parser.add_argument("--factor", type=float, default=10.0)
     parser.add_argument("--after", type=float, default=0.4)
     parser.add_argument("--penalty", type=float, default=1e-3)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")
     data, dense = load(given.data, given.images), dense_flops()
-    schedule = {name: getattr(given, name) for name in ("gate", "start", "end", "settle", "factor", "per")}
+    schedule = {
+        name: getattr(given, name) for name in ("gate", "start", "end", "settle", "factor", "per", "proportional")
+    }
     schedule["options"] = {name: float(value) for name, value in (each.split("=") for each in given.options)}
     print(f"{given.data}, {len(data.images)} images, {given.steps} steps of {BATCH}; {schedule}; after {given.after}")
     found: dict[str, list[list[float]]] = {}

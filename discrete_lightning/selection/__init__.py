@@ -11,6 +11,7 @@ from discrete_lightning.selection.decision import BudgetError
 from discrete_lightning.selection.derive import derive
 from discrete_lightning.selection.gates import ConcreteSelector, Gate, GateLayer, HardConcrete, SelectK, StochasticGate
 from discrete_lightning.selection.network_cost import NetworkCost, count_flops, count_parameters
+from discrete_lightning.selection.propose_ties import propose_ties, set_ties
 from discrete_lightning.selection.ties import Part, TieError, tie
 
 __all__ = [
@@ -32,5 +33,7 @@ __all__ = [
     "expected_cost",
     "gate_layers",
     "open_gates",
+    "propose_ties",
+    "set_ties",
     "tie",
 ]

@@ -20,6 +20,7 @@ class GatedConvNet(Recorded, nn.Module):
         channels: of the stages; each but the last halves height and width.
         gate: one word ("hard_concrete", "stochastic", "bernoulli"), an estimator or its name, for `Gate` with it; None: no
             gates, the plain network of these channels.
+        open: how open the gates are at first, see `gate_of`: a network learns little through gates that are half closed.
         options: arguments of the gates by name, such as {"per": "batch"}.
         image_shape: (channels, height, width).
         classes: number of logits.
@@ -41,6 +42,7 @@ class GatedConvNet(Recorded, nn.Module):
         self,
         channels: Sequence[int] = (16, 32, 64),
         gate: str | Estimator | None = "hard_concrete",
+        open: float = 0.95,
         options: dict[str, Any] | None = None,
         image_shape: tuple[int, int, int] = (1, 28, 28),
         classes: int = 10,
@@ -59,7 +61,7 @@ class GatedConvNet(Recorded, nn.Module):
             norm = nn.BatchNorm2d(conv.out_channels)
             stage = nn.Sequential(conv, norm)
             if gate is not None:
-                gates = gate_of(gate, conv.out_channels, dim=1, **(options or {}))
+                gates = gate_of(gate, conv.out_channels, open, dim=1, **(options or {}))
                 stage.append(gates.between(conv, [norm], consumer))
             stage.append(nn.ReLU())
             stage.append(nn.MaxPool2d(2) if i < len(convs) - 1 else nn.Identity())

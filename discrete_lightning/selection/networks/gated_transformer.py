@@ -66,6 +66,7 @@ class GatedTransformer(Recorded, nn.Module):
         layers: number of pairs of attention and feed-forward layer.
         gate: of heads and hidden units: one word ("hard_concrete", "stochastic", "bernoulli"), an estimator or its name.
         blocks: whether each attention and each feed-forward layer has a gate, too, and may go as a whole.
+        open: how open the gates are at first, see `gate_of`.
         options: arguments of the gates by name, such as {"per": "batch"}.
 
     Attributes:
@@ -90,6 +91,7 @@ class GatedTransformer(Recorded, nn.Module):
         layers: int = 2,
         gate: str | Estimator = "hard_concrete",
         blocks: bool = False,
+        open: float = 0.95,
         options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
@@ -97,7 +99,7 @@ class GatedTransformer(Recorded, nn.Module):
         check_at_least(1, layers=layers, **sizes)
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got dim={dim}, heads={heads}")
-        given = options or {}
+        given = {"open": open, **(options or {})}
         self.context = context
         self.embedding, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(context, dim)
         self.blocks = nn.Sequential()

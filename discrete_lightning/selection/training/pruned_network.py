@@ -51,7 +51,7 @@ class PrunedNetwork(RestorableModule):
         self,
         network: nn.Module,
         learning_rate: float = 3e-3,
-        gate_learning_rate: float = 3e-2,
+        gate_learning_rate: float = 0.1,
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__()
@@ -150,7 +150,11 @@ class PrunedNetwork(RestorableModule):
         for name, value in (figures | costs).items():
             is_cost = name in costs
             # equal on all ranks; without sync_dist Lightning warns
-            shown = {"prog_bar": name == "accuracy", "sync_dist": not is_cost, "rank_zero_only": is_cost}
+            shown: dict[str, Any] = {
+                "prog_bar": name == "accuracy",
+                "sync_dist": not is_cost,
+                "rank_zero_only": is_cost,
+            }
             self.log(f"{stage}/{name}", value, **shown)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:

@@ -118,3 +118,11 @@ def test_files_of_another_network_are_refused(tmp_path: Path) -> None:
     torch.save(GatedConvNet([4, 8], gate=None).state_dict(), file)
     with pytest.raises(ValueError, match="holds the weights of another network"):
         DerivedNetwork(GatedConvNet([4, 8]), DECISION, str(file))
+
+
+@pytest.mark.parametrize(("word", "expected"), [("bernoulli", 0.9), ("stochastic", 0.9), ("hard_concrete", 0.978)])
+def test_how_open_gates_are_at_first(word: str, expected: float) -> None:
+    torch.manual_seed(0)
+    assert gate_of(word, 500, 0.9).open_probability().mean().item() == pytest.approx(expected, abs=3e-3)
+    with pytest.raises(ValueError, match=r"open is a probability in \(0, 1\), got 1"):
+        gate_of(word, 3, 1.0)

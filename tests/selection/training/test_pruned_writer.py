@@ -1,4 +1,4 @@
-"""What is written of a pruned network: it runs where the package is not, has the counted cost, and is trained on by a config."""
+"""What is written of a pruned network: it runs where the package is not, has the counted cost, and a config trains it on."""
 
 import csv
 import json
@@ -133,7 +133,7 @@ def test_modules_that_do_not_fit_are_refused_before_training(tmp_path: Path) -> 
         fit(built(), PrunedWriter(), default_root_dir=tmp_path)
     module = Own()
     module.network.append(Gate(1))
-    with pytest.raises(TieError, match="'5' .* is tied to no layers"):
+    with pytest.raises(TieError, match=r"'5' .* is tied to no layers"):
         fit(module, PrunedWriter(), default_root_dir=tmp_path)
 
 
