@@ -18,7 +18,6 @@ import argparse
 import copy
 import itertools
 import math
-import os
 import statistics
 import time
 import warnings
@@ -36,8 +35,6 @@ from discrete_lightning.selection import BudgetController, NetworkCost, count_fl
 WIDTHS = (16, 32, 64)
 BATCH = 128
 SHARES = (0.5, 0.3, 0.15)
-GATE_EPS = float(os.environ.get('EPS', 1e-8))
-GATE_BETA = float(os.environ.get('BETA', .999))
 LEARNING_RATE = 3e-3
 EXAMPLE = torch.zeros(1, 1, 14, 14)
 SHAPE = (1, 14, 14)
@@ -96,9 +93,7 @@ class Run:
         gates = [each for name, each in model.named_parameters() if name.endswith(("logits", "log_alpha", "mu"))]
         known = {id(each) for each in gates}
         others = [each for each in model.parameters() if id(each) not in known]
-        groups: list[dict[str, Any]] = [
-            {"params": others, "factor": 1.0}, {"params": gates, "factor": factor, "eps": GATE_EPS, "betas": (0.9, GATE_BETA)}
-        ]
+        groups: list[dict[str, Any]] = [{"params": others, "factor": 1.0}, {"params": gates, "factor": factor}]
         optimizer = torch.optim.Adam(groups, lr=LEARNING_RATE)
         for rows in self.rows[self.done : until]:
             share = self.done / self.steps
@@ -151,23 +146,47 @@ def dense_flops() -> float:
     return count_flops(network(WIDTHS, 0), EXAMPLE)
 
 
+def even_widths(share: float) -> tuple[int, ...]:
+    """WIDTHS times one factor, and then a channel or two more in some layers, as near to the share of the FLOPs as fits."""
+    limit = share * dense_flops()
+
+    def cost(widths: tuple[int, ...]) -> float:
+        return count_flops(network(widths, 0), EXAMPLE)
+
+    factors = (factor / 100 for factor in itertools.count(100, -1))
+    tried = (tuple(max(1, round(each * factor)) for each in WIDTHS) for factor in factors)
+    start = next(each for each in tried if cost(each) <= limit)
+    more = [tuple(a + b for a, b in zip(start, extra, strict=True)) for extra in itertools.product(range(3), repeat=3)]
+    return max((each for each in more if cost(each) <= limit), key=cost)
+
+
 def pruned(model: nn.Module, kind: str, share: float) -> nn.Module:
-    """By torch-pruning, to at most the share of the FLOPs and as near to it as its ratio can reach."""
+    """By torch-pruning, to at most the share of the FLOPs and as near to it as its ratios can reach."""
     import torch_pruning as tp
 
     limit = share * dense_flops()
-    low, high, best = 0.0, 0.99, None
-    for _ in range(14):
-        ratio = (low + high) / 2
+
+    def attempt(**ratios: Any) -> nn.Module:
         twin = copy.deepcopy(model).eval()
         importance = (
             tp.importance.BNScaleImportance() if kind == "bn scale" else tp.importance.GroupMagnitudeImportance(p=2)
         )
-        pruner = tp.pruner.MagnitudePruner(
-            twin, EXAMPLE, importance, pruning_ratio=ratio, global_pruning=kind != "magnitude",
-            ignored_layers=[twin.head], max_pruning_ratio=0.95,
-        )  # fmt: skip
-        pruner.step()
+        if "widths" in ratios:
+            convs = [each for each in twin.modules() if isinstance(each, nn.Conv2d)]
+            removed = [1 - a / b + 1e-6 for a, b in zip(ratios.pop("widths"), WIDTHS, strict=True)]
+            ratios = {"pruning_ratio": 0.5, "pruning_ratio_dict": dict(zip(convs, removed, strict=True))}
+        tp.pruner.MagnitudePruner(
+            twin, EXAMPLE, importance, global_pruning=kind != "magnitude", ignored_layers=[twin.head],
+            max_pruning_ratio=0.95, **ratios,
+        ).step()  # fmt: skip
+        return twin
+
+    if kind == "magnitude":
+        return attempt(widths=even_widths(share))
+    low, high, best = 0.0, 0.99, None
+    for _ in range(12):
+        ratio = (low + high) / 2
+        twin = attempt(pruning_ratio=ratio)
         if count_flops(twin, EXAMPLE) <= limit:
             best, high = twin, ratio
         else:
@@ -197,13 +216,8 @@ def peer(
 
 
 def narrow(data: Data, steps: int, seed: int, share: float) -> nn.Module:
-    """The widest network of WIDTHS times one factor within the share, from scratch."""
-    limit = share * dense_flops()
-    for factor in itertools.count(100, -1):
-        widths = tuple(max(1, round(each * factor / 100)) for each in WIDTHS)
-        model = network(widths, seed)
-        if count_flops(model, EXAMPLE) <= limit:
-            break
+    """All layers narrower by one factor, from scratch."""
+    model = network(even_widths(share), seed)
     Run(data, steps, seed).train(model, steps)
     return model
 
@@ -212,19 +226,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="FashionMNIST")
     parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--steps", type=int, default=936)
+    parser.add_argument("--steps", type=int, default=468)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--shares", type=float, nargs="+", default=list(SHARES))
     parser.add_argument("--options", nargs="*", default=[], help="of the gates, as name=number")
     parser.add_argument("--methods", nargs="+", default=["dense", "ours", "magnitude", "global", "bn scale", "narrow"])
     parser.add_argument("--gate", default="hard_concrete")
     parser.add_argument("--per", default="row")
-    parser.add_argument("--start", type=float, default=0.1)
-    parser.add_argument("--end", type=float, default=0.4)
-    parser.add_argument("--settle", type=float, default=0.4)
-    parser.add_argument("--proportional", type=float, default=3.0)
-    parser.add_argument("--factor", type=float, default=10.0)
-    parser.add_argument("--after", type=float, default=0.4)
+    parser.add_argument("--start", type=float, default=0.05)
+    parser.add_argument("--end", type=float, default=0.3)
+    parser.add_argument("--settle", type=float, default=0.3)
+    parser.add_argument("--proportional", type=float, default=1.0)
+    parser.add_argument("--factor", type=float, default=30.0)
+    parser.add_argument("--after", type=float, default=0.25)
     parser.add_argument("--penalty", type=float, default=1e-3)
     given = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -133,8 +133,8 @@ def _follow(node: fx.Node, modules: dict[str, nn.Module], groups: dict[fx.Node, 
         group.barriers.append(node.name)
         for each in inputs:
             each.barriers.append(node.name)
-    for each in group.nodes:
-        groups[each] = group
+    for member in group.nodes:
+        groups[member] = group
 
 
 def _join(group: _Group, inputs: list[_Group], groups: dict[fx.Node, _Group]) -> None:

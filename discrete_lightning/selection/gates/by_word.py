@@ -65,5 +65,5 @@ def gate_of(gate: str | Estimator, size: int, open: float | None = None, **optio
         return kind(size, **({"start": open} | options))
     layer = StochasticGate(size, **options)
     with torch.no_grad():
-        layer.mu += layer.sigma * torch.special.ndtri(torch.tensor(open)) - 0.5
+        layer.mu.add_(layer.sigma * torch.special.ndtri(torch.tensor(open)) - 0.5)
     return layer

@@ -141,6 +141,12 @@ class Budget(Callback):
             if deployed_cost(nn.ModuleList(layers), cost) > controller.budget(layers) * (1 + 1e-6):
                 controller.decide(nn.ModuleList(layers), 1.0)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the function that counts, which holds the module."""
+        controller = BudgetController(**self._settings)
+        controller.load_state_dict(self.controller.state_dict())
+        return {**self.__dict__, "controller": controller}
+
     def state_dict(self) -> dict[str, Any]:
         return {"multipliers": self.controller.state_dict()}
 
