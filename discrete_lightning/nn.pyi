@@ -41,6 +41,11 @@ from discrete_lightning.routing.routers.switch import SwitchRouter as SwitchRout
 from discrete_lightning.routing.routers.top_k import TopKRouter as TopKRouter
 from discrete_lightning.routing.token_gate import TokenGate as TokenGate
 from discrete_lightning.routing.upcycle import upcycle as upcycle
+from discrete_lightning.selection.gates.concrete_selector import ConcreteSelector as ConcreteSelector
+from discrete_lightning.selection.gates.gate import Gate as Gate
+from discrete_lightning.selection.gates.hard_concrete import HardConcrete as HardConcrete
+from discrete_lightning.selection.gates.select_k import SelectK as SelectK
+from discrete_lightning.selection.gates.stochastic_gate import StochasticGate as StochasticGate
 from discrete_lightning.selection.networks.derived_network import DerivedNetwork as DerivedNetwork
 from discrete_lightning.selection.networks.gated_conv_net import GatedConvNet as GatedConvNet
 from discrete_lightning.selection.networks.gated_transformer import GatedTransformer as GatedTransformer

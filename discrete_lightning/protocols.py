@@ -171,6 +171,20 @@ class HasBatchSize(Protocol):
 
 
 @runtime_checkable
+class ServesTable(Protocol):
+    """A data module whose rows are those of a table, for `FeatureSelection` and `SelectionReport`.
+
+    Attributes:
+        feature_names: of the columns, after `setup`.
+    """
+
+    feature_names: Sequence[str]
+
+    def training_table(self) -> tuple[Tensor, Any]:
+        """The training rows: standardised columns, float32 (n, D), and their targets (`selection.features.targets.Targets`)."""
+
+
+@runtime_checkable
 class CollectsStatistics(Protocol):
     """A layer whose training passes collect statistics for an update after the optimiser's step.
 

@@ -173,7 +173,7 @@ def pruned(model: nn.Module, kind: str, share: float) -> nn.Module:
         )
         if "widths" in ratios:
             convs = [each for each in twin.modules() if isinstance(each, nn.Conv2d)]
-            removed = [1 - a / b + 1e-6 for a, b in zip(ratios.pop("widths"), WIDTHS, strict=True)]
+            removed = [1 - a / b - 1e-6 for a, b in zip(ratios.pop("widths"), WIDTHS, strict=True)]
             ratios = {"pruning_ratio": 0.5, "pruning_ratio_dict": dict(zip(convs, removed, strict=True))}
         tp.pruner.MagnitudePruner(
             twin, EXAMPLE, importance, global_pruning=kind != "magnitude", ignored_layers=[twin.head],

@@ -2,7 +2,7 @@
 
 import csv
 import gzip
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +121,69 @@ def _read(path: Path, label: str | int | None) -> tuple[Any, list[str] | None]:
             f"{path}: expected rows of numbers, found {'no rows' if not values else 'no columns of numbers'}."
         )
     return np.stack(values), None if column is None else words
+
+
+def read_table(
+    path: Path, targets: Sequence[str] = (), drop: Sequence[str] = ()
+) -> tuple[tuple[str, ...], Any, list[list[str]]]:
+    """A table of named columns: of features, numbers, and of targets, numbers or words.
+
+    Args:
+        path: a CSV file with names in its first row.
+        targets: names of the target columns.
+        drop: names of columns that are left out.
+
+    Returns:
+        The names of the features; the features, float64 (n, D); the cells of each target.
+
+    Raises:
+        DataError: the file cannot be read, has no such column, or a cell is empty or no number; the message names file, line
+            and column.
+    """
+    if not path.is_file():
+        raise DataError(f"{path}: there is no such file (the working directory is {Path.cwd()}).")
+    try:
+        rows = list(_rows(path))
+    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path}: cannot be read as CSV: {error}.") from error
+    if len(rows) < 2:
+        raise DataError(f"{path}: expected names and rows of numbers, found {len(rows)} rows.")
+    names = [cell.strip() for cell in rows[0][1]]
+    if all(_number(name) is not None for name in names):
+        raise DataError(f"{path}: expected names of columns in the first row, found numbers: add them.")
+    for name in [*targets, *drop]:
+        if name not in names:
+            raise DataError(f"{path}: there is no column {name!r}; found {', '.join(names[:12])}.")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: two columns are named {twice[0]!r}: rename one.")
+    chosen = [i for i, name in enumerate(names) if name not in targets and name not in drop]
+    if not chosen:
+        raise DataError(f"{path}: no column is left to select from.")
+    table = np.empty((len(rows) - 1, len(chosen)))
+    words: list[list[str]] = [[] for _ in targets]
+    for at, (line, cells) in enumerate(rows[1:]):
+        if len(cells) != len(names):
+            raise DataError(f"{path}, line {line}: expected {len(names)} columns, found {len(cells)}.")
+        for place, i in enumerate(chosen):
+            value = _number(cells[i])
+            if value is None or not np.isfinite(value):
+                raise DataError(_no_number(path, line, names[i], cells[i]))
+            table[at, place] = value
+        for place, name in enumerate(targets):
+            words[place].append(cells[names.index(name)].strip())
+            if not words[place][-1]:
+                raise DataError(f"{path}, line {line}: has no target in column {name}.")
+    return tuple(names[i] for i in chosen), table, words
+
+
+def _no_number(path: Path, line: int, name: str, cell: str) -> str:
+    if cell.strip().lower() in ("", "nan", "na", "null", "none", "inf", "-inf"):
+        return f"{path}, line {line}, column {name}: has no value, {cell!r}: fill it in, or leave the row or the column out."
+    return (
+        f"{path}, line {line}, column {name}: expected a number, found {cell!r}: encode words as numbers, or leave the column "
+        "out."
+    )
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -97,18 +97,12 @@ def outside(levels: list[Dual], k: int, categories: int) -> Dual:
     zeros = torch.zeros_like(root)
     rest, drest = torch.cat([zeros[:k], zeros[k:] + 1]), None if slope is None else zeros
     for x, dx in reversed(levels[:-1]):
-        left, right = _halves(x)
-        rest = rest[:, : left.shape[1]]  # without a node that holds no category
+        half = x.shape[1] // 2
+        rest, sibling = _twice(rest[:, :half]), x.roll(half, 1)  # without a node that holds no category
         if dx is not None and drest is not None:
-            drest, (dleft, dright) = drest[:, : left.shape[1]], _halves(dx)
-            drest = torch.cat(
-                [
-                    _correlation(drest, right, len(x)) + _correlation(rest, dright, len(x)),
-                    _correlation(drest, left, len(x)) + _correlation(rest, dleft, len(x)),
-                ],
-                1,
-            )
-        rest = torch.cat([_correlation(rest, right, len(x)), _correlation(rest, left, len(x))], 1)
+            drest = _correlation(_twice(drest[:, :half]), sibling, len(x))
+            drest = drest + _correlation(rest, dx.roll(half, 1), len(x))
+        rest = _correlation(rest, sibling, len(x))
     return rest[:, :categories], None if drest is None else drest[:, :categories]
 
 
@@ -170,6 +164,10 @@ def covariance_product(x: Tensor, g: Tensor, k: int) -> Tensor:
 def _halves(x: Tensor) -> tuple[Tensor, Tensor]:
     half = x.shape[1] // 2
     return x[:, :half], x[:, half:]
+
+
+def _twice(x: Tensor) -> Tensor:
+    return torch.cat([x, x], 1)
 
 
 def _product(a: Tensor, b: Tensor, k: int) -> Tensor:

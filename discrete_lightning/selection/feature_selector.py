@@ -1,11 +1,12 @@
 """Columns of a table, chosen by a network with gates, as a scikit-learn transformer."""
 
 import numbers
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
 import torch
+from torch import Tensor
 
 try:
     from sklearn.base import BaseEstimator
@@ -25,10 +26,11 @@ from discrete_lightning.selection.features.encoded import encoded_targets, stand
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.statistics.stability import stability_selection
 
 
-class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+class FeatureSelector(SelectorMixin, BaseEstimator):
     """Chooses the columns from which small networks predict the target best: for classes, numbers, or several of either.
 
     One of four questions is asked; with none, half of the columns are chosen:
@@ -56,11 +58,13 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         members: networks, and folds of the rows, 2 or more.
         batch_size: rows a step.
         products: most products of two, and of three, columns that a network sees beside the columns; 0 for none.
+        exchange: whether single columns are exchanged at the end where that lowers the leave-one-out error of a kernel ridge
+            regression (`exchanged`); not with `budget` or `fdr`.
         random_state: None, an int, or a RandomState of numpy.
 
     Attributes:
         support_: bool (D,), which columns are chosen.
-        scores_: float64 (D,), what orders them: the larger, the better.
+        scores_: float64 (D,), what the gates say of each: the larger, the better.
         frequencies_: share of halves in which each was chosen, (D,); with `stability`.
         error_bound_: of the expected number of columns that are there by chance; with `stability`.
         statistics_: the knockoff statistics W, (D,); with `fdr`.
@@ -97,6 +101,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         members: int = 5,
         batch_size: int = 320,
         products: int = 16,
+        exchange: bool = True,
         random_state: Any = None,
     ) -> None:
         self.k = k
@@ -112,6 +117,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         self.members = members
         self.batch_size = batch_size
         self.products = products
+        self.exchange = exchange
         self.random_state = random_state
 
     def __sklearn_tags__(self) -> Any:
@@ -130,6 +136,11 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             The fitted selector.
         """
+        with torch.inference_mode(False), torch.enable_grad():  # whoever calls it, such as a test of Lightning's
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         table = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         targets, self.classes_ = encoded_targets(table, y, self.task)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -142,7 +153,6 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             self._fit_halves(x, varies, targets, number, seed)
         else:
             self.scores_, self.support_, self.course_ = self._search(x, varies, targets, number, seed)
-        return self
 
     def _get_support_mask(self) -> Any:
         check_is_fitted(self, "support_")
@@ -188,6 +198,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
             steps=self.steps,
             batch_size=self.batch_size,
             products=self.products,
+            exchange=self.exchange,
         )
         if not len(places):
             return scores, support, Course()
@@ -208,12 +219,13 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
                 raise ValueError(
                     f"costs are positive numbers, one of each of {len(varies)} columns, got shape {costs.shape}"
                 )
-        share = torch.from_numpy((costs / costs.sum())[varies]).float()
-        return BudgetController(
-            float(self.budget) / max(1e-12, float(share.sum())) if float(share.sum()) > self.budget else 1 - 1e-6,
-            cost=lambda chances: sum((each * share).sum() for each in chances.values()),  # type: ignore[return-value, misc]
-            two_sided=True,
-        )
+        prices = torch.from_numpy(costs[varies] / costs.sum()).float()
+        total = float(prices.sum())  # of the columns that may be chosen, as a share of the cost of all
+
+        def cost(chances: Mapping[GateLayer, Tensor]) -> Tensor:
+            return torch.stack([(each * prices).sum() for each in chances.values()]).sum()
+
+        return BudgetController(min(self.budget / total, 1 - 1e-6), cost, two_sided=True)
 
     def _fit_halves(self, x: Any, varies: Any, targets: Targets, number: int, seed: int) -> None:
         seeds = np.random.RandomState(seed)
@@ -227,5 +239,5 @@ class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
         found = stability_selection(
             chosen, len(x), pairs=self.pairs, threshold=float(self.stability or 0.75), seed=seed
         )
-        self.frequencies_, self.error_bound_ = np.asarray(found.frequencies), float(found.error_bound)
+        self.frequencies_, self.error_bound_ = np.asarray(found.frequencies), float(found.false_bound)
         self.scores_, self.support_ = self.frequencies_, np.asarray(found.selected)

@@ -26,11 +26,13 @@ def functions(generator: torch.Generator) -> dict[str, Callable[[Tensor], Tensor
     }
 
 
-def exact_gradient(function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+def exact_gradient(function: Callable[[Tensor], Tensor], logits: Tensor, estimator: estimators.Estimator) -> Tensor:
+    """Under the distribution that the estimator draws from."""
     chosen = torch.tensor(list(itertools.combinations(range(CATEGORIES), K)))
     subsets = torch.zeros(len(chosen), CATEGORIES).scatter(-1, chosen, 1.0)
     x = logits.clone().requires_grad_()
-    expected = (log_probability(x, subsets, k=K).exp() * function(subsets)).sum()
+    log_p = log_probability(x, subsets, k=K, subsets=estimator.subsets)
+    expected = (log_p.exp() * function(subsets)).sum()
     return torch.autograd.grad(expected, x)[0]
 
 
@@ -38,7 +40,7 @@ def measure(
     estimator: estimators.Estimator, function: Callable[[Tensor], Tensor], logits: Tensor
 ) -> tuple[float, float]:
     """Relative bias without what noise adds to it, and relative standard deviation."""
-    exact, chunks = exact_gradient(function, logits), []
+    exact, chunks = exact_gradient(function, logits, estimator), []
     for seed in range(CHUNKS):
         x = logits.expand(DRAWS, -1).clone().requires_grad_()
         losses = estimator.expectation(function, x, 1.0, torch.Generator().manual_seed(seed), k=K)

@@ -68,7 +68,7 @@ def test_compiled_by_inductor_is_as_eager(name: str) -> None:
 ON_RANKS = [
     *(name for name in LAYERS if name.startswith("RelaxedCategorical_")),
     "RelaxedBernoulli_GumbelSoftmax", "RelaxedBernoulli_GumbelRao",
-    "RelaxedSubset_GumbelSoftmax", "RelaxedSubset_GumbelRao",
+    "RelaxedSubset_GumbelSoftmax", "RelaxedSubset_GumbelRao", "RelaxedSubset_SIMPLE",
     "gumbel", "large_gumbel", "residual_gumbel", "EntropyBonus",
 ]  # fmt: skip
 WITHOUT_NOISE = ("RelaxedCategorical_Softmax", "EntropyBonus")

@@ -46,21 +46,26 @@ class Targets:
             total = total - log_p.gather(-1, label.unsqueeze(-1))[..., 0] / entropy
         return total / len(self.classes)
 
+    def centered(self) -> Tensor:
+        """Numbers of mean 0, float32 (n, O): an indicator of each class, or the targets."""
+        if not self.classes:
+            return self.values
+        hot = [torch.nn.functional.one_hot(self.values[:, t], count).float() for t, count in enumerate(self.classes)]
+        table = torch.cat(hot, 1)
+        return table - table.mean(0)
+
     def _entropy(self, target: int, count: int) -> float:
         p = torch.bincount(self.values[:, target], minlength=count).double()
         p = p / p.sum()
         return max(0.1, float(torch.special.entr(p).sum()))
 
     def columns(self) -> Tensor:
-        """Standardised numbers for correlations, float32 (n, O): an indicator of each class, or the targets."""
+        """As `centered`, of variance 1; of two classes one indicator is enough."""
         if not self.classes:
             return self.values
-        hot = [
-            torch.nn.functional.one_hot(self.values[:, t], count).float()[:, (1 if count == 2 else 0) :]
-            for t, count in enumerate(self.classes)
-        ]
-        table = torch.cat(hot, 1)
-        return (table - table.mean(0)) / table.std(0, unbiased=False).clamp_min(1e-6)
+        parts = self.centered().split(self.classes, 1)
+        table = torch.cat([each[:, 1:] if each.shape[1] == 2 else each for each in parts], 1)
+        return table / table.std(0, unbiased=False).clamp_min(1e-6)
 
 
 def class_targets(labels: Tensor) -> Targets:

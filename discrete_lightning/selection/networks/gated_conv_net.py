@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least, check_image_shape
 from discrete_lightning.layers.recorded import Recorded
-from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.gates.by_word import check_pathwise, gate_of
 
 
 class GatedConvNet(Recorded, nn.Module):
@@ -52,6 +52,8 @@ class GatedConvNet(Recorded, nn.Module):
         check_image_shape(image_shape)
         if not channels:
             raise ValueError("channels is empty: give the number of channels of at least one stage")
+        if gate is not None:
+            check_pathwise(gate)
         self.image_shape = tuple(image_shape)
         sizes = [image_shape[0], *channels]
         convs = [nn.Conv2d(a, b, 3, padding=1, bias=False) for a, b in pairwise(sizes)]

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.recorded import Recorded
-from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.gates.by_word import check_pathwise, gate_of
 from discrete_lightning.selection.ties import tie
 
 
@@ -99,6 +99,7 @@ class GatedTransformer(Recorded, nn.Module):
         check_at_least(1, layers=layers, **sizes)
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got dim={dim}, heads={heads}")
+        check_pathwise(gate)
         given = {"open": open, **(options or {})}
         self.context = context
         self.embedding, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(context, dim)

@@ -62,8 +62,8 @@ def test_gates_by_one_word(word: str, kind: type) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: gate_of("lasso", 3), "gate must be an estimator or its name .* got 'lasso'"),
-        (lambda: gate_of("LeaveOneOut", 3), "needs the loss's value"),
+        (lambda: gate_of("lasso", 3), "gate must be one of stochastic, .* got 'lasso'"),
+        (lambda: GatedConvNet([3], "LeaveOneOut"), "needs the loss's value"),
         (lambda: gate_of("stochastic", 3, drop=0.1), "StochasticGate has no option drop: its options are dim"),
         (lambda: GatedConvNet([]), "channels is empty"),
         (lambda: GatedConvNet([3, 0]), r"channels\[1\] must be at least 1"),
