@@ -208,9 +208,9 @@ class BudgetController:
             BudgetError: if none meets it.
         """
         for layers in self.groups(module).values():
-            target = self.current(progress, layers)
             if all(each.held for each in layers):
                 continue
+            target = self.current(progress, layers)
             self._set_k(layers, target)
             decision = Decision(layers, self.cost, target)
             for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
