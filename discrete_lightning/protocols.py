@@ -7,7 +7,7 @@ that a user's module has for another purpose.
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -80,6 +80,14 @@ class ConfiguresRetraining(Protocol):
 
     def retraining_config(self) -> dict[str, Any]:
         """The config's entries `model` and `trainer`; the data of the search are added."""
+
+
+@runtime_checkable
+class OffersGatedNetwork(Protocol):
+    """Offers the network that is pruned to `PrunedWriter`."""
+
+    def gated_network(self) -> nn.Module:
+        """The network with gates, which computes the module's forward pass."""
 
 
 @runtime_checkable

@@ -4,14 +4,18 @@ from typing import TYPE_CHECKING, Any
 
 from discrete_lightning.selection.budget import (
     BudgetController,
-    BudgetError,
     deployed_cost,
     expected_cost,
     gate_layers,
     open_gates,
 )
+from discrete_lightning.selection.decision import BudgetError
+from discrete_lightning.selection.derive import derive
 from discrete_lightning.selection.gates import ConcreteSelector, Gate, GateLayer, HardConcrete, SelectK, StochasticGate
 from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.network_cost import NetworkCost, count_flops, count_parameters
+from discrete_lightning.selection.propose_ties import propose_ties, set_ties
+from discrete_lightning.selection.ties import Part, TieError, tie
 
 if TYPE_CHECKING:
     from discrete_lightning.selection.feature_selector import FeatureSelector
@@ -24,13 +28,22 @@ __all__ = [
     "Gate",
     "GateLayer",
     "HardConcrete",
+    "NetworkCost",
+    "Part",
     "SelectK",
     "StochasticGate",
+    "TieError",
+    "count_flops",
+    "count_parameters",
     "deployed_cost",
+    "derive",
     "expected_cost",
     "gate_layers",
     "gate_of",
     "open_gates",
+    "propose_ties",
+    "set_ties",
+    "tie",
 ]
 
 

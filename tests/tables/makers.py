@@ -81,6 +81,11 @@ ELSEWHERE = {
     # need a module with gates
     "Budget": "tests/selection/training/test_budget.py",
     "GateMonitor": "tests/selection/training/test_gate_monitor.py",
+    "PrunedWriter": "tests/selection/training/test_pruned_writer.py",
+    # networks of images or tokens
+    "DerivedNetwork": "tests/selection/pruning/test_networks.py",
+    "GatedConvNet": "tests/selection/pruning/test_networks.py",
+    "GatedTransformer": "tests/selection/pruning/test_networks.py",
     # make the feed-forward layers of a model
     "DenseFeedForward": "tests/routing/training/test_transformer.py",
     "MixtureFeedForward": "tests/routing/training/test_transformer.py",
@@ -130,6 +135,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "LiveCodes": lambda: metrics.LiveCodes(4),
     "LossWeight": lambda: layers.LossWeight(0.5),
     "OneOf": lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]),
+    "PrunedNetwork": lambda: models.PrunedNetwork(layers.GatedConvNet([3, 4], image_shape=(1, 28, 28))),
     "RelaxedSubset": lambda: layers.RelaxedSubset(2),
     "RelaxedEmbedding": lambda: layers.RelaxedEmbedding(4, 3),
     "Scheduled": lambda: layers.Scheduled(0.5),

@@ -1,8 +1,10 @@
-"""Selection in Lightning: callbacks that meet a budget and watch gates; the search for columns of a table, and its report."""
+"""Selection in Lightning: a budget for gates, their monitor, search for columns of a table, and networks that are pruned."""
 
 from discrete_lightning.selection.training.budget import Budget
 from discrete_lightning.selection.training.feature_selection import FeatureSelection
 from discrete_lightning.selection.training.gate_monitor import GateMonitor
+from discrete_lightning.selection.training.pruned_network import PrunedNetwork
+from discrete_lightning.selection.training.pruned_writer import PrunedWriter
 from discrete_lightning.selection.training.table_data import FeatureTable
 
-__all__ = ["Budget", "FeatureSelection", "FeatureTable", "GateMonitor"]
+__all__ = ["Budget", "FeatureSelection", "FeatureTable", "GateMonitor", "PrunedNetwork", "PrunedWriter"]
