@@ -41,6 +41,9 @@ from discrete_lightning.routing.routers.switch import SwitchRouter as SwitchRout
 from discrete_lightning.routing.routers.top_k import TopKRouter as TopKRouter
 from discrete_lightning.routing.token_gate import TokenGate as TokenGate
 from discrete_lightning.routing.upcycle import upcycle as upcycle
+from discrete_lightning.selection.mask_linear import mask_linear as mask_linear
+from discrete_lightning.selection.mask_linear import remove_masks as remove_masks
+from discrete_lightning.selection.pattern_mask import PatternMask as PatternMask
 from discrete_lightning.vq.codebook_updates import update_codebooks_after_step as update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook

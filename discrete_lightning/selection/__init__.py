@@ -9,6 +9,8 @@ from discrete_lightning.selection.budget import (
     open_gates,
 )
 from discrete_lightning.selection.gates import ConcreteSelector, Gate, GateLayer, HardConcrete, SelectK, StochasticGate
+from discrete_lightning.selection.mask_linear import kept_weight_bonus, mask_linear, pattern_masks, remove_masks
+from discrete_lightning.selection.pattern_mask import PatternMask, magnitude_pattern, sparsity_patterns
 
 __all__ = [
     "BudgetController",
@@ -17,10 +19,17 @@ __all__ = [
     "Gate",
     "GateLayer",
     "HardConcrete",
+    "PatternMask",
     "SelectK",
     "StochasticGate",
     "deployed_cost",
     "expected_cost",
     "gate_layers",
+    "kept_weight_bonus",
+    "magnitude_pattern",
+    "mask_linear",
     "open_gates",
+    "pattern_masks",
+    "remove_masks",
+    "sparsity_patterns",
 ]

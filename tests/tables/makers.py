@@ -84,6 +84,10 @@ ELSEWHERE = {
     # run on rows that are sorted by expert; MixtureOfExperts holds them
     "StackedMLP": "tests/routing/test_experts.py",
     "StackedModules": "tests/routing/test_experts.py",
+    # act on modules, and on what is on them
+    "kept_weight_bonus": "tests/selection/test_pattern_mask.py",
+    "mask_linear": "tests/selection/test_pattern_mask.py",
+    "remove_masks": "tests/selection/test_pattern_mask.py",
     # functions
     "balance_loss": "tests/routing/test_losses.py",
     "routing_loss": "tests/routing/test_losses.py",
@@ -103,6 +107,10 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ExpertChoiceRouter": lambda: layers.ExpertChoiceRouter(4, 3, 2),
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
     "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
+    "PatternLearning": lambda: models.PatternLearning(
+        nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))
+    ),
+    "PatternMask": lambda: layers.PatternMask((12, 4)),
     "ReMoERouter": lambda: layers.ReMoERouter(4, 5),
     "SampledRouter": lambda: layers.SampledRouter(4, 5, estimator=estimators.Paired()),
     "SwitchRouter": lambda: layers.SwitchRouter(4, 5),
