@@ -73,7 +73,7 @@ def learn(
     kept_weight: float,
 ) -> nn.Module:
     """A copy of the network with learned masks, its layers plain."""
-    masked, temperature = copy.deepcopy(network), Temperature(tau[0])
+    masked, temperature = copy.deepcopy(network).train(), Temperature(tau[0])
     made = getattr(estimators, estimator)()
     masks = mask_linear(masked, estimator=made, only="blocks.*", temperature=temperature, prior=prior)
     optimizer = torch.optim.Adam([each.logits for each in masks.values()], lr=rate)

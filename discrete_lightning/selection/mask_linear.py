@@ -42,7 +42,7 @@ def maskable(module: nn.Module, m: int = 4, only: str | list[str] | None = None)
         where = f"{type(layer).__name__} {name!r}"
         if parametrize.is_parametrized(layer, "weight"):
             raise ValueError(
-                f"the weight of {where} is parametrized already: remove_masks first, or leave it out by `only`"
+                f"the weight of {name!r} is parametrized already: remove_masks first, or leave it out by `only`"
             )
         weight = layer.weight
         assert isinstance(weight, Tensor)
@@ -67,7 +67,8 @@ def mask_linear(
 ) -> dict[str, PatternMask]:
     """Puts a `PatternMask` on the weight of every Linear and convolution in a module; masks start as `magnitude_pattern`.
 
-    All masks share one temperature and one scale. What is left to train are the masks' logits:
+    All masks share one temperature and one scale. Masks are drawn in training mode alone: call `module.train()`. What is left
+    to train are the masks' logits:
 
         masks = mask_linear(network)
         optimizer = torch.optim.Adam([each.logits for each in masks.values()], lr=0.1)
@@ -138,9 +139,7 @@ def remove_masks(module: nn.Module) -> nn.Module:
         raise ValueError(f"{type(module).__name__} has no pattern masks to remove: mask_linear puts them there")
     for name, layer, _ in masked:
         if len(_parametrizations(layer)) > 1:
-            raise ValueError(
-                f"the weight of {type(layer).__name__} {name!r} has further parametrizations: remove them first"
-            )
+            raise ValueError(f"the weight of {name!r} has further parametrizations: remove them first")
     for _, layer, mask in masked:
         order = ["weight", *layer._parameters]
         mask.eval()
