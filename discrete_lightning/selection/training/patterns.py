@@ -7,7 +7,8 @@ the rest                   loss = cross-entropy of network(x; w * mask(a))      
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -154,11 +155,8 @@ class PatternLearning(RestorableModule, PrivateState):
     @torch.no_grad()
     def sparse_network(self) -> nn.Module:
         """A copy of the network, of plain layers, whose weights are those with the masks of eval()."""
-        before = {each: each.training for each in self.modules()}
-        self.eval()
-        weights = self.masked_weights()
-        for each, training in before.items():
-            each.training = training
+        with _in_eval(self):
+            weights = self.masked_weights()
         copied = copy.deepcopy(self.network)
         for name, value in weights.items():
             copied.get_parameter(name).copy_(value)
@@ -208,7 +206,6 @@ class PatternLearning(RestorableModule, PrivateState):
             for mask, weight in self.weights().values():
                 mask.set_prior(magnitude_pattern(weight, mask.n, mask.m), self.prior)
         self.learning_masks = learning
-        self.network.train(not learning)
         start, length = (self.dense_share, 1 - self.dense_share) if learning else (0.0, self.dense_share)
         factor = (1 + math.cos(math.pi * min(1.0, max(0.0, (done - start) / length)))) / 2
         optimizer = self.optimizers()
@@ -219,7 +216,8 @@ class PatternLearning(RestorableModule, PrivateState):
         inputs, targets = self.examples(batch)
         assert targets is not None
         if self.learning_masks:
-            nats = self.losses(self.masked(inputs), targets).mean()
+            with _in_eval(self.network):
+                nats = self.losses(self.masked(inputs), targets).mean()
             kept = torch.stack([mask.kept(weight) for mask, weight in self.weights().values()]).sum()
             loss = nats - self.kept_weight() * kept
         else:
@@ -279,6 +277,17 @@ class PatternLearning(RestorableModule, PrivateState):
             {"params": logits, "lr": self.mask_learning_rate, "weight_decay": 0.0},
         ]
         return torch.optim.AdamW(groups)
+
+
+@contextmanager
+def _in_eval(module: nn.Module) -> Iterator[None]:
+    before = {each: each.training for each in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for each, training in before.items():
+            each.training = training
 
 
 def _computed(metric: Any) -> Tensor:
