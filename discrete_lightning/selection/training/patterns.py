@@ -77,7 +77,7 @@ class PatternLearning(RestorableModule, PrivateState):
     Attributes:
         network: with its dense weights.
         learning_masks: whether the network rests, and masks are learned.
-        masks: PatternMasks by the names of their layers, "/" for ".".
+        masks: PatternMasks by the names of their layers, "/" for "."; of a network that is one layer "/".
 
     Raises:
         ValueError: if an argument is out of range, or a layer takes no masks (see `mask_linear`); before training, if a
@@ -121,7 +121,8 @@ class PatternLearning(RestorableModule, PrivateState):
         self.masks = nn.ModuleDict()
         for name, layer in maskable(network, m, only).items():
             shape = tuple(layer.weight.shape)  # type: ignore[arg-type]
-            self.masks[name.replace(".", "/")] = PatternMask(shape, n, m, estimator, self.temperature, self.scale)
+            mask = PatternMask(shape, n, m, estimator, self.temperature, self.scale)
+            self.masks[name.replace(".", "/") or "/"] = mask
         self.register_number("learning_masks", False)
         self.val_nats, self.test_nats = (nn.ModuleDict({kind: MeanMetric() for kind in _KINDS}) for _ in range(2))
 
@@ -130,7 +131,7 @@ class PatternLearning(RestorableModule, PrivateState):
         found: dict[str, tuple[PatternMask, Tensor]] = {}
         for key, mask in self.masks.items():
             assert isinstance(mask, PatternMask)
-            name = f"{key.replace('/', '.')}.weight".lstrip(".")
+            name = f"{key.replace('/', '.')}.weight".lstrip(".")  # of a network that is one layer: "weight"
             found[name] = (mask, self.network.get_parameter(name))
         return found
 

@@ -189,6 +189,13 @@ def test_callbacks_find_choices_and_the_temperature() -> None:
     assert "choices/masks.blocks/0/up.sampler/perplexity" in trainer.callback_metrics
 
 
+def test_a_network_that_is_one_layer() -> None:
+    found = PatternLearning(nn.Linear(8, 3)).eval()
+    assert list(found.weights()) == ["weight"]
+    assert found(torch.ones(2, 8)).shape == (2, 3)
+    assert int((found.sparse_network().weight != 0).sum()) == 12  # type: ignore[arg-type]
+
+
 def test_predictions_are_the_likeliest() -> None:
     found = model().eval()
     tokens = torch.arange(16).view(2, 8) % 10
