@@ -19,6 +19,7 @@ from discrete_lightning import callbacks, estimators, losses, metrics, models
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
+from discrete_lightning.selection.training import CharacterTransformer
 from tests.tiny_images import FAST, SPACE
 from tests.vq.quantizers.makers import ALL, SINGLE
 
@@ -108,7 +109,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
     "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
     "PatternLearning": lambda: models.PatternLearning(
-        nn.Sequential(nn.Flatten(), nn.Linear(784, 8), nn.ReLU(), nn.Linear(8, 10))
+        CharacterTransformer(vocabulary=10, context=8, dim=8, heads=2, layers=1, hidden=16), only="blocks.*"
     ),
     "PatternMask": lambda: layers.PatternMask((12, 4)),
     "ReMoERouter": lambda: layers.ReMoERouter(4, 5),

@@ -105,7 +105,7 @@ class PatternLearning(RestorableModule, PrivateState):
         scale: float = 1.0,
         kept_weight: float = 1e-5,
         learning_rate: float = 3e-3,
-        mask_learning_rate: float = 0.1,
+        mask_learning_rate: float = 0.3,
     ) -> None:
         super().__init__()
         if not 0 <= dense_share < 1:
@@ -223,7 +223,7 @@ class PatternLearning(RestorableModule, PrivateState):
             loss = nats - self.kept_weight() * kept
         else:
             loss = nats = self.losses(self.network(inputs), targets).mean()
-        self.log("train/nats", nats.detach(), prog_bar=True)
+        self.log("train/loss", nats.detach(), prog_bar=True)
         return reaching(loss, self.resting())  # DistributedDataParallel waits for every parameter
 
     def resting(self) -> list[nn.Parameter]:
