@@ -11,11 +11,11 @@ from PIL import Image
 from discrete_lightning.catalog import config_names, config_root
 
 CONFIGS = config_names()
-EMBEDDED = ("Digits", "SearchSplit", "Shakespeare", "PlantedExperts", "DigitSources")  # need no folder
+EMBEDDED = ("Digits", "SearchSplit", "Shakespeare", "PlantedExperts", "DigitSources", "FeatureTable")  # need no folder
 
 
 def write_small_mnist(root: Path) -> Path:
-    """90 training and 20 test images under root/mnist and root/fashion-mnist, and 40 colour images under root/images."""
+    """90 training and 20 test images under root/mnist and root/fashion-mnist, 40 colour images under root/images, and root/table.csv."""
     generator = torch.Generator().manual_seed(0)
     for folder in (root / "mnist", root / "fashion-mnist"):
         folder.mkdir(parents=True)
@@ -26,6 +26,9 @@ def write_small_mnist(root: Path) -> Path:
                 header = bytes([0, 0, 8, values.ndim]) + b"".join(struct.pack(">I", size) for size in values.shape)
                 content = header + bytes(values.flatten().tolist())
                 (folder / f"{part}-{name}-ubyte.gz").write_bytes(gzip.compress(content, compresslevel=1))
+    rows = torch.randn(60, 6, generator=generator).tolist()
+    lines = [",".join([*(f"{each:.3f}" for each in row), "yes" if row[1] > 0 else "no"]) for row in rows]
+    (root / "table.csv").write_text("\n".join(["a,b,c,d,e,f,kind", *lines]))
     (root / "images").mkdir()
     for i in range(40):
         pixels = torch.randint(256, (18, 20, 3), generator=generator, dtype=torch.uint8)
@@ -60,6 +63,10 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     ]
     if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
+    if "file" in parsed["data"].get("init_args", {}):
+        options += [f"--data.file={data}/table.csv", "--data.target=kind"]
+    if parsed["data"]["class_path"] == "FeatureTable":
+        options.append("--data.epoch_rows=64")
     if parsed["data"]["class_path"] == "PlantedExperts":
         options.append("--data.rows=256")
     if parsed["data"]["class_path"] == "ImageFolder":

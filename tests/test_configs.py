@@ -31,6 +31,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "design": ("designs.csv", "designs.fasta", "logo.png", "trajectory.png"),
     "routing": ("experts.png", "load.png"),
     "selection": ("gates.png",),
+    "selection/patterns": (),
 }
 
 
@@ -65,7 +66,7 @@ def test_runs_as_it_stands(config: str, data: Path, tmp_path: Path) -> None:
     run = only_run(tmp_path)
     assert (run / "metrics.csv").stat().st_size
     assert (run / "checkpoints" / "last.ckpt").exists()
-    assert all((run / name).stat().st_size for name in WRITTEN.get(config.partition("/")[0], ()))
+    assert all((run / name).stat().st_size for name in WRITTEN.get(config, WRITTEN.get(config.partition("/")[0], ())))
 
 
 @_SHORT

@@ -83,6 +83,7 @@ ELSEWHERE = {
     "Budget": "tests/selection/training/test_budget.py",
     "GateMonitor": "tests/selection/training/test_gate_monitor.py",
     "PrunedWriter": "tests/selection/training/test_pruned_writer.py",
+    "SelectionReport": "tests/selection/training/test_selection_report.py",
     # networks of images or tokens
     "DerivedNetwork": "tests/selection/pruning/test_networks.py",
     "GatedConvNet": "tests/selection/pruning/test_networks.py",
@@ -115,6 +116,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ConcreteSelector": lambda: layers.ConcreteSelector(2, 4),
     "Conditional": lambda: layers.Conditional(nn.Linear(4, 4)),
     "ExpertChoiceRouter": lambda: layers.ExpertChoiceRouter(4, 3, 2),
+    "FeatureSelection": lambda: models.FeatureSelection(2, columns=4, classes=3),
     "Gate": lambda: layers.Gate(4),
     "HardConcrete": lambda: layers.HardConcrete(4),
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),

@@ -10,6 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
+from discrete_lightning.data import FeatureTable
 from discrete_lightning.nn import GumbelQuantizer
 from tests.tables.faults import cases
 from tests.tables.holder import hooks
@@ -23,6 +24,7 @@ pytestmark = [
 ]
 _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
+    "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
     "PatternLearning": TinyText,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,

@@ -23,11 +23,11 @@ def peers_of(k: int, classes: bool) -> dict[str, Callable[[Any, Any], Any]]:
 
     test = feature_selection.f_classif if classes else feature_selection.f_regression
     model = linear_model.LogisticRegression(max_iter=2000) if classes else linear_model.LinearRegression()
-    forest = (ensemble.RandomForestClassifier if classes else ensemble.RandomForestRegressor)(200, random_state=0)
+    forest = (ensemble.RandomForestClassifier if classes else ensemble.RandomForestRegressor)(100, random_state=0)
     found = {
         "f_test": feature_selection.SelectKBest(test, k=k),
         "mutual_information": feature_selection.SelectKBest(mutual, k=k),
-        "rfe": feature_selection.RFE(model, n_features_to_select=k),
+        "rfe": feature_selection.RFE(model, n_features_to_select=k, step=0.1),
         "forest": feature_selection.SelectFromModel(forest, max_features=k, threshold=-np.inf),
     }
 
