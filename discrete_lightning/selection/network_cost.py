@@ -55,9 +55,9 @@ class NetworkCost:
         model: with gates, each tied to layers.
         example: an input, or a tuple of them; not needed for parameters.
         unit: "flops" or "parameters".
-        prices: what the gradient goes by; the value is the same. "dense": what each gate costs while all are open. "current":
-            what it costs with the others as they are, the true derivative. By it a layer whose neighbour has closed is cheap and
-            closes nothing any more, so that the two end as a few channels before many.
+        prices: what the gradient goes by; the value is the same. "dense": what each gate costs while all are open.
+            "current": what it costs with the others as they are, the true derivative. By it a layer whose neighbour has
+            closed is cheap and closes nothing any more, so that the two end as a few channels before many.
 
     Attributes:
         dense: the cost with all gates open.
