@@ -59,6 +59,16 @@ def uniform(
     return torch.rand(shape, dtype=dtype, device=device, generator=generator)
 
 
+def normal(shape: Sequence[int], *, device: torch.device | str | None, generator: torch.Generator | None) -> Tensor:
+    """torch.randn in float32; of a TracedGenerator by the polar form of Box & Muller (1958)."""
+    if generator is None:
+        return torch.randn(shape, dtype=torch.float32, device=device)  # see `uniform`
+    if isinstance(generator, TracedGenerator):
+        radius, angle = uniform((2, *shape), dtype=torch.float32, device=device, generator=generator)
+        return torch.sqrt(-2 * torch.log1p(-radius)) * torch.cos(2 * math.pi * angle)
+    return torch.randn(shape, dtype=torch.float32, device=device, generator=generator)
+
+
 def draw_seed(generator: torch.Generator | None) -> Tensor:
     """A seed for another generator, 0-dim int64 and where it can be read without waiting for a device.
 

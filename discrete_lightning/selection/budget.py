@@ -17,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_not_negative, check_positive
-from discrete_lightning.selection.decision import BudgetError, Cost, Decision, as_numbers, least_open
+from discrete_lightning.selection.decision import BudgetError, Decision
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.gates.select_k import SelectK
+from discrete_lightning.selection.least_gates import Cost, least_gates, price_of
 
 Scope = Literal["whole", "layer"]
 _T = TypeVar("_T")
@@ -166,7 +167,7 @@ class BudgetController:
         """
         for name, layers in self.groups(module).items():
             budget, dense = self.budget(layers), self._all(layers)
-            least = float(self.cost(as_numbers({each: least_open(each) for each in layers})))
+            least = price_of(least_gates(layers, budget, self.cost), self.cost)
             where = f" of {name}" if name else ""
             if budget > dense:
                 raise BudgetError(
@@ -201,7 +202,8 @@ class BudgetController:
     def decide(self, module: nn.Module, progress: float = 1.0) -> None:
         """Decides which gates are open in eval(), so that their cost meets the target after `progress`.
 
-        Of each layer those of the largest scores, in the proportions of the expected numbers of open gates.
+        Where gates are counted, those of the largest scores; by another cost of each layer those of the largest scores, in the
+        proportions of the expected numbers of open gates.
 
         From `end` on gates are exchanged for others of smaller scores where this uses up the budget, of FLOPs for example.
         From `settle` on the decision is held.
@@ -213,8 +215,7 @@ class BudgetController:
             if all(each.held for each in layers):
                 continue
             target = self.current(progress, layers)
-            self._set_k(layers, target)
-            decision = Decision(layers, self.cost, target)
+            decision = Decision(layers, self.cost, target, is_even=self.cost is open_gates)
             for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
                 layer.decide(open, hold=progress >= self.settle)
 
@@ -233,7 +234,8 @@ class BudgetController:
         subsets = [each for each in layers if isinstance(each, SelectK)]
         for each in subsets:
             share = target / self._all(layers)
-            k = round(target) if len(layers) == 1 and self.cost is open_gates else round(share * each.size)
+            alone = len(layers) == 1 and self.cost is open_gates
+            k = int(target * (1 + 1e-6)) if alone else round(share * each.size)  # alone: as many as `decide` opens
             each.set_k(min(each.size, max(1, k)))
 
     def _add(self, name: str, layers: list[GateLayer], free: list[GateLayer], target: float) -> None:

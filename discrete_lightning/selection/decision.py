@@ -1,14 +1,13 @@
 """Which gates to open within a budget: of each layer the best, as many as are expected; then exchanges to use the budget up."""
 
-from collections.abc import Callable, Mapping
 from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.selection.gates.gate_layer import GateLayer
+from discrete_lightning.selection.least_gates import Cost, least_gates, price_of
 
-Cost = Callable[[Mapping[GateLayer, Tensor]], Tensor]
 _USED = 5e-3  # a share of the budget that may be left
 _ROUNDS = 4
 _MOST = 4  # gates of a layer that are closed for others at once
@@ -25,19 +24,19 @@ class Decision:
         layers: that share the budget; those that are held stay as they are.
         cost: maps 0 and 1 of each layer to its cost, which grows with open gates.
         target: what it may cost.
+        is_even: whether all gates cost the same, so that the scores of all layers are one order.
 
     Raises:
         BudgetError: if it costs more with the least gates of each layer.
     """
 
-    def __init__(self, layers: list[GateLayer], cost: Cost, target: float) -> None:
+    def __init__(self, layers: list[GateLayer], cost: Cost, target: float, is_even: bool = False) -> None:
         self.layers, self.cost_of, self.target = layers, cost, target
         self.limit = target * (1 + 1e-6)
-        self.scores = torch.cat([priorities(each).cpu() for each in layers])
+        self.scores = torch.cat([(each.scores() if is_even else priorities(each)).cpu() for each in layers])
         self.sizes = [each.size for each in layers]
         held = torch.cat([torch.full((each.size,), each.held) for each in layers])
-        fixed = [each.open() if each.held else least_open(each) for each in layers]
-        self.start = torch.cat([each.cpu() for each in fixed])
+        self.start = torch.cat([each.cpu() for each in least_gates(layers, self.limit, cost).values()])
         self.free = ~self.start & ~held
         if (found := self.cost(self.start)) > self.limit:
             raise BudgetError(
@@ -51,7 +50,7 @@ class Decision:
 
     def cost(self, open: Tensor) -> float:
         """What gates cost together, bool (all gates)."""
-        return float(self.cost_of(as_numbers(self.parts(open))))
+        return price_of(self.parts(open), self.cost_of)
 
     def parts(self, open: Tensor) -> dict[GateLayer, Tensor]:
         """The gates of each layer."""
@@ -72,7 +71,7 @@ class Decision:
             low, high = (middle, high) if self.cost(tried) <= self.limit else (low, middle - 1)
         open = self.start.clone()
         open[self.order[:low]] = True
-        open, cost = self._filled(open)
+        open, cost = self._filled(open, deep=True)
         for _ in range(_ROUNDS if exchange else 0):
             if cost >= self.target * (1 - _USED) or bool(open[self.order].all()):
                 break
@@ -80,10 +79,10 @@ class Decision:
             if better is None:
                 break
             open, cost = better
-        return open
+        return self._filled(open, deep=True)[0]
 
-    def _filled(self, open: Tensor, without: Tensor | None = None) -> tuple[Tensor, float]:
-        """With the best gate of a layer opened as long as one fits."""
+    def _filled(self, open: Tensor, without: Tensor | None = None, deep: bool = False) -> tuple[Tensor, float]:
+        """With the best gate of a layer opened as long as one fits; `deep`: or another one, where gates of a layer differ."""
         open, cost = open.clone(), self.cost(open)
         barred = set() if without is None else set(without.tolist())
         waiting = [[int(i) for i in each if not open[i] and int(i) not in barred] for each in self.lists]
@@ -98,7 +97,9 @@ class Decision:
                     break
                 open[i] = False
             else:
-                break
+                if not deep or not heads:
+                    break
+                waiting = [each[1:] for each in waiting]
         return open, cost
 
     def _exchanged(self, open: Tensor, cost: float) -> tuple[Tensor, float] | None:
@@ -132,14 +133,3 @@ def priorities(layer: GateLayer) -> Tensor:
     scores = layer.scores()
     rank = scores.argsort(descending=True, stable=True).argsort()
     return layer.open_probability().float().sum() / (rank + 0.5)
-
-
-def least_open(layer: GateLayer) -> Tensor:
-    """Only those that no layer can do without, the `least` best ones: bool (D,)."""
-    open = torch.zeros(layer.size, dtype=torch.bool, device=layer.decision.device)
-    return open.index_fill(0, layer.scores().argsort(descending=True, stable=True)[: layer.least], True)
-
-
-def as_numbers(open: Mapping[GateLayer, Tensor]) -> dict[GateLayer, Tensor]:
-    """0 and 1, float32."""
-    return {layer: each.to(layer.decision.device).float() for layer, each in open.items()}

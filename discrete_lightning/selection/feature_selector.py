@@ -50,8 +50,9 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
         fdr: wished false discovery rate, in (0, 1).
         stability: share of halves, in (0.5, 1].
         pairs: number of complementary pairs of halves, for `stability`.
-        task: "classification", "regression", or "auto": numbers of more than 20 different values that are not integers, and
-            integers of more than 100, are regression. With y=None the columns themselves are predicted.
+        task: "classification", "regression", or "auto": numbers that are not whole, floats of more than 20 different values
+            and integers of more than 100 are regression; of several targets, if one of them is. With y=None the columns
+            themselves are predicted.
         gate: "stochastic", "hard_concrete", "select_k", or an estimator or its name: see `gate_of`.
         steps: of the optimiser, 1 or more.
         hidden: units of each of two layers of a network.

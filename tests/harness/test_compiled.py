@@ -69,7 +69,7 @@ ON_RANKS = [
     *(name for name in LAYERS if name.startswith("RelaxedCategorical_")),
     "RelaxedBernoulli_GumbelSoftmax", "RelaxedBernoulli_GumbelRao",
     "RelaxedSubset_GumbelSoftmax", "RelaxedSubset_GumbelRao", "RelaxedSubset_SIMPLE",
-    "gumbel", "large_gumbel", "residual_gumbel", "EntropyBonus",
+    "gumbel", "large_gumbel", "residual_gumbel", "EntropyBonus", "HardConcrete", "StochasticGate",
 ]  # fmt: skip
 WITHOUT_NOISE = ("RelaxedCategorical_Softmax", "EntropyBonus")
 

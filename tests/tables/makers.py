@@ -19,6 +19,7 @@ from discrete_lightning import callbacks, estimators, losses, metrics, models
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
+from discrete_lightning.selection.training import CharacterTransformer
 from tests.tiny_images import FAST, SPACE
 from tests.vq.quantizers.makers import ALL, SINGLE
 
@@ -92,6 +93,10 @@ ELSEWHERE = {
     # run on rows that are sorted by expert; MixtureOfExperts holds them
     "StackedMLP": "tests/routing/test_experts.py",
     "StackedModules": "tests/routing/test_experts.py",
+    # act on modules, and on what is on them
+    "kept_weight_bonus": "tests/selection/test_pattern_mask.py",
+    "mask_linear": "tests/selection/test_pattern_mask.py",
+    "remove_masks": "tests/selection/test_pattern_mask.py",
     # functions
     "balance_loss": "tests/routing/test_losses.py",
     "routing_loss": "tests/routing/test_losses.py",
@@ -107,12 +112,21 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ArchitectureTraining": lambda: models.ArchitectureTraining(SPACE, ["conv3x3"] * SPACE.choices),
     "ArchitectureSearch": lambda: models.ArchitectureSearch(None, SPACE, optimizers=FAST),
     "BiasBalancedRouter": lambda: layers.BiasBalancedRouter(4, 5, 2, speed=0.1),
+    "ConcreteSelector": lambda: layers.ConcreteSelector(2, 4),
     "Conditional": lambda: layers.Conditional(nn.Linear(4, 4)),
     "ExpertChoiceRouter": lambda: layers.ExpertChoiceRouter(4, 3, 2),
+    "Gate": lambda: layers.Gate(4),
+    "HardConcrete": lambda: layers.HardConcrete(4),
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
     "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
+    "PatternLearning": lambda: models.PatternLearning(
+        CharacterTransformer(vocabulary=10, context=8, dim=8, heads=2, layers=1, hidden=16), only="blocks.*"
+    ),
+    "PatternMask": lambda: layers.PatternMask((12, 4)),
     "ReMoERouter": lambda: layers.ReMoERouter(4, 5),
     "SampledRouter": lambda: layers.SampledRouter(4, 5, estimator=estimators.Paired()),
+    "SelectK": lambda: layers.SelectK(2, 4),
+    "StochasticGate": lambda: layers.StochasticGate(4),
     "SwitchRouter": lambda: layers.SwitchRouter(4, 5),
     "TokenGate": lambda: layers.TokenGate(4),
     "TopKRouter": lambda: layers.TopKRouter(4, 5),

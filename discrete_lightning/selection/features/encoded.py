@@ -46,7 +46,7 @@ def encoded_targets(table: Any, y: Any, task: str) -> tuple[Targets, Any]:
         )
     columns = values.reshape(len(values), -1)
     _check_known(columns)
-    if task == "regression" or (task == "auto" and all(_is_number(each) for each in columns.T)):
+    if task == "regression" or (task == "auto" and any(_is_number(each) for each in columns.T)):
         try:
             numeric = columns.astype(np.float64)
         except (TypeError, ValueError):

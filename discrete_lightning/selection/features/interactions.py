@@ -25,7 +25,7 @@ def screened_products(x: Tensor, y: Tensor, most: int = 16, level: float = 0.05)
     Args:
         x: standardised columns, float32 (n, D). With more than 200 columns triples, with more than 2,000 also pairs, are not
             looked at.
-        y: standardised targets, float32 (n, O); the largest correlation with one of them counts.
+        y: targets, float32 (n, O); the largest correlation with one of them counts.
         most: number of products of each order.
         level: probability that a product is kept where none matters, in (0, 1).
 
@@ -70,7 +70,8 @@ def _kept(products: Tensor, y: Tensor, most: int, number: int, outputs: int, lev
     mean = products.mean(0)
     variance = (products.square().mean(0) - mean.square()).clamp_min(1e-12)
     covariance = y.T @ products / rows - y.mean(0).unsqueeze(1) * mean
-    strength = (covariance.square() / variance).amax(0)
+    spread = y.var(0, unbiased=False).clamp_min(1e-12)
+    strength = (covariance.square() / variance / spread.unsqueeze(1)).amax(0)
     values, places = strength.topk(min(most, len(strength)))
     least = 2 * math.log(number * outputs / level) / rows
     return [(v, i) for v, i in zip(values.tolist(), places.tolist(), strict=True) if v > least]

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._random import normal
 
 SIGMA = 0.5  # of the paper
 
@@ -36,7 +37,7 @@ def stochastic_gate(mu: Tensor, sigma: float = SIGMA, *, generator: torch.Genera
         (True, True)
     """
     check_positive(sigma=sigma)
-    noise = torch.randn(mu.shape, dtype=torch.float32, device=mu.device, generator=generator)
+    noise = normal(mu.shape, device=mu.device, generator=generator)
     return (float32(mu) + sigma * noise).clamp(0.0, 1.0).to(mu.dtype)
 
 

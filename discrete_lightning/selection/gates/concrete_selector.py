@@ -82,8 +82,8 @@ class ConcreteSelector(Recorded, Float32State):
         rows = x.shape[:1] if self.per == "row" and x.ndim > 1 else ()
         m = self.sampler(self.logits.float().expand(*rows, self.k, self.size), generator).to(x.dtype)
         if not rows:
-            return x @ m.mT
-        return (x.reshape(x.shape[0], -1, self.size) @ m.mT).reshape(*x.shape[:-1], self.k)
+            return (x @ m.mT).to(x.dtype)  # also under autocast
+        return (x.reshape(x.shape[0], -1, self.size) @ m.mT).reshape(*x.shape[:-1], self.k).to(x.dtype)
 
     def duplicates(self) -> Tensor:
         """sum_j relu(sum_i softmax(a_i)_j - 1), 0-dim float32: 0 where no feature is wanted by more than one selector."""
@@ -109,7 +109,7 @@ def assigned(gains: Tensor) -> Tensor:
         >>> assigned(torch.tensor([[3.0, 2.0, 0.0], [3.0, 0.0, 1.0]]))
         tensor([1, 0])
     """
-    cost = (-gains).double().cpu()
+    cost = (-gains).cpu().double()  # some accelerators have no float64
     rows, columns = cost.shape
     u, v = torch.zeros(rows + 1, dtype=cost.dtype), torch.zeros(columns + 1, dtype=cost.dtype)
     owner = [0] * (columns + 1)  # 1-based row of each column; column 0 stands for the row that is placed

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import gumbel_sigmoid
 from discrete_lightning.layers.relaxed import RelaxedBernoulli
@@ -71,7 +72,8 @@ class Gate(GateLayer):
             return self(x)
         self._check(x)
         rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
-        z = gumbel_sigmoid(self.logits.float().expand(*rows, self.size), hard=True)
+        generator = rank_generator(self.logits.device)
+        z = gumbel_sigmoid(self.logits.float().expand(*rows, self.size), hard=True, generator=generator)
         return x * self._placed(z, x).to(x.dtype)
 
     @torch.no_grad()

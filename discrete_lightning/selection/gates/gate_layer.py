@@ -161,6 +161,10 @@ class GateLayer(Recorded, PrivateState, Float32State):
                 f"{type(self).__name__} gates {self.size * self.width} entries in dimension {self.dim}, and x has shape "
                 f"{tuple(x.shape)}: change size, width or dim"
             )
+        if self.per == "row" and x.ndim > 1 and self.dim % x.ndim == 0:
+            raise ValueError(
+                f"{type(self).__name__} gates dimension 0, which holds the rows that have a draw each: per='batch'"
+            )
 
     def _placed(self, z: Tensor, x: Tensor) -> Tensor:
         """Gates (..., D) for all rows of x, or (..., B, D), in the places of x's dimensions."""

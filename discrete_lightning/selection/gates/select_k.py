@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import subset_k_hot
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset
@@ -86,7 +87,8 @@ class SelectK(GateLayer):
             return self(x)
         self._check(x)
         rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
-        z = subset_k_hot(self.logits.float().expand(*rows, self.size), self.k)
+        generator = rank_generator(self.logits.device)
+        z = subset_k_hot(self.logits.float().expand(*rows, self.size), self.k, generator=generator)
         return x * self._placed(z, x).to(x.dtype)
 
     def open_probability(self) -> Tensor:

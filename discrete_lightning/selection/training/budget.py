@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from discrete_lightning.selection.budget import BudgetController, Scope, deployed_cost, gate_layers, open_gates
-from discrete_lightning.selection.decision import Cost
 from discrete_lightning.selection.gates.gate_layer import GateLayer
+from discrete_lightning.selection.least_gates import Cost
 from discrete_lightning.selection.network_cost import NetworkCost
 from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.training.progress import progress

@@ -136,7 +136,7 @@ class SelectionReport(Callback):
     def _write(self, trainer: Trainer, model: FeatureSelection, data: FeatureTable, chosen: Any) -> None:
         times, names = chosen.sum(0), data.feature_names
         scores = model.search.gate.scores().cpu().numpy()
-        order = sorted(range(len(names)), key=lambda i: (-chosen[0][i], -times[i], -scores[i]))
+        order = sorted(range(len(names)), key=lambda i: (not chosen[0][i], -times[i], -scores[i]))
         width = max(len(names[i]) for i in order)
         print(f"{int(chosen[0].sum())} of {len(names)} columns, and how many of {len(chosen)} seeds chose each:")
         for i in (each for each in order if chosen[0][each] or 2 * times[each] > len(chosen)):
