@@ -215,6 +215,7 @@ class BudgetController:
             if all(each.held for each in layers):
                 continue
             target = self.current(progress, layers)
+            self._set_k(layers, target)
             decision = Decision(layers, self.cost, target, is_even=self.cost is open_gates)
             for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
                 layer.decide(open, hold=progress >= self.settle)
