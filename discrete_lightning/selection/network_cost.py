@@ -96,12 +96,10 @@ class NetworkCost:
         terms = self._parameters() if unit == "parameters" else self._flops(model, example)
         self._place(list(terms))
         self.prices: dict[GateLayer, float] = {}
-        ones = {each: torch.ones(each.size, requires_grad=True) for each in self.gates}
-        dense = self(ones)
-        self.dense = float(dense.detach())
-        if prices == "dense":
-            found = torch.autograd.grad(dense, list(ones.values()))
-            self.prices = {each: float(price[0]) for each, price in zip(self.gates, found, strict=True)}
+        ones = {each: torch.ones(each.size) for each in self.gates}
+        self.dense = float(self(ones))
+        if prices == "dense":  # the cost is linear in each gate
+            self.prices = {each: self.dense - float(self(ones | {each: _without_first(each)})) for each in self.gates}
 
     def __call__(self, probabilities: Mapping[GateLayer, Tensor]) -> Tensor:
         """The expected cost, 0-dim float64 (float32 where the device has no float64), with the gradient of the probabilities.
@@ -121,7 +119,8 @@ class NetworkCost:
         numbers = torch.stack([each.sum() for each in chances])
         spread = torch.stack([(each * (1 - each)).sum() for each in chances])
         if device not in self._placed:
-            self._placed[device] = [each.to(device, dtype) for each in self._tables]
+            with torch.inference_mode(False):  # a test may be before a fit
+                self._placed[device] = [each.to(device, dtype) for each in self._tables]
         left, right, both, units, member = self._placed[device]
         one = torch.ones_like(numbers[:1])
         known = torch.cat([one, numbers])
@@ -136,6 +135,7 @@ class NetworkCost:
         # the gradient alone, as a share of the cost: of the sum of prices
         return cost.detach() * (1 + (linear - linear.detach()) / linear.detach().clamp_min(1e-12))
 
+    @torch.inference_mode(False)
     def _place(self, terms: list[_Term]) -> None:
         count = len(self.gates)
         place = {each: i for i, each in enumerate(self.gates)}
@@ -214,6 +214,10 @@ class NetworkCost:
                 yield _Term(1.0, form, _Form(1.0), self._blocks[module])
             else:
                 yield self._weights(module, cost, self._blocks[module])
+
+
+def _without_first(gate: GateLayer) -> Tensor:
+    return (torch.arange(gate.size) > 0).float()
 
 
 def count_flops(model: nn.Module, example: Any) -> float:
