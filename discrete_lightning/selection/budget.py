@@ -7,7 +7,7 @@ The expected cost C of the gates is led to a target that falls from the cost of 
 
 a proportional and integral controller of the Lagrange multiplier (Stooke et al. 2020, https://arxiv.org/abs/2007.03964).
 Gates that are closed before the network has learned anything never return, so the run is dense first; then C* falls; then the
-gates are decided by their order, so that the deployed cost is T, and held while the network learns on.
+gates are decided by their order and number, so that the deployed cost is T, and held while the network learns on.
 """
 
 from collections.abc import Iterable, Mapping
@@ -200,7 +200,10 @@ class BudgetController:
 
     @torch.no_grad()
     def decide(self, module: nn.Module, progress: float = 1.0) -> None:
-        """Decides which gates are open in eval(): the best by their scores whose cost meets the target after `progress`.
+        """Decides which gates are open in eval(), so that their cost meets the target after `progress`.
+
+        Where gates are counted, those of the largest scores; by another cost of each layer those of the largest scores, in the
+        proportions of the expected numbers of open gates.
 
         From `end` on gates are exchanged for others of smaller scores where this uses up the budget, of FLOPs for example.
         From `settle` on the decision is held.
@@ -213,7 +216,7 @@ class BudgetController:
                 continue
             target = self.current(progress, layers)
             self._set_k(layers, target)
-            decision = Decision(layers, self.cost, target)
+            decision = Decision(layers, self.cost, target, is_even=self.cost is open_gates)
             for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
                 layer.decide(open, hold=progress >= self.settle)
 

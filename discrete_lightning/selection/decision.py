@@ -1,4 +1,4 @@
-"""Which gates to open within a budget: those of the largest scores, then exchanges until the budget is used up."""
+"""Which gates to open within a budget: of each layer the best, as many as are expected; then exchanges to use the budget up."""
 
 from itertools import combinations
 
@@ -18,21 +18,22 @@ class BudgetError(ValueError):
 
 
 class Decision:
-    """The search for the gates to open: the longest run of the largest scores that fits, then others that still fit.
+    """The search for the gates to open: the longest run of the largest priorities that fits, then others that still fit.
 
     Args:
         layers: that share the budget; those that are held stay as they are.
         cost: maps 0 and 1 of each layer to its cost, which grows with open gates.
         target: what it may cost.
+        is_even: whether all gates cost the same, so that the scores of all layers are one order.
 
     Raises:
         BudgetError: if it costs more with the least gates of each layer.
     """
 
-    def __init__(self, layers: list[GateLayer], cost: Cost, target: float) -> None:
+    def __init__(self, layers: list[GateLayer], cost: Cost, target: float, is_even: bool = False) -> None:
         self.layers, self.cost_of, self.target = layers, cost, target
         self.limit = target * (1 + 1e-6)
-        self.scores = torch.cat([each.scores().cpu() for each in layers])
+        self.scores = torch.cat([(each.scores() if is_even else priorities(each)).cpu() for each in layers])
         self.sizes = [each.size for each in layers]
         held = torch.cat([torch.full((each.size,), each.held) for each in layers])
         self.start = torch.cat([each.cpu() for each in least_gates(layers, self.limit, cost).values()])
@@ -120,3 +121,15 @@ class Decision:
             return None
         _, _, best, new = max(found, key=lambda each: each[:2])
         return best, new
+
+
+@torch.no_grad()
+def priorities(layer: GateLayer) -> Tensor:
+    """In which order gates of several layers open, float32 (D,): E / (rank + 1/2), with E the expected number of open gates.
+
+    Gates above 1 are the E best of each layer. Logits alone would compare layers by how undecided they are: of a layer of 30
+    gates that are open with a probability of 1/5 each, 6 are needed, and not one may have a large logit.
+    """
+    scores = layer.scores()
+    rank = scores.argsort(descending=True, stable=True).argsort()
+    return layer.open_probability().float().sum() / (rank + 0.5)

@@ -23,6 +23,7 @@ from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.ties import Side, size_of, tied_to
 
 Unit = Literal["flops", "parameters"]
+Prices = Literal["dense", "current"]
 
 
 @dataclass
@@ -54,6 +55,9 @@ class NetworkCost:
         model: with gates, each tied to layers.
         example: an input, or a tuple of them; not needed for parameters.
         unit: "flops" or "parameters".
+        prices: what the gradient goes by; the value is the same. "dense": what each gate costs while all are open.
+            "current": what it costs with the others as they are, the true derivative. By it a layer whose neighbour has
+            closed is cheap and closes nothing any more, so that the two end as a few channels before many.
 
     Attributes:
         dense: the cost with all gates open.
@@ -71,7 +75,9 @@ class NetworkCost:
         (tensor(80., dtype=torch.float64), tensor(40., dtype=torch.float64))
     """
 
-    def __init__(self, model: nn.Module, example: Any = None, unit: Unit = "flops") -> None:
+    def __init__(self, model: nn.Module, example: Any = None, unit: Unit = "flops", prices: Prices = "dense") -> None:
+        if prices not in get_args(Prices):
+            raise ValueError(f"prices must be 'dense' or 'current', got {prices!r}")
         if unit not in get_args(Unit):
             raise ValueError(f"unit must be 'flops' or 'parameters', got {unit!r}")
         if unit == "flops" and example is None:
@@ -89,7 +95,11 @@ class NetworkCost:
                     self._blocks[each].append(gate)
         terms = self._parameters() if unit == "parameters" else self._flops(model, example)
         self._place(list(terms))
-        self.dense = float(self({each: torch.ones(each.size) for each in self.gates}))
+        self.prices: dict[GateLayer, float] = {}
+        ones = {each: torch.ones(each.size) for each in self.gates}
+        self.dense = float(self(ones))
+        if prices == "dense":  # the cost is linear in each gate
+            self.prices = {each: self.dense - float(self(ones | {each: _without_first(each)})) for each in self.gates}
 
     def __call__(self, probabilities: Mapping[GateLayer, Tensor]) -> Tensor:
         """The expected cost, 0-dim float64 (float32 where the device has no float64), with the gradient of the probabilities.
@@ -109,15 +119,23 @@ class NetworkCost:
         numbers = torch.stack([each.sum() for each in chances])
         spread = torch.stack([(each * (1 - each)).sum() for each in chances])
         if device not in self._placed:
-            self._placed[device] = [each.to(device, dtype) for each in self._tables]
+            with torch.inference_mode(False):  # a test may be before a fit
+                self._placed[device] = [each.to(device, dtype) for each in self._tables]
         left, right, both, units, member = self._placed[device]
         one = torch.ones_like(numbers[:1])
         known = torch.cat([one, numbers])
         products = (left @ known) * (right @ known) + both @ spread
         # a block is one gate: its number is its probability
         there = torch.where(member > 0, numbers, torch.ones_like(numbers)).prod(1)
-        return (units * products * there).sum()
+        cost = (units * products * there).sum()
+        if not self.prices:
+            return cost
+        prices = torch.tensor([self.prices[each] for each in self.gates], device=device, dtype=dtype)
+        linear = prices @ numbers
+        # the gradient alone, as a share of the cost: of the sum of prices
+        return cost.detach() * (1 + (linear - linear.detach()) / linear.detach().clamp_min(1e-12))
 
+    @torch.inference_mode(False)
     def _place(self, terms: list[_Term]) -> None:
         count = len(self.gates)
         place = {each: i for i, each in enumerate(self.gates)}
@@ -196,6 +214,10 @@ class NetworkCost:
                 yield _Term(1.0, form, _Form(1.0), self._blocks[module])
             else:
                 yield self._weights(module, cost, self._blocks[module])
+
+
+def _without_first(gate: GateLayer) -> Tensor:
+    return (torch.arange(gate.size) > 0).float()
 
 
 def count_flops(model: nn.Module, example: Any) -> float:

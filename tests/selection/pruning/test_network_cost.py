@@ -128,3 +128,20 @@ def test_the_derived_network_uses_up_its_budget(target: float, unit: Unit) -> No
         derived = derive(network, example)
         found = count_flops(derived, example) if unit == "flops" else count_parameters(derived)
         assert 0.99 * target <= found / cost.dense <= target
+
+
+def test_prices_change_the_gradient_alone() -> None:
+    """By dense prices the gradient of log(cost) is that of the sum of prices; by current ones it is the derivative."""
+    network, example = build("conv_chain")
+    (gate,) = gate_layers(network).values()
+    chances = torch.tensor([0.9, 0.1, 0.5, 0.7, 0.3, 0.2], dtype=torch.float64, requires_grad=True)
+    dense, current = (NetworkCost(network, example, prices=each) for each in ("dense", "current"))
+    values = [each({gate: chances}) for each in (dense, current)]
+    assert values[0] == values[1]
+    by_dense, by_current = (torch.autograd.grad(each, chances)[0] for each in values)
+    torch.testing.assert_close(by_dense, (values[0] / chances.sum()).expand(6).detach())
+    step = torch.tensor([1e-3, 0, 0, 0, 0, 0], dtype=torch.float64)
+    difference = current({gate: chances + step}) - values[1]
+    torch.testing.assert_close(by_current[0] * 1e-3, difference.detach(), rtol=1e-6, atol=0)
+    with pytest.raises(ValueError, match="prices must be 'dense' or 'current'"):
+        NetworkCost(network, example, prices="cheap")  # type: ignore[arg-type]
