@@ -170,7 +170,7 @@ class BudgetController:
             budget, dense = self.budget(layers), self._all(layers)
             least = price_of(least_gates(layers, budget, self.cost), self.cost)
             where = f" of {name}" if name else ""
-            if budget > dense:
+            if budget > dense * (1 + 1e-6):
                 raise BudgetError(
                     f"the budget{where} is {budget:g}, and all gates together cost {dense:g}: lower target"
                 )
