@@ -250,6 +250,16 @@ def test_the_seed_decides_alone(word: str) -> None:
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
 
 
+def test_gates_that_were_used_before_start_anew() -> None:
+    x, targets = parity(60, 6, [0, 1], 0)
+    settings, found = SearchSettings(members=2, hidden=8, steps=20, batch_size=40), []
+    gate = gate_of("stochastic", 6)
+    for _ in range(2):
+        search_columns(x, targets, gate, BudgetController(2), settings)
+        found.append(gate.scores())
+    assert torch.equal(*found)
+
+
 def test_few_rows() -> None:
     for rows in (2, 3, 5):
         x = torch.randn(rows, 3, generator=seeded(0))
