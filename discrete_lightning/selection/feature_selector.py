@@ -33,7 +33,7 @@ from discrete_lightning.selection.statistics.stability import stability_selectio
 _CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
 
 
-class FeatureSelector(SelectorMixin, BaseEstimator):  # type: ignore[misc]
+class FeatureSelector(SelectorMixin, BaseEstimator):
     """Chooses the columns from which small networks predict the target best: for classes, numbers, or several of either.
 
     One of four questions is asked; with none, half of the columns are chosen:
