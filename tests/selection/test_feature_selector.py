@@ -228,9 +228,10 @@ def test_the_random_state_decides_alone() -> None:
     first = quick(2, steps=10).fit(X, LABELS).scores_
     np.random.seed(1)
     torch.manual_seed(5)
-    before = torch.get_rng_state()
+    before, of_numpy = torch.get_rng_state(), np.random.get_state()
     assert np.array_equal(quick(2, steps=10).fit(X, LABELS).scores_, first)
     assert torch.equal(torch.get_rng_state(), before)
+    assert all(np.array_equal(a, b) for a, b in zip(np.random.get_state(), of_numpy, strict=True))
     assert not np.array_equal(quick(2, steps=10, random_state=1).fit(X, LABELS).scores_, first)
     shared = np.random.RandomState(0)
     pair = [quick(2, steps=10, random_state=shared).fit(X, LABELS).scores_ for _ in range(2)]

@@ -27,7 +27,7 @@ def screened_products(x: Tensor, y: Tensor, most: int = 16, level: float = 0.05)
             looked at.
         y: targets, float32 (n, O); the largest correlation with one of them counts.
         most: number of products of each order.
-        level: probability that a product is kept where none matters, in (0, 1).
+        level: probability that a product of an order is kept where none matters, in (0, 1).
 
     Returns:
         Indices of the columns of each product, the strongest pairs first, then triples.
