@@ -8,6 +8,8 @@ from discrete_lightning.routing.training.expert_report import ExpertReport as Ex
 from discrete_lightning.routing.training.router_monitor import RouterMonitor as RouterMonitor
 from discrete_lightning.selection.training.budget import Budget as Budget
 from discrete_lightning.selection.training.gate_monitor import GateMonitor as GateMonitor
+from discrete_lightning.selection.training.pruned_writer import PrunedWriter as PrunedWriter
+from discrete_lightning.selection.training.selection_report import SelectionReport as SelectionReport
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing

@@ -7,6 +7,7 @@ from discrete_lightning.layers.entropy_bonus import marginal_entropy as marginal
 from discrete_lightning.routing.functional.balance_loss import balance_loss as balance_loss
 from discrete_lightning.routing.functional.z_loss import z_loss as z_loss
 from discrete_lightning.routing.routing_loss import routing_loss as routing_loss
+from discrete_lightning.selection.mask_linear import kept_weight_bonus as kept_weight_bonus
 from discrete_lightning.vae.kl_to_prior import KLToPrior as KLToPrior
 from discrete_lightning.vae.kl_to_prior import kl_to_prior as kl_to_prior
 from discrete_lightning.vq.functional.commitment import commitment_loss as commitment_loss

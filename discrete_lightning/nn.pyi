@@ -46,6 +46,12 @@ from discrete_lightning.selection.gates.gate import Gate as Gate
 from discrete_lightning.selection.gates.hard_concrete import HardConcrete as HardConcrete
 from discrete_lightning.selection.gates.select_k import SelectK as SelectK
 from discrete_lightning.selection.gates.stochastic_gate import StochasticGate as StochasticGate
+from discrete_lightning.selection.mask_linear import mask_linear as mask_linear
+from discrete_lightning.selection.mask_linear import remove_masks as remove_masks
+from discrete_lightning.selection.networks.derived_network import DerivedNetwork as DerivedNetwork
+from discrete_lightning.selection.networks.gated_conv_net import GatedConvNet as GatedConvNet
+from discrete_lightning.selection.networks.gated_transformer import GatedTransformer as GatedTransformer
+from discrete_lightning.selection.pattern_mask import PatternMask as PatternMask
 from discrete_lightning.vq.codebook_updates import update_codebooks_after_step as update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook

@@ -7,7 +7,7 @@ that a user's module has for another purpose.
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @runtime_checkable
@@ -80,6 +80,14 @@ class ConfiguresRetraining(Protocol):
 
     def retraining_config(self) -> dict[str, Any]:
         """The config's entries `model` and `trainer`; the data of the search are added."""
+
+
+@runtime_checkable
+class OffersGatedNetwork(Protocol):
+    """Offers the network that is pruned to `PrunedWriter`."""
+
+    def gated_network(self) -> nn.Module:
+        """The network with gates, which computes the module's forward pass."""
 
 
 @runtime_checkable
@@ -160,6 +168,20 @@ class HasBatchSize(Protocol):
     """A data module that says how many examples a batch has, for the cost of a training step in `ArchitectureSearch`."""
 
     batch_size: int
+
+
+@runtime_checkable
+class ServesTable(Protocol):
+    """A data module whose rows are those of a table, for `FeatureSelection` and `SelectionReport`.
+
+    Attributes:
+        feature_names: of the columns, after `setup`.
+    """
+
+    feature_names: Sequence[str]
+
+    def training_table(self) -> tuple[Tensor, Any]:
+        """The training rows: standardised columns, float32 (n, D), and their targets (`selection.features.targets.Targets`)."""
 
 
 @runtime_checkable

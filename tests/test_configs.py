@@ -30,6 +30,7 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "nas": ("architecture.json", "retrain.yaml"),
     "design": ("designs.csv", "designs.fasta", "logo.png", "trajectory.png"),
     "routing": ("experts.png", "load.png"),
+    "selection": ("gates.png",),
 }
 
 
@@ -82,7 +83,7 @@ def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
     weights = {key: dtype for key, dtype in dtypes.items() if key.endswith(".weight") and "router." not in key}
     assert set(weights.values()) == {torch.bfloat16}, weights
     statistics = ("codes", "counts", "sums") if config == "vq/mnist_ema" else ()
-    kept = [key for key in dtypes if key.endswith((".value", "logits", *statistics))]
+    kept = [key for key in dtypes if key.endswith((".value", "logits", ".log_alpha", ".mu", *statistics))]
     assert kept
     assert {dtypes[key] for key in kept} == {torch.float32}, kept
 

@@ -1,8 +1,9 @@
 """Accuracy with k columns of real tables, beside scikit-learn's selectors.
 
-Breast cancer (569 x 30), wine (178 x 13), digits (1,797 x 64): 5 times 2-fold splits, every selector refitted in each half, the
-same final classifier for all (standardised columns, support vector machine with an RBF kernel). `best` is the best of scikit-learn's
-selectors at that k, chosen by its mean over the same splits, which favours it. Run: `python -m benchmarks.selection.tables`.
+Breast cancer (569 x 30), wine (178 x 13), digits (1,797 x 64): 5 times 2-fold splits, every selector refitted in each half,
+the same final classifier for all (standardised columns, support vector machine with an RBF kernel). `best` is the best of
+scikit-learn's selectors at that k, chosen by its mean over the same splits, which favours it.
+Run: `python -m benchmarks.selection.tables`.
 """
 
 import argparse

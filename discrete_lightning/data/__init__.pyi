@@ -14,3 +14,4 @@ from discrete_lightning.data.splits import SplitDataModule as SplitDataModule
 from discrete_lightning.nas.training.search_split import SearchSplit as SearchSplit
 from discrete_lightning.routing.training.digit_sources import DigitSources as DigitSources
 from discrete_lightning.routing.training.planted_experts import PlantedExperts as PlantedExperts
+from discrete_lightning.selection.training.table_data import FeatureTable as FeatureTable

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_not_negative, check_positive
-from discrete_lightning.selection.decision import BudgetError as BudgetError
-from discrete_lightning.selection.decision import Cost as Cost
-from discrete_lightning.selection.decision import best_gates, least_gates, price_of
+from discrete_lightning.selection.decision import BudgetError, Decision
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.gates.select_k import SelectK
+from discrete_lightning.selection.least_gates import Cost, least_gates, price_of
 
 Scope = Literal["whole", "layer"]
 _T = TypeVar("_T")
@@ -199,20 +198,23 @@ class BudgetController:
                 continue
             self._add(name, layers, free, target)
 
+    @torch.no_grad()
     def decide(self, module: nn.Module, progress: float = 1.0) -> None:
         """Decides which gates are open in eval(): the best by their scores whose cost meets the target after `progress`.
 
+        From `end` on gates are exchanged for others of smaller scores where this uses up the budget, of FLOPs for example.
         From `settle` on the decision is held.
 
         Raises:
             BudgetError: if none meets it.
         """
         for layers in self.groups(module).values():
-            target = self.current(progress, layers)
             if all(each.held for each in layers):
                 continue
+            target = self.current(progress, layers)
             self._set_k(layers, target)
-            for layer, open in best_gates(layers, target, self.cost).items():
+            decision = Decision(layers, self.cost, target)
+            for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
                 layer.decide(open, hold=progress >= self.settle)
 
     def state_dict(self) -> dict[str, float]:

@@ -1,124 +1,122 @@
-"""Which gates to open: the best by their scores whose cost meets a budget."""
+"""Which gates to open within a budget: those of the largest scores, then exchanges until the budget is used up."""
 
-from collections.abc import Callable, Mapping, Sequence
+from itertools import combinations
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.selection.gates.gate_layer import GateLayer
+from discrete_lightning.selection.least_gates import Cost, least_gates, price_of
 
-Cost = Callable[[Mapping[GateLayer, Tensor]], Tensor]
+_USED = 5e-3  # a share of the budget that may be left
+_ROUNDS = 4
+_MOST = 4  # gates of a layer that are closed for others at once
 
 
 class BudgetError(ValueError):
     """No decision of the gates meets the budget."""
 
 
-@torch.no_grad()
-def best_gates(layers: Sequence[GateLayer], target: float, cost: Cost) -> dict[GateLayer, Tensor]:
-    """The gates of the largest scores that meet the target: the longest run of them, then others that still fit.
+class Decision:
+    """The search for the gates to open: the longest run of the largest scores that fits, then others that still fit.
 
     Args:
-        layers: with gates; those that are held stay as they are.
-        target: what the open gates may cost.
-        cost: maps 1 (open) or 0 of each layer to a 0-dim tensor; it grows with the gates that are open.
-
-    Returns:
-        bool (D,) of each layer.
+        layers: that share the budget; those that are held stay as they are.
+        cost: maps 0 and 1 of each layer to its cost, which grows with open gates.
+        target: what it may cost.
 
     Raises:
-        BudgetError: if the gates that no layer can do without cost more.
-
-    Example:
-        >>> from discrete_lightning.selection.gates import Gate
-        >>> gate = Gate(3)
-        >>> _ = gate.logits.data.copy_(torch.tensor([0.3, 0.1, 0.2]))
-        >>> best_gates([gate], 2, lambda open: open[gate].sum())[gate]
-        tensor([ True, False,  True])
+        BudgetError: if it costs more with the least gates of each layer.
     """
-    scores = torch.cat([each.scores().cpu() for each in layers])
-    held = torch.cat([torch.full((each.size,), each.held) for each in layers])
-    sizes, limit = [each.size for each in layers], target * (1 + 1e-6)
-    fixed = torch.cat([each.cpu() for each in least_gates(layers, limit, cost).values()])
 
-    def price(open: Tensor) -> float:
-        return price_of(dict(zip(layers, open.split(sizes), strict=True)), cost)
+    def __init__(self, layers: list[GateLayer], cost: Cost, target: float) -> None:
+        self.layers, self.cost_of, self.target = layers, cost, target
+        self.limit = target * (1 + 1e-6)
+        self.scores = torch.cat([each.scores().cpu() for each in layers])
+        self.sizes = [each.size for each in layers]
+        held = torch.cat([torch.full((each.size,), each.held) for each in layers])
+        self.start = torch.cat([each.cpu() for each in least_gates(layers, self.limit, cost).values()])
+        self.free = ~self.start & ~held
+        if (found := self.cost(self.start)) > self.limit:
+            raise BudgetError(
+                f"the budget is {target:g}, and with one gate left in each layer the cost is {found:g}: raise target"
+            )
+        # of each layer the gates that may open or close, the best first
+        order = self.scores.argsort(descending=True, stable=True)
+        self.order = order[self.free[order]]
+        layer = torch.repeat_interleave(torch.arange(len(layers)), torch.tensor(self.sizes))
+        self.lists = [self.order[layer[self.order] == i] for i in range(len(layers))]
 
-    if price(fixed) > limit:
-        raise BudgetError(
-            f"the budget is {target:g}, and with one gate left in each layer the cost is {price(fixed):g}: raise target"
-        )
-    order = [int(i) for i in scores.argsort(descending=True, stable=True) if not fixed[i] and not held[i]]
-    low, high = 0, len(order)
-    while low < high:  # the cost grows with the gates that are open
-        middle = (low + high + 1) // 2
-        tried = fixed.clone()
-        tried[order[:middle]] = True
-        low, high = (middle, high) if price(tried) <= limit else (low, middle - 1)
-    fixed[order[:low]] = True
-    for each in order[low:]:
-        if price(fixed) >= target * (1 - 1e-3):
-            break
-        fixed[each] = True
-        if price(fixed) > limit:
-            fixed[each] = False
-    return {layer: part.to(layer.decision.device) for layer, part in zip(layers, fixed.split(sizes), strict=True)}
+    def cost(self, open: Tensor) -> float:
+        """What gates cost together, bool (all gates)."""
+        return price_of(self.parts(open), self.cost_of)
 
+    def parts(self, open: Tensor) -> dict[GateLayer, Tensor]:
+        """The gates of each layer."""
+        split = open.split(self.sizes)
+        return {layer: each.to(layer.decision.device) for layer, each in zip(self.layers, split, strict=True)}
 
-@torch.no_grad()
-def least_gates(layers: Sequence[GateLayer], limit: float, cost: Cost) -> dict[GateLayer, Tensor]:
-    """Only the gates that no layer can do without: its `least` best ones; where these cost too much, the best within the limit.
+    def best(self, exchange: bool) -> Tensor:
+        """The decision, bool (all gates).
 
-    Args:
-        layers: with gates; those that are held stay as they are.
-        limit: what they may cost. If nothing is within it, the cheapest ones are returned.
-        cost: as of `best_gates`.
+        Args:
+            exchange: whether some gates may go for others of smaller scores that leave less of the budget.
+        """
+        low, high = 0, len(self.order)
+        while low < high:  # the cost grows with the gates that are open
+            middle = (low + high + 1) // 2
+            tried = self.start.clone()
+            tried[self.order[:middle]] = True
+            low, high = (middle, high) if self.cost(tried) <= self.limit else (low, middle - 1)
+        open = self.start.clone()
+        open[self.order[:low]] = True
+        open, cost = self._filled(open, deep=True)
+        for _ in range(_ROUNDS if exchange else 0):
+            if cost >= self.target * (1 - _USED) or bool(open[self.order].all()):
+                break
+            better = self._exchanged(open, cost)
+            if better is None:
+                break
+            open, cost = better
+        return self._filled(open, deep=True)[0]
 
-    Returns:
-        bool (D,) of each layer.
-    """
-    chosen = {each: each.open() if each.held else _top(each, each.scores()) for each in layers}
-    if price_of(chosen, cost) <= limit:
-        return chosen
-    free = [each for each in layers if not each.held and each.least]
-    for layer in free:
-        chosen[layer] = _top(layer, -_prices(layer, chosen, cost))
-    if price_of(chosen, cost) > limit:
-        return chosen
-    for layer in free:
-        _improve(layer, chosen, limit, cost)
-    return chosen
+    def _filled(self, open: Tensor, without: Tensor | None = None, deep: bool = False) -> tuple[Tensor, float]:
+        """With the best gate of a layer opened as long as one fits; `deep`: or another one, where gates of a layer differ."""
+        open, cost = open.clone(), self.cost(open)
+        barred = set() if without is None else set(without.tolist())
+        waiting = [[int(i) for i in each if not open[i] and int(i) not in barred] for each in self.lists]
+        while cost < self.target * (1 - 1e-3):
+            heads = sorted((each[0] for each in waiting if each), key=lambda i: -float(self.scores[i]))
+            for i in heads:
+                open[i] = True
+                tried = self.cost(open)
+                if tried <= self.limit:
+                    cost = tried
+                    next(each for each in waiting if each and each[0] == i).pop(0)
+                    break
+                open[i] = False
+            else:
+                if not deep or not heads:
+                    break
+                waiting = [each[1:] for each in waiting]
+        return open, cost
 
-
-def price_of(open: Mapping[GateLayer, Tensor], cost: Cost) -> float:
-    """The cost of the gates that are open, bool (D,) of each layer."""
-    return float(cost({layer: each.to(layer.decision.device).float() for layer, each in open.items()}))
-
-
-def _prices(layer: GateLayer, chosen: Mapping[GateLayer, Tensor], cost: Cost) -> Tensor:
-    """What each gate of a layer costs, alone in it."""
-    one = torch.eye(layer.size, dtype=torch.bool, device=layer.decision.device)
-    return torch.tensor([price_of({**chosen, layer: each}, cost) for each in one])
-
-
-def _improve(layer: GateLayer, chosen: dict[GateLayer, Tensor], limit: float, cost: Cost) -> None:
-    """Exchanges gates of one layer for better ones within the limit."""
-    order = layer.scores().argsort(descending=True, stable=True).tolist()
-    kept = 0
-    for place, each in enumerate(order):
-        if kept == layer.least:
-            return
-        if not chosen[layer][each]:
-            tried = chosen[layer].clone()
-            tried[next(i for i in reversed(order[place:]) if tried[i])] = False
-            tried[each] = True
-            if price_of({**chosen, layer: tried}, cost) > limit:
-                continue
-            chosen[layer] = tried
-        kept += 1
-
-
-def _top(layer: GateLayer, values: Tensor) -> Tensor:
-    """The `least` gates of the largest values."""
-    open = torch.zeros(layer.size, dtype=torch.bool, device=layer.decision.device)
-    return open.index_fill(0, values.argsort(descending=True, stable=True)[: layer.least].to(open.device), True)
+    def _exchanged(self, open: Tensor, cost: float) -> tuple[Tensor, float] | None:
+        """With some gates of one layer or two closed and others opened, so that less is left; None: there is none."""
+        opened = [each[open[each]] for each in self.lists]
+        singles = [each[-count:] for count in range(1, _MOST + 1) for each in opened if len(each) >= count]
+        tried = singles + [torch.cat(pair).unique() for pair in combinations(singles, 2)][:200]
+        found: list[tuple[bool, float, Tensor, float]] = []
+        for closed in tried:
+            other = open.clone()
+            other[closed] = False
+            filled, new = self._filled(other, closed)
+            if new > cost:
+                enough = new >= self.target * (1 - _USED)
+                found.append((enough, float(self.scores[filled].sum()) if enough else new, filled, new))
+                if enough and len(found) > len(singles):
+                    break
+        if not found:
+            return None
+        _, _, best, new = max(found, key=lambda each: each[:2])
+        return best, new

@@ -201,10 +201,25 @@ def _replace(model: nn.Module, old: nn.Module, new: nn.Module) -> nn.Module:
     return model
 
 
+def placed(example: Any, model: nn.Module) -> tuple[Any, ...]:
+    """The inputs of an example on the model's device; those that are floating have the dtype of its first parameter."""
+    inside = {id(each) for layer in gate_layers(model).values() for each in layer.parameters()}
+    first = next((each for each in model.parameters() if id(each) not in inside), None)
+    inputs = example if isinstance(example, tuple) else (example,)
+    if first is None:
+        return inputs
+    return tuple(
+        each.to(first.device, first.dtype if each.is_floating_point() else each.dtype)
+        if isinstance(each, Tensor)
+        else each
+        for each in inputs
+    )
+
+
 @torch.no_grad()
 def _compare(model: nn.Module, derived: nn.Module, example: Any) -> None:
     modes = {each: each.training for whole in (model, derived) for each in whole.modules()}
-    inputs = example if isinstance(example, tuple) else (example,)
+    inputs = placed(example, derived)
     try:
         expected = model.eval()(*inputs)
         found = derived.eval()(*inputs)

@@ -23,14 +23,11 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.selection.budget import BudgetController, BudgetError
 from discrete_lightning.selection.features.discoveries import columns_by_knockoffs
 from discrete_lightning.selection.features.encoded import encoded_targets, standardized
-from discrete_lightning.selection.features.exchange import exchanged
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.by_word import gate_of
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.statistics.stability import stability_selection
-
-_CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
 
 
 class FeatureSelector(SelectorMixin, BaseEstimator):
@@ -63,7 +60,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
         batch_size: rows a step.
         products: most products of two, and of three, columns that a network sees beside the columns; 0 for none.
         exchange: whether single columns are exchanged at the end where that lowers the leave-one-out error of a kernel ridge
-            regression (`exchanged`); not with `budget` and `fdr`.
+            regression (`exchanged`); not with `budget` or `fdr`.
         random_state: None, an int, or a RandomState of numpy.
 
     Attributes:
@@ -140,6 +137,11 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
         Returns:
             The fitted selector.
         """
+        with torch.inference_mode(False), torch.enable_grad():  # whoever calls it, such as a test of Lightning's
+            self._fit(X, y)
+        return self
+
+    def _fit(self, X: Any, y: Any) -> None:
         table = validate_data(self, X, dtype="numeric", ensure_min_samples=2)
         targets, self.classes_ = encoded_targets(table, y, self.task)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
@@ -152,7 +154,6 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
             self._fit_halves(x, varies, targets, number, seed)
         else:
             self.scores_, self.support_, self.course_ = self._search(x, varies, targets, number, seed)
-        return self
 
     def _get_support_mask(self) -> Any:
         check_is_fitted(self, "support_")
@@ -198,6 +199,7 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
             steps=self.steps,
             batch_size=self.batch_size,
             products=self.products,
+            exchange=self.exchange,
         )
         if not len(places):
             return scores, support, Course()
@@ -205,17 +207,8 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
             gate = gate_of(self.gate, len(places))
         search, course = search_columns(torch.from_numpy(x[:, places]), targets, gate, controller, settings, seed)
         scores[places] = search.gate.scores().double().numpy()
-        chosen = search.gate.open().nonzero()[:, 0].tolist()
-        if self.exchange and self.budget is None:
-            chosen = self._exchanged(x[:, places], targets, chosen, scores[places], seed)
-        support[places[chosen]] = True
+        support[places] = search.gate.open().numpy()
         return scores, support, course
-
-    def _exchanged(self, x: Any, targets: Targets, chosen: list[int], scores: Any, seed: int) -> list[int]:
-        order = np.random.RandomState(seed).permutation(len(x))
-        candidates = np.argsort(-scores, kind="stable")[: max(_CANDIDATES, 2 * len(chosen))].tolist()
-        y = targets.centered()[torch.from_numpy(order)]
-        return exchanged(torch.from_numpy(x[order]), y, chosen, candidates)
 
     def _controller(self, varies: Any, number: int) -> BudgetController:
         if self.budget is None:

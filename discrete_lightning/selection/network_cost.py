@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from discrete_lightning.selection.budget import gate_layers
-from discrete_lightning.selection.derive import derived_by
+from discrete_lightning.selection.derive import derived_by, placed
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.ties import Side, size_of, tied_to
 
@@ -82,10 +82,11 @@ class NetworkCost:
         self.unit, self.gates = unit, list(layers.values())
         self._names = {each: name for name, each in model.named_modules()}
         self._tied = tied_to(self.gates, self._names)
-        self._blocks = {
-            module: [g for g in self.gates if g.tie and g.tie.block and module in set(g.tie.block.modules())]
-            for module in self._names
-        }
+        self._blocks: dict[nn.Module, list[GateLayer]] = {each: [] for each in self._names}
+        for gate in self.gates:
+            if gate.tie is not None and gate.tie.block is not None:
+                for each in gate.tie.block.modules():
+                    self._blocks[each].append(gate)
         terms = self._parameters() if unit == "parameters" else self._flops(model, example)
         self._place(list(terms))
         self.dense = float(self({each: torch.ones(each.size) for each in self.gates}))
@@ -107,7 +108,9 @@ class NetworkCost:
         chances = [probabilities[each].to(device, dtype) for each in self.gates]
         numbers = torch.stack([each.sum() for each in chances])
         spread = torch.stack([(each * (1 - each)).sum() for each in chances])
-        left, right, both, units, member = (each.to(device, dtype) for each in self._tables)
+        if device not in self._placed:
+            self._placed[device] = [each.to(device, dtype) for each in self._tables]
+        left, right, both, units, member = self._placed[device]
         one = torch.ones_like(numbers[:1])
         known = torch.cat([one, numbers])
         products = (left @ known) * (right @ known) + both @ spread
@@ -129,6 +132,7 @@ class NetworkCost:
                 member[row, place[gate]] = 1
         both = left[:, 1:] * right[:, 1:]
         units = torch.tensor([each.unit for each in terms], dtype=torch.float64)
+        self._placed: dict[torch.device, list[Tensor]] = {}
         self._tables = [each.double() for each in (left, right, both, units, member)]
 
     def _form(self, module: nn.Module, side: Side) -> _Form:
@@ -155,8 +159,9 @@ class NetworkCost:
 
     def _parameters(self) -> Iterator[_Term]:
         seen: set[int] = set()
+        inside = {each for gate in self.gates for each in gate.modules()}
         for module in self._names:
-            if isinstance(module, GateLayer) or any(module in set(each.modules()) for each in self.gates):
+            if module in inside:
                 continue
             for name, each in module.named_parameters(recurse=False):
                 if id(each) in seen:
@@ -213,7 +218,7 @@ def count_parameters(model: nn.Module) -> int:
 def _own_flops(model: nn.Module, example: Any) -> dict[str, float]:
     """FLOPs of each module by name, those of its children left out."""
     modes = {each: each.training for each in model.modules()}
-    inputs = example if isinstance(example, tuple) else (example,)
+    inputs = placed(example, model)
     try:
         model.eval()
         with FlopCounterMode(display=False) as counter, _counted(model, counter) as found:

@@ -210,8 +210,9 @@ def _piece(gate: "GateLayer", part: Part, side: Side, is_placed: bool) -> Piece:
         parts = max(1, total // (gate.size * width))
     elif not is_placed:
         width = max(1, total // gate.size)  # a Flatten makes H * W inputs of a channel
+    is_uneven = part.width is None and width % gate.width
     end = part.start + parts * gate.size * width
-    if end > total or (not is_placed and end != total) or part.start < 0 or width % gate.width:
+    if end > total or (not is_placed and end != total) or part.start < 0 or is_uneven:
         kind = {"out": "outputs", "each": "entries", "in": "inputs"}[side]
         raise TieError(
             f"{gate.size} gates of width {gate.width} do not fit the {total} {kind} of {type(part.module).__name__}"

@@ -19,6 +19,7 @@ from discrete_lightning import callbacks, estimators, losses, metrics, models
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
+from discrete_lightning.selection.training import CharacterTransformer
 from tests.tiny_images import FAST, SPACE
 from tests.vq.quantizers.makers import ALL, SINGLE
 
@@ -81,12 +82,21 @@ ELSEWHERE = {
     # need a module with gates
     "Budget": "tests/selection/training/test_budget.py",
     "GateMonitor": "tests/selection/training/test_gate_monitor.py",
+    "PrunedWriter": "tests/selection/training/test_pruned_writer.py",
+    # networks of images or tokens
+    "DerivedNetwork": "tests/selection/pruning/test_networks.py",
+    "GatedConvNet": "tests/selection/pruning/test_networks.py",
+    "GatedTransformer": "tests/selection/pruning/test_networks.py",
     # make the feed-forward layers of a model
     "DenseFeedForward": "tests/routing/training/test_transformer.py",
     "MixtureFeedForward": "tests/routing/training/test_transformer.py",
     # run on rows that are sorted by expert; MixtureOfExperts holds them
     "StackedMLP": "tests/routing/test_experts.py",
     "StackedModules": "tests/routing/test_experts.py",
+    # act on modules, and on what is on them
+    "kept_weight_bonus": "tests/selection/test_pattern_mask.py",
+    "mask_linear": "tests/selection/test_pattern_mask.py",
+    "remove_masks": "tests/selection/test_pattern_mask.py",
     # functions
     "balance_loss": "tests/routing/test_losses.py",
     "routing_loss": "tests/routing/test_losses.py",
@@ -109,6 +119,10 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "HardConcrete": lambda: layers.HardConcrete(4),
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
     "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
+    "PatternLearning": lambda: models.PatternLearning(
+        CharacterTransformer(vocabulary=10, context=8, dim=8, heads=2, layers=1, hidden=16), only="blocks.*"
+    ),
+    "PatternMask": lambda: layers.PatternMask((12, 4)),
     "ReMoERouter": lambda: layers.ReMoERouter(4, 5),
     "SampledRouter": lambda: layers.SampledRouter(4, 5, estimator=estimators.Paired()),
     "SelectK": lambda: layers.SelectK(2, 4),
@@ -130,6 +144,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "LiveCodes": lambda: metrics.LiveCodes(4),
     "LossWeight": lambda: layers.LossWeight(0.5),
     "OneOf": lambda: layers.OneOf([nn.Linear(4, 4), nn.Tanh(), nn.Identity()]),
+    "PrunedNetwork": lambda: models.PrunedNetwork(layers.GatedConvNet([3, 4], image_shape=(1, 28, 28))),
     "RelaxedSubset": lambda: layers.RelaxedSubset(2),
     "RelaxedEmbedding": lambda: layers.RelaxedEmbedding(4, 3),
     "Scheduled": lambda: layers.Scheduled(0.5),

@@ -23,6 +23,7 @@ pytestmark = [
 ]
 _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
+    "PatternLearning": TinyText,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,
     "SequenceDesigner": lambda: None,

@@ -12,7 +12,7 @@ machine with scikit-learn's defaults.
 import torch
 from torch import Tensor
 
-_ROWS = 400  # that are looked at: the work grows with their third power
+_ROWS = 300  # that are looked at: the work grows with their third power
 _CHUNK = 32  # kernels at once
 _TRIALS = 4000  # columns that are tried in all
 
@@ -23,7 +23,7 @@ def exchanged(
     """The chosen columns after exchanges, each of which lowers the leave-one-out error.
 
     Args:
-        x: standardised columns, float32 (n, D); of more than 400 rows the first 400 count: shuffle them.
+        x: standardised columns, float32 (n, D); of more than 300 rows the first 300 count: shuffle them.
         y: centred targets, float32 (n, O).
         chosen: k columns.
         candidates: columns that may be chosen instead.

@@ -13,15 +13,18 @@ All gates are open first; then the expected number of open ones falls to the bud
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from discrete_lightning.selection.budget import BudgetController
+from discrete_lightning.layers.float32 import FixedDtype
+from discrete_lightning.selection.budget import BudgetController, open_gates
+from discrete_lightning.selection.features.exchange import exchanged
 from discrete_lightning.selection.features.feature_network import FeatureNetwork
 from discrete_lightning.selection.features.interactions import screened_products
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 from discrete_lightning.selection.gates.stochastic_gate import StochasticGate
 
+_CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
 _FIRST = 0.1  # share of the run in which gates stand still, since the networks are random
 
 
@@ -38,6 +41,7 @@ class SearchSettings:
         gate_learning_rate: of the gates, with Adam.
         weight_decay: of the networks.
         products: most products of two, and of three, columns that the networks see beside the columns; 0 for none.
+        exchange: whether single columns are exchanged when they are decided (`exchanged`).
     """
 
     members: int = 5
@@ -48,6 +52,7 @@ class SearchSettings:
     gate_learning_rate: float = 3e-2
     weight_decay: float = 1e-2
     products: int = 16
+    exchange: bool = True
 
     def __post_init__(self) -> None:
         least = {"members": 2, "hidden": 1, "steps": 1, "batch_size": 2, "products": 0}
@@ -73,7 +78,7 @@ class Course:
     losses: list[float] = field(default_factory=list)
 
 
-class FeatureSearch(nn.Module):
+class FeatureSearch(FixedDtype):
     """Gates on the columns of a table, and networks that predict the targets from what is open.
 
     Args:
@@ -101,9 +106,39 @@ class FeatureSearch(nn.Module):
         super().__init__()
         self.settings = SearchSettings() if settings is None else settings
         self.targets, self.gate, self.controller = targets, gate, controller
+        self._table: tuple[Tensor, Tensor] | None = None
         self.network = FeatureNetwork(
             columns, targets.outputs, self.settings.members, self.settings.hidden, products or []
         )
+
+    def exchange_by(self, x: Tensor, y: Tensor) -> None:
+        """Gives the rows by which columns are exchanged when they are decided.
+
+        Args:
+            x: standardised columns, float32 (n, D).
+            y: centred targets, float32 (n, O) (`Targets.centered`).
+        """
+        self._table = x, y
+
+    def decide(self, progress: float = 1.0) -> None:
+        """Decides which columns are open, and from the controller's `settle` on exchanges some of them, and holds the decision.
+
+        Raises:
+            BudgetError: if no decision meets the budget.
+        """
+        if self.gate.held:
+            return
+        self.controller.decide(self.gate, progress)
+        if self._table is None or not self.gate.held:
+            return
+        x, y = self._table
+        order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+        chosen = self.gate.open().nonzero()[:, 0].tolist()
+        best = self.gate.scores().argsort(descending=True, stable=True)[: max(_CANDIDATES, 2 * len(chosen))]
+        chosen = exchanged(x[order], y[order], chosen, best.tolist())
+        open = torch.zeros(self.gate.size, dtype=torch.bool)
+        open[chosen] = True
+        self.gate.decide(open.to(self.gate.decision.device), hold=True)
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW for the networks and the gates."""
@@ -226,6 +261,8 @@ def search_columns(
         controller.check(gate)
         products = screened_products(x, targets.columns(), settings.products) if settings.products else []
         search = FeatureSearch(x.shape[1], targets, gate, controller, settings, products)
+        if settings.exchange and controller.cost is open_gates:
+            search.exchange_by(x, targets.centered())
         return search, _run(search, x, targets)
 
 
@@ -239,8 +276,8 @@ def _run(search: FeatureSearch, x: Tensor, targets: Targets) -> Course:
     search.train()
     for step in range(settings.steps):
         progress = step / settings.steps
-        if progress >= search.controller.settle and not search.gate.held:
-            search.controller.decide(search.gate, progress)
+        if progress >= search.controller.settle:
+            search.decide(progress)
         chosen = torch.cat([one[torch.randint(len(one), (each,))] for one in rows])
         search.set_rate(optimizer, progress)
         loss = search.gradients(x[chosen], targets.values[chosen], number, progress)
@@ -251,7 +288,7 @@ def _run(search: FeatureSearch, x: Tensor, targets: Targets) -> Course:
             course.probabilities.append(probabilities)
             course.expected.append(float(probabilities.sum()))
             course.losses.append(float(loss))
-    search.controller.decide(search.gate)
+    search.decide()
     search.eval()
     return course
 

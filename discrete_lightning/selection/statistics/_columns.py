@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def check_table(name: str, x: Tensor) -> None:
-    """Raises ValueError unless x is a floating table (n, D) of finite values, with 2 rows or more and a column or more."""
+    """Raises ValueError unless x is a finite floating table (n, D) of 2 rows or more and a column or more."""
     if x.dim() != 2 or x.shape[0] < 2 or x.shape[1] < 1:
         raise ValueError(f"{name} needs a table of shape (rows >= 2, columns >= 1), got {tuple(x.shape)}")
     if not x.is_floating_point():
@@ -16,8 +16,8 @@ def check_table(name: str, x: Tensor) -> None:
     if not finite.all():
         row, column = (int(i) for i in (~finite).nonzero()[0])
         raise ValueError(
-            f"{name} needs finite values, and {int((~finite).sum())} of the table are not, the first in row {row}, column "
-            f"{column}: fill or drop them first"
+            f"{name} needs finite values, and {int((~finite).sum())} of the table are not, the first in row {row}, "
+            f"column {column}: fill or drop them first"
         )
 
 
@@ -32,8 +32,8 @@ def standardized(name: str, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if constant:
         shown = ", ".join(map(str, constant[:10])) + (", ..." if len(constant) > 10 else "")
         raise ValueError(
-            f"{name} needs columns that vary, and {len(constant)} of {x.shape[1]} hold one value (columns {shown}): drop "
-            "them first"
+            f"{name} needs columns that vary, and {len(constant)} of {x.shape[1]} hold one value (columns {shown}): "
+            "drop them first"
         )
     return centred / std, mean, std
 

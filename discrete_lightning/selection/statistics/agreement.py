@@ -4,8 +4,8 @@
     Nogueira, Sechidis & Brown 2018 (https://jmlr.org/papers/v18/17-514.html):
         1 - mean_j s_j^2 / (k/D (1 - k/D)),    s_j^2 = M / (M - 1) p_j (1 - p_j)
 
-p_j is the part of the M selections that hold feature j, k their mean size. The second is 0 in the mean for selections drawn
-at random and 1 for equal ones; the first grows with the size by chance alone.
+p_j is the part of the M selections that hold feature j, k their mean size. The second is 0 in the mean for selections
+drawn at random and 1 for equal ones; the first grows with the size by chance alone.
 """
 
 import torch
@@ -15,7 +15,8 @@ from torch import Tensor
 def _checked(name: str, masks: Tensor) -> Tensor:
     if masks.dtype != torch.bool or masks.dim() != 2 or masks.shape[0] < 2 or masks.shape[1] < 1:
         raise ValueError(
-            f"{name} needs bool masks (M >= 2 selections, D >= 1 features), got {masks.dtype} of shape {tuple(masks.shape)}"
+            f"{name} needs bool masks (M >= 2 selections, D >= 1 features), got {masks.dtype} of shape "
+            f"{tuple(masks.shape)}"
         )
     return masks.double()
 
@@ -43,7 +44,7 @@ def jaccard_index(masks: Tensor) -> float:
 
 
 def nogueira_stability(masks: Tensor) -> float:
-    """Agreement of selections beyond chance: 1 if all are equal, 0 in the mean if drawn at random, at least -1 / (M - 1).
+    """Agreement of selections beyond chance: 1 if all are equal, 0 in the mean if random, at least -1 / (M - 1).
 
     Args:
         masks: bool (M, D), M >= 2 selections.

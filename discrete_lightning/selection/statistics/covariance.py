@@ -1,10 +1,10 @@
-"""Covariance of a table with few rows (Ledoit & Wolf 2004, "A well-conditioned estimator", J. Multivariate Analysis 88).
+"""Covariance of a table with few rows (Ledoit & Wolf 2004, https://doi.org/10.1016/S0047-259X(03)00096-4).
 
     Sigma = (1 - a) S + a m I,    m = tr(S) / D,    a = min(b, d) / d,
     d = |S - m I|^2 / D,    b = sum_i |x_i x_i^T - S|^2 / (n^2 D)
 
-S is the sample covariance (divided by n). a minimises E|Sigma - true|^2 asymptotically, and Sigma is positive definite for
-any n.
+S is the sample covariance (divided by n). a minimises E|Sigma - true|^2 asymptotically, and Sigma is positive definite
+for any n.
 """
 
 from torch import Tensor

@@ -23,9 +23,9 @@ def knockoff_e_values(draws: Sequence[Tensor], fdr: float) -> Tensor:
 
     Args:
         draws: importances w (D,), one for each draw of knockoffs of the same table.
-        fdr: rate of the threshold inside, 0 < fdr < 1. Any value is valid; the authors use half of the rate of `e_bh`: at the
-            same rate a single run that selects less than the others has no say. But the threshold then keeps 2 / fdr columns
-            or none (20 for `e_bh` at .1).
+        fdr: rate of the threshold inside, 0 < fdr < 1. Any value is valid; the authors use half of the rate of `e_bh`:
+            at the same rate a single run that selects less than the others has no say. But the threshold then keeps
+            20 columns or none if `e_bh` is to run at .1.
 
     Returns:
         (D,) in float64, >= 0, for `e_bh`.
@@ -48,7 +48,8 @@ def knockoff_e_values(draws: Sequence[Tensor], fdr: float) -> Tensor:
     for w in draws:
         threshold = knockoff_threshold(w, fdr)
         values = w.detach().double()
-        total += len(values) * (values >= threshold) / (1 + (values <= -threshold).sum())
+        # in float64 from the start: e_bh compares quotients that are equal but for rounding
+        total += (values >= threshold).double() * len(values) / (1 + int((values <= -threshold).sum()))
     return total / len(draws)
 
 

@@ -1,10 +1,11 @@
 """How far knockoffs are from their columns: s with Cov(x, knockoff) = Sigma - diag(s) and 0 < diag(s) < 2 Sigma.
 
     equicorrelated (Barber & Candes 2015, https://arxiv.org/abs/1404.5609):    s_j = min(1, 2 lambda_min(Sigma))
-    MVR (Spector & Janson 2022, https://arxiv.org/abs/2011.14625):    min tr(A^-1) + sum_j 1 / s_j,    A = 2 Sigma - diag(s)
-    maximum entropy (same paper):    max log det(A) + sum_j log s_j
+    MVR (Spector & Janson 2022, https://arxiv.org/abs/2011.14625):             min tr(A^-1) + sum_j 1 / s_j
+    maximum entropy (same paper):                                              max log det(A) + sum_j log s_j
 
-The last two are solved by exact steps of one coordinate. With a = (A^-1)_jj and c = |A^-1 e_j|^2, s_j moves by
+with A = 2 Sigma - diag(s). The last two are solved by exact steps of one coordinate. With a = (A^-1)_jj and
+c = |A^-1 e_j|^2, s_j moves by
 
     (1 - r s_j) / (a + r),    r = sqrt(c) for MVR, r = a for maximum entropy,
 
@@ -47,7 +48,7 @@ def knockoff_scale(correlation: Tensor, method: Method = "mvr") -> Tensor:
         s with 0 < s and 2 correlation - diag(s) positive definite.
 
     Raises:
-        ValueError: an unknown method, or a matrix that is (nearly) singular: some column is a combination of the others.
+        ValueError: an unknown method, or a (nearly) singular matrix: some column is a combination of the others.
 
     Example:
         >>> knockoff_scale(torch.eye(3)).round(decimals=3)
@@ -61,9 +62,10 @@ def knockoff_scale(correlation: Tensor, method: Method = "mvr") -> Tensor:
         pairs = (correlation - torch.eye(len(correlation), dtype=torch.float64)).abs()
         row, column = divmod(int(pairs.argmax()), len(correlation))
         raise ValueError(
-            f"some column is a linear combination of the others (smallest eigenvalue of the correlations {smallest:.1e}), so "
-            f"that it has no knockoff of its own; the most correlated columns are {row} and {column} "
-            f"({float(correlation[row, column]):.4f}): drop the copies, or give a covariance that is positive definite"
+            f"some column is a linear combination of the others (smallest eigenvalue of the correlations "
+            f"{smallest:.1e}), so that it has no knockoff of its own; the most correlated columns are {row} and "
+            f"{column} ({float(correlation[row, column]):.4f}): drop the "
+            "copies, or give a covariance that is positive definite"
         )
     # a little less than allowed: at 2 lambda_min knockoffs are a function of the columns in one direction
     start = torch.full((len(correlation),), min(1.0, 2 * smallest), dtype=torch.float64)

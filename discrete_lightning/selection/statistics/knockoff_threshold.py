@@ -2,8 +2,9 @@
 
     T = min{t > 0: (offset + #{j: w_j <= -t}) / max(1, #{j: w_j >= t}) <= fdr},    select w_j >= T
 
-w_j > 0 says that column j matters more than its knockoff. Signs of columns without effect are fair coins, so #{w_j <= -t}
-counts the false ones among #{w_j >= t}. With offset = 1, the expected part of false ones among the selected is at most fdr.
+w_j > 0 says that column j matters more than its knockoff. Signs of columns without effect are fair coins, so
+#{w_j <= -t} counts the false ones among #{w_j >= t}. With offset = 1, the expected part of false ones among the
+selected is at most fdr.
 """
 
 import math
@@ -17,7 +18,8 @@ from discrete_lightning.selection.statistics._columns import check_rate
 def knockoff_threshold(w: Tensor, fdr: float, offset: int = 1) -> float:
     """The smallest threshold on w with an estimated rate of false discoveries of at most `fdr`.
 
-    With offset = 1 it keeps 1 / fdr columns or more, or none: at fdr = .1 fewer than 10 are never selected, at .2 fewer than 5.
+    With offset = 1 it keeps 1 / fdr columns or more, or none: at fdr = .1 fewer than 10 are never selected, at .2
+    fewer than 5.
 
     Args:
         w: (D,), finite; antisymmetric: swapping a column and its knockoff changes the sign of its entry alone.

@@ -29,15 +29,16 @@ def gaussian_knockoffs(
 ) -> Tensor:
     """Knockoffs of the columns of a table.
 
-    The covariance is the sample's where n >= 5 D, and that of `ledoit_wolf` on the standardised columns where there are fewer
-    rows. Both are estimates: the false discovery rate is then controlled approximately, exactly only with the true one.
+    The covariance is the sample's where n >= 5 D, and that of `ledoit_wolf` on the standardised columns where there
+    are fewer rows. Both are estimates: the false discovery rate is then controlled approximately, exactly only with
+    the true one.
 
     Args:
         x: table (n, D), floating, finite; rows are independent draws. It should hold no column that others determine.
         method: how s is chosen: "mvr", "maxent" or "equi" (see `knockoff_scale`).
-        marginals: "gaussian" takes the columns as they are; "ranks" maps each to normal scores by its ranks (ties in random
-            order), draws there, and maps back to the values of the column: a Gaussian copula, for columns that are skewed,
-            heavy-tailed or discrete. A knockoff then has only values that its column has.
+        marginals: "gaussian" takes the columns as they are; "ranks" maps each to normal scores by its ranks (ties in
+            random order), draws there, and maps back to the values of the column: a Gaussian copula, for columns that
+            are skewed, heavy-tailed or discrete. A knockoff then has only values that its column has.
         covariance: (D, D), the true one if it is known; of the normal scores if `marginals="ranks"`.
         generator: source of randomness, on the CPU; the default one if None.
 
@@ -45,8 +46,8 @@ def gaussian_knockoffs(
         Knockoffs (n, D), of the dtype and on the device of x. Computed in float64 on the CPU.
 
     Raises:
-        ValueError: x is not a finite floating table, a column is constant or a combination of others, an argument is unknown,
-            or the covariance does not fit.
+        ValueError: x is not a finite floating table, a column is constant or a combination of others, an argument is
+            unknown, or the covariance does not fit.
 
     Example:
         >>> x = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
@@ -77,8 +78,8 @@ def _draw(x: Tensor, method: Method, covariance: Tensor | None, generator: torch
         covariance = covariance.detach().cpu().double()
         if covariance.shape != (columns, columns) or not (covariance.diagonal() > 0).all():
             raise ValueError(
-                f"gaussian_knockoffs: a table of {columns} columns needs a covariance ({columns}, {columns}) with a positive "
-                f"diagonal, got shape {tuple(covariance.shape)}"
+                f"gaussian_knockoffs: a table of {columns} columns needs a covariance ({columns}, {columns}) with a "
+                f"positive diagonal, got shape {tuple(covariance.shape)}"
             )
         std = covariance.diagonal().sqrt()
         correlation = covariance / std.outer(std)

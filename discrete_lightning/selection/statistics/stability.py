@@ -2,10 +2,10 @@
 
     keep j if it is chosen in a part >= pi of the 2 B halves of the rows;    E[false] <= q^2 / ((2 pi - 1) D)
 
-The bound is that of Meinshausen & Buhlmann 2010 (https://arxiv.org/abs/0809.2932), q the mean number chosen of a half. It
-bounds a number, not a rate. As the halves of a pair share no row, it holds with no assumption about the chooser for those kept
-that a half chooses with a probability of q / D at most; and for all without effect if the chooser treats these alike and is
-no worse than guessing.
+The bound is that of Meinshausen & Buhlmann 2010 (https://arxiv.org/abs/0809.2932), q the mean number chosen of a half.
+It bounds a number, not a rate. As the halves of a pair share no row, it holds with no assumption about the chooser for
+those kept that a half chooses with a probability of q / D at most; and for all without effect if the chooser treats
+these alike and is no worse than guessing.
 """
 
 from collections.abc import Callable

@@ -7,8 +7,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from discrete_lightning.selection.budget import BudgetController, Cost, Scope, deployed_cost, gate_layers, open_gates
+from discrete_lightning.selection.budget import BudgetController, Scope, deployed_cost, gate_layers, open_gates
 from discrete_lightning.selection.gates.gate_layer import GateLayer
+from discrete_lightning.selection.least_gates import Cost
 from discrete_lightning.selection.network_cost import NetworkCost
 from discrete_lightning.training.averaging import sync_averaged_copies
 from discrete_lightning.training.progress import progress
@@ -139,6 +140,12 @@ class Budget(Callback):
         for layers in controller.groups(pl_module).values():  # a checkpoint from the middle of the run is above
             if deployed_cost(nn.ModuleList(layers), cost) > controller.budget(layers) * (1 + 1e-6):
                 controller.decide(nn.ModuleList(layers), 1.0)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the function that counts, which holds the module."""
+        controller = BudgetController(**self._settings)
+        controller.load_state_dict(self.controller.state_dict())
+        return {**self.__dict__, "controller": controller}
 
     def state_dict(self) -> dict[str, Any]:
         return {"multipliers": self.controller.state_dict()}

@@ -31,7 +31,7 @@ class GateMonitor(Callback):
         filename: picture, written to the run's folder when fitting ends; None for no picture.
 
     Raises:
-        ValueError: in setup, if the module has no gates.
+        ValueError: before training, if the module has no gates.
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -43,14 +43,13 @@ class GateMonitor(Callback):
         self._history: list[dict[str, Any]] = []
         self._warned: set[str] = set()
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit" and not gate_layers(pl_module):
+    # Not in setup: a model may make its gates there, when it knows the data.
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not gate_layers(pl_module):
             raise ValueError(
                 f"GateMonitor finds no gates in {type(pl_module).__name__}: put a Gate, HardConcrete, StochasticGate or "
                 "SelectK in it, or leave the callback out"
             )
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._warned = set()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -124,6 +124,10 @@ class FeatureTable(SplitDataModule):
             for split, mine in self.rows.items()
         }
 
+    def training_table(self) -> tuple[Tensor, Targets]:
+        """The training rows: standardised columns, float32 (n, D), and their targets."""
+        return self.dataset("train").columns, self.targets
+
     def raw(self, *splits: Split) -> tuple[Any, Any]:
         """The columns as they are, float64 (n, D), and the targets as they are, of the rows of some splits."""
         self.setup()

@@ -1,6 +1,8 @@
 """The callback Budget: the deployed gates meet the budget in every way to train, exactly after a resumption, on two ranks."""
 
+import copy
 import os
+import pickle
 import socket
 from pathlib import Path
 from typing import Any
@@ -252,3 +254,14 @@ def test_another_cost_in_python() -> None:
     module = built()
     fit(module, Budget(9, lambda chances: 1.5 * open_gates(chances)))
     assert sum(opened(module)) == 6
+
+
+def test_copies_do_not_hold_the_module() -> None:
+    budget = Budget(0.4, "flops")
+    fit(built(), budget, max_epochs=1)
+    for twin in (pickle.loads(pickle.dumps(budget)), copy.deepcopy(budget)):
+        assert twin.controller.cost is open_gates
+        assert twin.controller.multipliers == budget.controller.multipliers
+        module = built()
+        fit(module, twin, max_epochs=2)
+        assert all(each.held for each in gate_layers(module).values())
