@@ -20,7 +20,8 @@ except ImportError as error:  # pragma: no cover
     ) from error
 
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.selection.budget import BudgetController, BudgetError
+from discrete_lightning.selection.budget import BudgetController
+from discrete_lightning.selection.decision import BudgetError
 from discrete_lightning.selection.features.discoveries import columns_by_knockoffs
 from discrete_lightning.selection.features.encoded import encoded_targets, standardized
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns

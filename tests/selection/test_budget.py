@@ -133,6 +133,12 @@ def test_gates_that_are_held_get_no_gradient_and_stay() -> None:
     assert location(first).grad is None
     assert location(second).grad is not None
     assert (location(second).grad > 0).all()
+    cost = 2 + float(torch.sigmoid(location(second).detach()).sum())  # the first layer costs what it is held at
+    assert controller.expected[""] == pytest.approx(cost)
+    assert float(expected_cost(module).detach()) == pytest.approx(cost)
+    controller.decide(module, progress=0.1)
+    assert first.held
+    assert not second.held
     controller.decide(module)
     assert number_open(module) == [2, 2]
     assert first.open().tolist() == [True, True, False, False, False]

@@ -183,7 +183,7 @@ def parity(rows: int, columns: int, which: list[int], seed: int) -> tuple[Tensor
     return x, class_targets((x[:, which].prod(1) > 0).long())
 
 
-QUICK = SearchSettings(members=3, hidden=16, steps=200, batch_size=180, products=0)
+QUICK = SearchSettings(members=3, hidden=16, steps=200, batch_size=180, products=0, exchange=False)
 
 
 def open_columns(module: FeatureSearch) -> list[int]:
