@@ -10,6 +10,8 @@ loss on fold m, which it has not seen (cross-fitting: Chernozhukov et al. 2018, 
 All gates are open first; then the expected number of open ones falls to the budget; then they are decided.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
@@ -252,7 +254,7 @@ def search_columns(
         BudgetError: if no decision meets the budget.
     """
     settings = SearchSettings() if settings is None else settings
-    with torch.random.fork_rng(devices=[]), torch.enable_grad():
+    with torch.random.fork_rng(devices=[]), torch.enable_grad(), one_thread():
         torch.manual_seed(seed)
         reset = getattr(gate, "reset_parameters", None)
         if reset is not None:
@@ -264,6 +266,17 @@ def search_columns(
         if settings.exchange and controller.cost is open_gates:
             search.exchange_by(x, targets.centered())
         return search, _run(search, x, targets)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for operations that are so small that more of them wait for each other, most of all beside a busy process."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _run(search: FeatureSearch, x: Tensor, targets: Targets) -> Course:

@@ -12,6 +12,7 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.protocols import ServesTable
 from discrete_lightning.selection.budget import BudgetController
+from discrete_lightning.selection.decision import BudgetError
 from discrete_lightning.selection.features.feature_search import FeatureSearch, SearchSettings
 from discrete_lightning.selection.features.interactions import screened_products
 from discrete_lightning.selection.features.targets import Targets
@@ -83,6 +84,8 @@ class FeatureSelection(RestorableModule):
         Raises:
             BudgetError: if there are fewer than k columns.
         """
+        if self.k > columns:
+            raise BudgetError(f"k={self.k}: the table has {columns} columns: lower model.k")
         gate = gate_of(self.gate_kind, columns)
         controller = BudgetController(self.k, two_sided=True)
         controller.check(gate)
@@ -170,7 +173,7 @@ class FeatureSelection(RestorableModule):
             each.grad = gradient
         wrapped.step()
         self.log("train/loss", loss, prog_bar=True)
-        self.log("budget/expected", float(self.search.gate.open_probability().sum()), on_step=True, on_epoch=False)
+        self.log("budget/expected", self.search.gate.open_probability().detach().sum(), on_step=True, on_epoch=False)
 
     def on_validation_start(self) -> None:
         if self.trainer.state.fn == "fit":

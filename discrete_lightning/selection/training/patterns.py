@@ -41,7 +41,8 @@ def gap_closed(dense: Tensor, magnitude: Tensor, learned: Tensor) -> Tensor:
         learned: of the same with learned masks.
 
     Returns:
-        0-dim: 0 for masks no better than magnitude, 1 for masks as good as the dense network; above it if they are better.
+        0-dim: 0 for masks no better than magnitude, 1 for masks as good as the dense network; above it if they are better;
+        infinite or NaN where there is no gap.
 
     Example:
         >>> gap_closed(torch.tensor(1.5), torch.tensor(2.5), torch.tensor(1.75))
