@@ -55,7 +55,7 @@ def expected_cost(module: nn.Module, cost: Cost = open_gates) -> Tensor:
         >>> round(expected_cost(HardConcrete(10)).item(), 1)
         8.3
     """
-    return cost({each: each.open_probability() for each in _some(gate_layers(module).values(), module)})
+    return cost({each: _chance(each) for each in _some(gate_layers(module).values(), module)})
 
 
 @torch.no_grad()
@@ -169,7 +169,7 @@ class BudgetController:
             budget, dense = self.budget(layers), self._all(layers)
             least = price_of(least_gates(layers, budget, self.cost), self.cost)
             where = f" of {name}" if name else ""
-            if budget > dense:
+            if budget > dense * (1 + 1e-6):
                 raise BudgetError(
                     f"the budget{where} is {budget:g}, and all gates together cost {dense:g}: lower target"
                 )
@@ -218,7 +218,8 @@ class BudgetController:
             self._set_k(layers, target)
             decision = Decision(layers, self.cost, target, is_even=self.cost is open_gates)
             for layer, open in decision.parts(decision.best(exchange=progress >= self.end)).items():
-                layer.decide(open, hold=progress >= self.settle)
+                if not layer.held:
+                    layer.decide(open, hold=progress >= self.settle)
 
     def state_dict(self) -> dict[str, float]:
         """The multipliers."""
@@ -240,8 +241,7 @@ class BudgetController:
             each.set_k(min(each.size, max(1, k)))
 
     def _add(self, name: str, layers: list[GateLayer], free: list[GateLayer], target: float) -> None:
-        chances = {each: each.open_probability() for each in layers}
-        cost = self.cost(chances)
+        cost = self.cost({each: _chance(each) for each in layers})
         self.expected[name] = float(cost.detach())
         error = self.expected[name] / target - 1
         multiplier = self.multipliers.get(name, 0.0)
@@ -255,6 +255,11 @@ class BudgetController:
         for parameter, gradient in zip(parameters, gradients, strict=True):
             if gradient is not None:
                 parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
+
+
+def _chance(layer: GateLayer) -> Tensor:
+    """P(open) in training: 0 or 1 once a decision is held."""
+    return layer.open().float() if layer.held else layer.open_probability()
 
 
 def _some(found: Iterable[_T], module: nn.Module) -> list[_T]:

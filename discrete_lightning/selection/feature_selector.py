@@ -21,6 +21,7 @@ except ImportError as error:  # pragma: no cover
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.selection.budget import BudgetController
+from discrete_lightning.selection.decision import BudgetError
 from discrete_lightning.selection.features.discoveries import columns_by_knockoffs
 from discrete_lightning.selection.features.encoded import encoded_targets, standardized
 from discrete_lightning.selection.features.feature_search import Course, SearchSettings, search_columns
@@ -203,7 +204,8 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
         )
         if not len(places):
             return scores, support, Course()
-        gate = gate_of(self.gate, len(places))
+        with torch.random.fork_rng(devices=[]):  # first values, which the search draws anew
+            gate = gate_of(self.gate, len(places))
         search, course = search_columns(torch.from_numpy(x[:, places]), targets, gate, controller, settings, seed)
         scores[places] = search.gate.scores().double().numpy()
         support[places] = search.gate.open().numpy()
@@ -220,13 +222,19 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
                 raise ValueError(
                     f"costs are positive numbers, one of each of {len(varies)} columns, got shape {costs.shape}"
                 )
-        prices = torch.from_numpy(costs[varies] / costs.sum()).float()
-        total = float(prices.sum())  # of the columns that may be chosen, as a share of the cost of all
+        budget, dense = self.budget * costs.sum(), costs[varies].sum()
+        if varies.any() and costs[varies].min() > budget:
+            raise BudgetError(
+                f"the budget is {budget:g} ({self.budget:g} of {costs.sum():g}), and the cheapest column that varies costs "
+                f"{costs[varies].min():g}: raise budget"
+            )
+        prices = torch.from_numpy(costs[varies] / max(dense, np.finfo(np.float64).tiny)).float()
 
         def cost(chances: Mapping[GateLayer, Tensor]) -> Tensor:
             return torch.stack([(each * prices).sum() for each in chances.values()]).sum()
 
-        return BudgetController(min(self.budget / total, 1 - 1e-6), cost, two_sided=True)
+        share = budget / dense if varies.any() else 1.0  # of those that may be chosen: all of them may fit
+        return BudgetController(float(share) if share < 1 else 1, cost, two_sided=True)
 
     def _fit_halves(self, x: Any, varies: Any, targets: Targets, number: int, seed: int) -> None:
         seeds = np.random.RandomState(seed)
@@ -234,8 +242,8 @@ class FeatureSelector(SelectorMixin, BaseEstimator):
         def chosen(rows: Any) -> Any:
             part = Targets(targets.values[torch.as_tensor(rows)], targets.classes)
             half, vary = standardized(x[np.asarray(rows)])
-            wanted = min(number, int((vary & varies).sum()))
-            return self._search(half, vary & varies, part, wanted, int(seeds.randint(2**31 - 1)))[1]
+            wanted = max(1, min(number, int((vary & varies).sum())))
+            return torch.from_numpy(self._search(half, vary & varies, part, wanted, int(seeds.randint(2**31 - 1)))[1])
 
         found = stability_selection(
             chosen, len(x), pairs=self.pairs, threshold=float(self.stability or 0.75), seed=seed

@@ -62,8 +62,9 @@ def encoded_targets(table: Any, y: Any, task: str) -> tuple[Targets, Any]:
             raise ValueError("y mixes words and numbers: give classes of one type") from None
         if len(names) < 2:
             where = "" if columns.shape[1] == 1 else f" in column {t}"
+            only = names.tolist()[0]
             raise ValueError(
-                f"y holds one class{where}, {names[0]!r}: there is nothing to tell apart; give 2 classes or more"
+                f"y holds one class{where}, {only!r}: there is nothing to tell apart; give 2 classes or more"
             )
         if len(names) == len(each) and len(each) > 20 and task == "auto":
             raise ValueError(f"y holds another class in each of {len(each)} rows: numbers need task='regression'")

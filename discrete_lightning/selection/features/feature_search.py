@@ -259,6 +259,7 @@ def search_columns(
         reset = getattr(gate, "reset_parameters", None)
         if reset is not None:
             reset()
+        gate.undecide()
         controller.check(gate)
         products = screened_products(x, targets.columns(), settings.products) if settings.products else []
         search = FeatureSearch(x.shape[1], targets, gate, controller, settings, products)

@@ -27,7 +27,7 @@ def screened_products(x: Tensor, y: Tensor, most: int = 16, level: float = 0.05)
             looked at.
         y: targets, float32 (n, O); the largest correlation with one of them counts.
         most: number of products of each order.
-        level: probability that a product is kept where none matters, in (0, 1).
+        level: probability that a product of an order is kept where none matters, in (0, 1).
 
     Returns:
         Indices of the columns of each product, the strongest pairs first, then triples.
@@ -41,37 +41,38 @@ def screened_products(x: Tensor, y: Tensor, most: int = 16, level: float = 0.05)
     rows, columns = x.shape
     if rows < 8 or columns > _MOST_PAIRS:
         return []
-    first, second = torch.triu_indices(columns, columns)
-    pairs = x[:, first] * x[:, second]
-    found = _kept(pairs, y, most, len(first), y.shape[1], level)
-    products: list[Product] = [(int(first[i]), int(second[i])) for _, i in found]
+    number, ones = columns * (columns + 1) // 2, torch.ones(rows)
+    products: list[Product] = [each for _, each in _kept(x, y, ones, most, number, level)]
     if columns <= _MOST_CUBES:
-        products += _triples(x, y, pairs, first, second, most, level)
+        products += _triples(x, y, most, level)
     return products
 
 
-def _triples(
-    x: Tensor, y: Tensor, pairs: Tensor, first: Tensor, second: Tensor, most: int, level: float
-) -> list[Product]:
+def _triples(x: Tensor, y: Tensor, most: int, level: float) -> list[Product]:
     columns = x.shape[1]
     number = columns * (columns + 1) * (columns + 2) // 6
     best: list[tuple[float, Product]] = []
-    for third in range(columns):  # i <= j <= third: each triple once, and no (n, D^3 / 6) table
-        upto = second <= third
-        i, j = first[upto], second[upto]
-        for strength, at in _kept(pairs[:, upto] * x[:, third : third + 1], y, most, number, y.shape[1], level):
-            best.append((strength, (int(i[at]), int(j[at]), third)))
+    for third in range(columns):  # i <= j <= third: each triple once
+        found = _kept(x[:, : third + 1], y, x[:, third], most, number, level)
+        best += [(strength, (*pair, third)) for strength, pair in found]
     return [product for _, product in sorted(best, reverse=True)[:most]]
 
 
-def _kept(products: Tensor, y: Tensor, most: int, number: int, outputs: int, level: float) -> list[tuple[float, int]]:
-    """(r^2, place) of the products (n, P) that are kept, of `number` in all."""
-    rows = len(products)
-    mean = products.mean(0)
-    variance = (products.square().mean(0) - mean.square()).clamp_min(1e-12)
-    covariance = y.T @ products / rows - y.mean(0).unsqueeze(1) * mean
-    spread = y.var(0, unbiased=False).clamp_min(1e-12)
-    strength = (covariance.square() / variance / spread.unsqueeze(1)).amax(0)
-    values, places = strength.topk(min(most, len(strength)))
-    least = 2 * math.log(number * outputs / level) / rows
-    return [(v, i) for v, i in zip(values.tolist(), places.tolist(), strict=True) if v > least]
+def _kept(x: Tensor, y: Tensor, factor: Tensor, most: int, number: int, level: float) -> list[tuple[float, Product]]:
+    """(r^2, (i, j)) of the products x_i x_j factor, i <= j, that are kept, of `number` in all: the strongest first.
+
+    Moments of all pairs are products of matrices: no table of rows and pairs is made.
+    """
+    rows, columns = x.shape
+    scaled = x * factor.unsqueeze(1)
+    mean = scaled.T @ x / rows
+    variance = (scaled.square().T @ x.square() / rows - mean.square()).clamp_min(1e-12)
+    strength = torch.zeros(columns, columns)
+    for target in (y - y.mean(0)).T:
+        covariance = (scaled * target.unsqueeze(1)).T @ x / rows
+        strength = torch.maximum(strength, covariance.square() / target.square().mean().clamp_min(1e-12))
+    strength = (strength / variance).triu()
+    values, places = strength.flatten().topk(min(most, columns * (columns + 1) // 2))
+    least = 2 * math.log(number * y.shape[1] / level) / rows
+    found = zip(values.tolist(), places.tolist(), strict=True)
+    return [(value, (place // columns, place % columns)) for value, place in found if value > least]

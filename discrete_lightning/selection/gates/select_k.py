@@ -128,7 +128,7 @@ def check_k(k: int, size: int) -> None:
 
 
 def evened(logits: Tensor, k: int, steps: int = 40) -> Tensor:
-    """sigmoid(logits + c) whose sum is k; c by bisection, without a gradient of its own.
+    """sigmoid(logits + c) whose sum is k; c by bisection, with dc / da_j = - s_j / sum_i s_i, s = p (1 - p), as its gradient.
 
     Example:
         >>> round(evened(torch.tensor([2.0, 1.0, 0.0, -1.0, 0.5]), 2).sum().item(), 4)
@@ -143,4 +143,7 @@ def evened(logits: Tensor, k: int, steps: int = 40) -> Tensor:
             above = torch.sigmoid(logits + middle).sum() > k
             low, high = torch.where(above, low, middle), torch.where(above, middle, high)
         shift = (low + high) / 2
-    return torch.sigmoid(logits + shift)
+        p = torch.sigmoid(logits + shift)
+        slope = p * (1 - p)
+        share = slope / slope.sum().clamp_min(torch.finfo(p.dtype).tiny)
+    return torch.sigmoid(logits + shift - ((logits - logits.detach()) * share).sum())

@@ -45,10 +45,10 @@ def test_many_columns_are_tried_in_parts() -> None:
     torch.testing.assert_close(every[35], _errors(x, y, [0], [36], 1.0)[0])
 
 
-@pytest.mark.parametrize("k", [1, 2, 3])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("k", [1, 3])
+@pytest.mark.parametrize("seed", range(2))
 def test_the_error_never_rises_and_no_exchange_is_left(seed: int, k: int) -> None:
-    x, y = table(seed=seed)
+    x, y = table(20, seed=seed)
     for start in ([0, 2, 3][:k], [1, 4, 5][:k]):
         found = exchanged(x, y, start, list(range(6)))
         assert len(set(found)) == len(found) == k

@@ -183,7 +183,7 @@ def parity(rows: int, columns: int, which: list[int], seed: int) -> tuple[Tensor
     return x, class_targets((x[:, which].prod(1) > 0).long())
 
 
-QUICK = SearchSettings(members=3, hidden=16, steps=200, batch_size=180, products=0)
+QUICK = SearchSettings(members=3, hidden=16, steps=200, batch_size=180, products=0, exchange=False)
 
 
 def open_columns(module: FeatureSearch) -> list[int]:
@@ -214,7 +214,7 @@ def test_three_that_matter_only_together_by_products() -> None:
     assert (2, 5, 11) in module.network.products
 
 
-WORDS = ["stochastic", "hard_concrete", "select_k", *(type(each).__name__ for each in EXPORTED)]
+WORDS = ["stochastic", "hard_concrete", "bernoulli", "select_k", *(type(each).__name__ for each in EXPORTED)]
 
 
 @pytest.mark.parametrize("word", WORDS)
@@ -248,6 +248,16 @@ def test_the_seed_decides_alone(word: str) -> None:
     assert torch.equal(found[0][0], found[1][0])
     assert found[0][2] == found[1][2] != found[2][2]
     assert all(torch.equal(a, b) for a, b in zip(found[0][1], found[1][1], strict=True))
+
+
+def test_gates_that_were_used_before_start_anew() -> None:
+    x, targets = parity(60, 6, [0, 1], 0)
+    settings, found = SearchSettings(members=2, hidden=8, steps=20, batch_size=40), []
+    gate = gate_of("stochastic", 6)
+    for _ in range(2):
+        search_columns(x, targets, gate, BudgetController(2), settings)
+        found.append(gate.scores())
+    assert torch.equal(*found)
 
 
 def test_few_rows() -> None:

@@ -75,6 +75,8 @@ def test_tables_that_are_not_looked_at() -> None:
     assert screened_products(x, y)[0] == (5, 9)
     assert all(len(each) == 2 for each in screened_products(x, y, level=0.9))
     assert any(len(each) == 3 for each in screened_products(x[:, :20], y, level=0.9))
+    wide = normal(100, 1500, 2)  # 1.1 million pairs
+    assert screened_products(wide, wide[:, 70:71] * wide[:, 1400:1401])[0] == (70, 1400)
 
 
 def test_columns_and_targets_that_do_not_vary() -> None:

@@ -118,10 +118,17 @@ def test_k_may_change_between_calls() -> None:
 
 @pytest.mark.parametrize("k", [1, 2, 4, 5])
 def test_open_probabilities_of_a_subset(k: int) -> None:
-    """sigmoid(a + c) with the sum k, and the gradient of a sum that does not change is that of c held fixed."""
+    """sigmoid(a + c) with the sum k, which no gradient changes; of another cost the gradient is that of finite differences."""
     found = with_logits(SelectK(k, 5)).open_probability()
     assert float(found.detach().sum()) == pytest.approx(k, abs=1e-4)
     if k < 5:
+        layer, prices = with_logits(SelectK(k, 5)), torch.tensor([3.0, -1.0, 2.0, 0.5, 4.0])
+        (flat,) = torch.autograd.grad(layer.open_probability().sum(), layer.logits)
+        torch.testing.assert_close(flat, torch.zeros(5), rtol=0, atol=1e-6)
+        (slope,) = torch.autograd.grad((layer.open_probability() * prices).sum(), layer.logits)
+        for i, step in enumerate(1e-4 * torch.eye(5, dtype=torch.float64)):
+            above, below = (evened(LOGITS.double() + sign * step, k, 80) @ prices.double() for sign in (1, -1))
+            assert slope[i].item() == pytest.approx(float(above - below) / 2e-4, abs=1e-4)
         shift = torch.logit(found.detach().double()) - LOGITS
         torch.testing.assert_close(shift, shift.mean().expand(5), rtol=1e-4, atol=1e-4)
         assert (found - subset_marginals(LOGITS, k)).abs().max() < 0.12

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from discrete_lightning.estimators import DisARM
+from discrete_lightning.estimators import DisARM, GumbelSoftmax, LeaveOneOut
 from discrete_lightning.layers.recorded import made, recorded
+from discrete_lightning.layers.use_estimator import use_estimator
 from discrete_lightning.selection import Gate, HardConcrete, SelectK, StochasticGate, gate_of
 from tests.references import gates as reference
 from tests.references.inputs import seeded
@@ -240,6 +241,22 @@ def test_gates_by_word() -> None:
     assert gate_of("DisARM", 3).sampler.estimator == gate_of(DisARM(), 3).sampler.estimator == DisARM()  # type: ignore[union-attr]
     layer = Gate(3)
     assert gate_of(layer, 3) is layer
+
+
+def test_another_estimator_and_temperature() -> None:
+    """What acts on all relaxed layers of a network acts on gates."""
+    network = torch.nn.ModuleList([Gate(3), SelectK(2, 3)])
+    use_estimator(network, LeaveOneOut())
+    for gate in network:
+        with pytest.raises(TypeError, match="needs the loss's value"):
+            gate(torch.ones(2, 3))
+        assert gate.expectation(lambda gated: gated.sum(-1), torch.ones(2, 3)).shape == (2,)
+    use_estimator(network, GumbelSoftmax())
+    for gate in network:
+        gate.sampler.temperature.set(5.0)
+        assert (gate(torch.ones(200, 3)).std(0) < 0.25).all()
+        gate.sampler.temperature.set(0.05)
+        assert gate(torch.ones(200, 3))[:, 1].unique().numel() > 2
 
 
 WRONG: dict[str, tuple[Callable[[], Any], str]] = {
