@@ -15,7 +15,7 @@ EMBEDDED = ("Digits", "SearchSplit", "Shakespeare", "PlantedExperts", "DigitSour
 
 
 def write_small_mnist(root: Path) -> Path:
-    """90 training and 20 test images under root/mnist and root/fashion-mnist, 40 colour images under root/images, and root/table.csv."""
+    """90 training and 20 test images under root/mnist and root/fashion-mnist, 40 images under root/images, root/table.csv."""
     generator = torch.Generator().manual_seed(0)
     for folder in (root / "mnist", root / "fashion-mnist"):
         folder.mkdir(parents=True)

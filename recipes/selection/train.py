@@ -46,7 +46,7 @@ def main() -> None:
     trainer = Trainer(
         max_epochs=10, callbacks=[Budget(5)], logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.fit(model, data)
+    trainer.fit(model, data.train_dataloader())
     trainer.test(model, data)
     print([data.feature_names[i] for i in model.gate.open().nonzero()[:, 0].tolist()])
 

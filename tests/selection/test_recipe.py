@@ -23,6 +23,6 @@ def test_it_trains_and_tests(budget: int) -> None:
     data.setup()
     model = recipe.GatedClassifier(4, classes=3)
     trainer = quiet_trainer(callbacks=[Budget(budget)])
-    trainer.fit(model, data)
+    trainer.fit(model, data.train_dataloader())
     assert int(model.gate.open().sum()) == budget
     assert 0 <= trainer.test(model, data, verbose=False)[0]["test/accuracy"] <= 1
