@@ -58,7 +58,7 @@ def test_columns_and_numbers_are_standardised_by_the_training_rows(name: Any) ->
     data.setup()
     train = data.table[data.rows["train"]]
     for split in SPLITS:
-        columns, targets, row = data.dataset(split)[slice_of(data, split)]
+        columns, targets, row = data.dataset(split).__getitems__(range(len(data.rows[split])))
         for j in range(columns.shape[1]):
             mean = sum(train[:, j]) / len(train)
             spread = (sum((value - mean) ** 2 for value in train[:, j]) / len(train)) ** 0.5
@@ -72,10 +72,6 @@ def test_columns_and_numbers_are_standardised_by_the_training_rows(name: Any) ->
             assert targets[:, 0].tolist() == y.tolist()
         assert row.tolist() == list(range(len(y)))
     assert torch.equal(data.training_table()[0], data.dataset("train").columns)
-
-
-def slice_of(data: FeatureTable, split: Any) -> Any:
-    return list(range(len(data.rows[split])))
 
 
 def test_an_epoch_serves_a_small_table_several_times() -> None:
@@ -112,17 +108,12 @@ def test_a_file_with_words_as_classes(tmp_path: Path) -> None:
 
 
 def test_a_file_with_numbers(tmp_path: Path) -> None:
-    data = FeatureTable(file=written(tmp_path, *lines_of()), target="size", drop=["id", "colour"])
-    columns, targets, _ = next(iter(FeatureTable(**{**options(data), "batch_size": 8}).train_dataloader()))
+    data = FeatureTable(file=written(tmp_path, *lines_of()), target="size", drop=["id", "colour"], batch_size=8)
+    columns, targets, _ = next(iter(data.train_dataloader()))
     assert columns.shape == (8, 3)
     assert targets.dtype == torch.float32
-    data.setup()
     assert data.targets.classes == ()
     assert float(data.targets.values.mean()) == pytest.approx(0, abs=1e-5)
-
-
-def options(data: FeatureTable) -> dict[str, Any]:
-    return {"file": data.file, "target": data.target, "drop": data.drop}
 
 
 def test_classes_can_be_taken_for_numbers(tmp_path: Path) -> None:
