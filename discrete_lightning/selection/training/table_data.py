@@ -212,4 +212,5 @@ def _as_numbers(words: Sequence[str]) -> Any:
         numbers = np.array([float(each) for each in words])
     except ValueError:
         return np.array(words)
-    return numbers.astype(np.int64) if (numbers == np.floor(numbers)).all() else numbers
+    whole = (numbers == np.floor(numbers)) & (np.abs(numbers) < 2**53)  # infinity equals its floor, and is no integer
+    return numbers.astype(np.int64) if whole.all() else numbers
