@@ -185,6 +185,11 @@ class _Step:
             layer.estimator = estimator
         with self._context():
             loss = self.module.training_step(self.batch, 0)
+        if not self._logits:
+            raise ValueError(
+                f"GradientProbe finds no discrete layer in the training step of {type(self.module).__name__}: it holds one, and "
+                "this step does not use it; leave the callback out"
+            )
         value: Tensor = loss["loss"] if isinstance(loss, dict) else loss  # type: ignore[assignment]
         return value
 

@@ -47,6 +47,7 @@ def test_the_table_holds_what_is_exported() -> None:
     assert {name.split()[0] for name in LOSSES} | {
         "balance_loss",
         "commitment_loss",
+        "kept_weight_bonus",
         "marginal_distribution",
         "routing_loss",
     } >= set(losses.__all__)

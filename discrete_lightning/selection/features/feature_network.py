@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.selection.features.interactions import Product
 
 _LIMIT = 4.0  # deviations: products of wild rows would dominate
@@ -41,7 +42,7 @@ class FeatureNetwork(nn.Module):
         self.products = [tuple(each) for each in products]
         # a product of two has a third factor of ones: one gather and one product for all
         wide = [[*each, *[columns] * (3 - len(each))] for each in self.products]
-        self.places = torch.tensor(wide, dtype=torch.int64).reshape(len(wide), 3)
+        self.places = torch.tensor(wide, dtype=torch.int64, device=real_device()).reshape(len(wide), 3)
         many = len(self.products)
 
         def normal(*shape: int, deviation: float) -> nn.Parameter:

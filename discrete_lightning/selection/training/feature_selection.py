@@ -10,6 +10,7 @@ from torchmetrics import MeanMetric
 from discrete_lightning.distributed import average_over_ranks
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.protocols import ServesTable
 from discrete_lightning.selection.budget import BudgetController
 from discrete_lightning.selection.decision import BudgetError
@@ -88,7 +89,6 @@ class FeatureSelection(RestorableModule):
             raise BudgetError(f"k={self.k}: the table has {columns} columns: lower model.k")
         gate = gate_of(self.gate_kind, columns)
         controller = BudgetController(self.k, two_sided=True)
-        controller.check(gate)
         self.search = FeatureSearch(columns, targets, gate, controller, self.settings, products)
         self._use_rows()
 
@@ -266,7 +266,8 @@ class _Figures(torch.nn.Module):
 
 def _every_class(classes: int) -> Tensor:
     """One row of each class, or one number: targets of a table that is not known."""
-    return torch.arange(classes).unsqueeze(1) if classes else torch.zeros(1, 1)
+    with real_device():
+        return torch.arange(classes).unsqueeze(1) if classes else torch.zeros(1, 1)
 
 
 def _full_precision(module: LightningModule) -> Any:

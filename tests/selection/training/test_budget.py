@@ -145,8 +145,8 @@ def test_a_checkpoint_from_before_is_tested_within_the_budget(tmp_path: Path) ->
     assert sum(opened(dense)) == 6
 
 
-class Two(GatedRows):
-    """Two optimisers by hand; `how` says who trains the gates."""
+class WithTwoOptimizers(GatedRows):
+    """WithTwoOptimizers optimisers by hand; `how` says who trains the gates."""
 
     def __init__(self, how: str = "second") -> None:
         super().__init__()
@@ -172,7 +172,7 @@ class Two(GatedRows):
 
 def test_only_the_step_of_the_gates_optimiser_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    module, budget = Two(), Budget(6)
+    module, budget = WithTwoOptimizers(), Budget(6)
     controller = type(budget.controller)
     original = controller.add_gradient
     monkeypatch.setattr(controller, "add_gradient", lambda self, *args: (calls.append(1), original(self, *args)))
@@ -187,8 +187,8 @@ def test_only_the_step_of_the_gates_optimiser_counts(monkeypatch: pytest.MonkeyP
     [
         (built(), Budget(21), "the budget is 21, and all gates together cost 20"),
         (built(), Budget(1), "the budget is 1, and with one gate left in each layer the cost is 2"),
-        (Two("both"), Budget(6), "2 optimisers train them"),
-        (Two("neither"), Budget(6), "0 of their 2 parameters are trained"),
+        (WithTwoOptimizers("both"), Budget(6), "2 optimisers train them"),
+        (WithTwoOptimizers("neither"), Budget(6), "0 of their 2 parameters are trained"),
     ],
 )
 def test_what_cannot_work_is_refused_before_training(module: LightningModule, budget: Budget, message: str) -> None:
