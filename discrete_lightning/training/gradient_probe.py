@@ -187,8 +187,8 @@ class _Step:
             loss = self.module.training_step(self.batch, 0)
         if not self._logits:
             raise ValueError(
-                f"GradientProbe finds no discrete layer in the training step of {type(self.module).__name__}: it holds one, and "
-                "this step does not use it; leave the callback out"
+                f"GradientProbe finds no discrete layer in the training step of {type(self.module).__name__}: it holds one, "
+                "and this step does not use it; leave the callback out"
             )
         value: Tensor = loss["loss"] if isinstance(loss, dict) else loss  # type: ignore[assignment]
         return value
