@@ -15,6 +15,7 @@ from discrete_lightning.data.image_folder import image_format
 from discrete_lightning.data.labels import class_numbers
 from discrete_lightning.data.splits import DrawnSplits, Split
 
+_MISSING = ("", "nan", "na", "null", "none", "inf", "-inf")
 LABELS = ("label", "labels", "class", "target", "y")
 
 
@@ -151,6 +152,9 @@ def read_table(
     names = [cell.strip() for cell in rows[0][1]]
     if all(_number(name) is not None for name in names):
         raise DataError(f"{path}: expected names of columns in the first row, found numbers: add them.")
+    again = sorted({name for name in targets if targets.count(name) > 1})
+    if again:
+        raise DataError(f"{path}: the target {again[0]!r} is named twice: name it once.")
     for name in [*targets, *drop]:
         if name not in names:
             raise DataError(f"{path}: there is no column {name!r}; found {', '.join(names[:12])}.")
@@ -174,11 +178,21 @@ def read_table(
             words[place].append(cells[names.index(name)].strip())
             if not words[place][-1]:
                 raise DataError(f"{path}, line {line}: has no target in column {name}.")
+    for name, cells in zip(targets, words, strict=True):
+        _check_targets(path, name, cells, [line for line, _ in rows[1:]])
     return tuple(names[i] for i in chosen), table, words
 
 
+def _check_targets(path: Path, name: str, cells: Sequence[str], lines: Sequence[int]) -> None:
+    """Raises DataError of a target of numbers with a cell that means "no value"; among words it is a word."""
+    missing = [i for i, cell in enumerate(cells) if cell.lower() in _MISSING]
+    others = [_number(cell) for cell in cells if cell.lower() not in _MISSING]
+    if missing and others and None not in others:
+        raise DataError(_no_number(path, lines[missing[0]], name, cells[missing[0]]))
+
+
 def _no_number(path: Path, line: int, name: str, cell: str) -> str:
-    if cell.strip().lower() in ("", "nan", "na", "null", "none", "inf", "-inf"):
+    if cell.strip().lower() in _MISSING:
         return f"{path}, line {line}, column {name}: has no value, {cell!r}: fill it in, or leave the row or the column out."
     return (
         f"{path}, line {line}, column {name}: expected a number, found {cell!r}: encode words as numbers, or leave the column "

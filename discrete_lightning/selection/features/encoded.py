@@ -11,10 +11,16 @@ _LIMIT = 4.0  # deviations
 _FLOATS, _INTEGERS = 20, 100  # different values above which a target is a number, and not a class
 
 
-def standardized(table: Any) -> tuple[Any, Any]:
-    """Columns of mean 0 and variance 1, clipped at 4 deviations, float32 (n, D); and which of them vary, bool (D,)."""
+def standardized(table: Any, reference: Any = None) -> tuple[Any, Any]:
+    """Columns of mean 0 and variance 1, clipped at 4 deviations, float32 (n, D); and which of them vary, bool (D,).
+
+    Args:
+        table: (n, D).
+        reference: rows by whose mean and deviation it is scaled, (m, D); those of the table by default.
+    """
     table = np.asarray(table, dtype=np.float64)
-    mean, spread = table.mean(0), table.std(0)
+    rows = table if reference is None else np.asarray(reference, dtype=np.float64)
+    mean, spread = rows.mean(0), rows.std(0)
     # the rounding of a constant column is no variation
     varies = spread > 1e-10 * np.maximum(np.abs(mean), np.finfo(np.float64).tiny)
     scaled = (table - mean) / np.where(varies, spread, 1.0)

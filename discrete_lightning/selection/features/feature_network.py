@@ -6,13 +6,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.layers.constant_buffers import real_device
+from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.selection.features.interactions import Product
 
 _LIMIT = 4.0  # deviations: products of wild rows would dominate
 
 
-class FeatureNetwork(nn.Module):
+class FeatureNetwork(ConstantBuffers):
     """M networks of two hidden layers with a linear skip, whose first layer sees columns and products of columns.
 
     Args:
@@ -29,6 +29,8 @@ class FeatureNetwork(nn.Module):
         torch.Size([3, 7, 2])
     """
 
+    places: Tensor
+
     def __init__(
         self,
         columns: int,
@@ -42,7 +44,8 @@ class FeatureNetwork(nn.Module):
         self.products = [tuple(each) for each in products]
         # a product of two has a third factor of ones: one gather and one product for all
         wide = [[*each, *[columns] * (3 - len(each))] for each in self.products]
-        self.places = torch.tensor(wide, dtype=torch.int64, device=real_device()).reshape(len(wide), 3)
+        places = torch.tensor(wide, dtype=torch.int64, device=real_device()).reshape(len(wide), 3)
+        self.register_constant("places", places)
         many = len(self.products)
 
         def normal(*shape: int, deviation: float) -> nn.Parameter:
@@ -62,7 +65,7 @@ class FeatureNetwork(nn.Module):
         hidden = torch.baddbmm(self.first_bias, z, self.first)
         if self.products:
             padded = torch.cat([z, torch.ones_like(z[..., :1])], -1)
-            products = padded[..., self.places.to(z.device)].prod(-1).clamp(-_LIMIT, _LIMIT)
+            products = padded[..., self.places].prod(-1).clamp(-_LIMIT, _LIMIT)
             hidden = torch.baddbmm(hidden, products, self.product)
             z = torch.cat([z, products], -1)
         hidden = nn.functional.gelu(hidden)

@@ -24,7 +24,6 @@ from discrete_lightning.selection.features.feature_network import FeatureNetwork
 from discrete_lightning.selection.features.interactions import screened_products
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.gate_layer import GateLayer
-from discrete_lightning.selection.gates.stochastic_gate import StochasticGate
 
 _CANDIDATES = 64  # columns of the best scores that may be chosen in exchange
 _FIRST = 0.1  # share of the run in which gates stand still, since the networks are random
@@ -40,7 +39,7 @@ class SearchSettings:
         steps: of the optimiser.
         batch_size: rows a step.
         learning_rate: of the networks, with AdamW; it falls to 5 % over the last quarter.
-        gate_learning_rate: of the gates, with Adam.
+        gate_learning_rate: of stochastic gates, with Adam; three times as much of gates with log-odds (`GateLayer.span`).
         weight_decay: of the networks.
         products: most products of two, and of three, columns that the networks see beside the columns; 0 for none.
         exchange: whether single columns are exchanged when they are decided (`exchanged`).
@@ -144,9 +143,7 @@ class FeatureSearch(FixedDtype):
 
     def optimizer(self) -> torch.optim.Optimizer:
         """AdamW for the networks and the gates."""
-        rate = self.settings.gate_learning_rate
-        # locations of stochastic gates are near 0 to 1; log-odds need a range that is three times as wide
-        rate = rate if isinstance(self.gate, StochasticGate) else 3 * rate
+        rate = self.settings.gate_learning_rate * self.gate.span
         gates = list(self.gate.parameters(recurse=False))
         others = [each for each in self.gate.parameters() if not any(each is one for one in gates)]
         return torch.optim.AdamW(
@@ -166,7 +163,8 @@ class FeatureSearch(FixedDtype):
 
     def forward(self, x: Tensor) -> Tensor:
         """The mean output of the networks in eval(): logits, or standardised numbers, float32 (B, outputs)."""
-        z = self.gate(x.float())
+        # draws of estimators that need the loss's value carry no gradient
+        z = self.gate.draw(x.float()) if self.gate.training else self.gate(x.float())
         return self.network(z.expand(self.settings.members, *z.shape)).mean(0)
 
     def gradients(self, x: Tensor, y: Tensor, fold: Tensor, progress: float) -> Tensor:
@@ -256,9 +254,7 @@ def search_columns(
     settings = SearchSettings() if settings is None else settings
     with torch.random.fork_rng(devices=[]), torch.enable_grad(), one_thread():
         torch.manual_seed(seed)
-        reset = getattr(gate, "reset_parameters", None)
-        if reset is not None:
-            reset()
+        gate.reset_parameters()
         gate.undecide()
         controller.check(gate)
         products = screened_products(x, targets.columns(), settings.products) if settings.products else []

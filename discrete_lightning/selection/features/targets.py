@@ -1,6 +1,7 @@
 """What is predicted from columns: classes, numbers, several of them, or the columns themselves; losses of a row."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -38,13 +39,12 @@ class Targets:
         """
         if not self.classes:
             return (outputs.float() - values).square().mean(-1)
-        total = torch.zeros(outputs.shape[:-1])
-        for t, (part, count) in enumerate(zip(outputs.split(self.classes, -1), self.classes, strict=True)):
+        parts = []
+        for t, (part, entropy) in enumerate(zip(outputs.split(self.classes, -1), self._entropies, strict=True)):
             log_p = torch.log_softmax(part.float(), -1)
             label = values[..., t].expand(part.shape[:-1])
-            entropy = self._entropy(t, count)
-            total = total - log_p.gather(-1, label.unsqueeze(-1))[..., 0] / entropy
-        return total / len(self.classes)
+            parts.append(-log_p.gather(-1, label.unsqueeze(-1))[..., 0] / entropy)
+        return torch.stack(parts).mean(0)
 
     def centered(self) -> Tensor:
         """Numbers of mean 0, float32 (n, O): an indicator of each class, or the targets."""
@@ -54,10 +54,11 @@ class Targets:
         table = torch.cat(hot, 1)
         return table - table.mean(0)
 
-    def _entropy(self, target: int, count: int) -> float:
-        p = torch.bincount(self.values[:, target], minlength=count).double()
-        p = p / p.sum()
-        return max(0.1, float(torch.special.entr(p).sum()))
+    @cached_property
+    def _entropies(self) -> list[float]:
+        """Of the shares of the classes of each target, at least 0.1; once, since each step needs them."""
+        counts = [torch.bincount(self.values[:, t], minlength=count).double() for t, count in enumerate(self.classes)]
+        return [max(0.1, float(torch.special.entr(each / each.sum()).sum())) for each in counts]
 
     def columns(self) -> Tensor:
         """As `centered`, of variance 1; of two classes one indicator is enough."""

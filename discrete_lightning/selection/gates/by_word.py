@@ -26,7 +26,7 @@ def gate_of(gate: str | Estimator | GateLayer, size: int, open: float | None = N
 
     Args:
         gate: "stochastic", "hard_concrete", "bernoulli"; "select_k", a subset, of which all are open at first; an estimator, or
-            its name, for a `Gate` with it; or a layer.
+            its name, for a `Gate` with it, or a `SelectK` with SIMPLE, whose subject are subsets; or a layer.
         size: number of gates.
         open: how open gates are at first, in (0, 1), in the unit of each kind: Bernoulli's probability, 1 minus hard concrete's
             drop rate, or P(gate > 0) of the normal distribution; None leaves it to the kind.
@@ -49,7 +49,7 @@ def gate_of(gate: str | Estimator | GateLayer, size: int, open: float | None = N
             )
         return gate
     kind = _kind_of(gate)
-    if kind is Gate and (estimator := _estimator_of(gate)) is not None:
+    if (estimator := _estimator_of(gate)) is not None:
         options = {"estimator": estimator, **options}
     known = [name for name in inspect.signature(kind.__init__).parameters if name not in ("self", "size", "k")]
     if unknown := [name for name in options if name not in known]:
@@ -92,8 +92,9 @@ def _estimator_of(gate: str | Estimator) -> Estimator | None:
 
 
 def _kind_of(gate: str | Estimator) -> type[GateLayer]:
-    if _estimator_of(gate) is not None:
-        return Gate
+    if (estimator := _estimator_of(gate)) is not None:
+        # SIMPLE is a method for subsets: of one gate alone it is StraightThrough
+        return SelectK if estimator.subsets == "conditional_bernoulli" else Gate
     if gate not in GATES:
         raise ValueError(
             f"gate must be one of {', '.join(GATES)}, an estimator or its name (ReinMax, LeaveOneOut, ...), or a layer of "

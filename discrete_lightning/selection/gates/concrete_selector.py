@@ -6,6 +6,8 @@ k independent selectors may choose the same feature. Here `duplicates`, sum_j re
 loss, and in eval() the selectors take different features: the assignment of the largest sum of log-probabilities.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -83,7 +85,8 @@ class ConcreteSelector(Recorded, Float32State):
         m = self.sampler(self.logits.float().expand(*rows, self.k, self.size), generator).to(x.dtype)
         if not rows:
             return (x @ m.mT).to(x.dtype)  # also under autocast
-        return (x.reshape(x.shape[0], -1, self.size) @ m.mT).reshape(*x.shape[:-1], self.k).to(x.dtype)
+        rows_of_each = x.reshape(x.shape[0], math.prod(x.shape[1:-1]), self.size)
+        return (rows_of_each @ m.mT).reshape(*x.shape[:-1], self.k).to(x.dtype)
 
     def duplicates(self) -> Tensor:
         """sum_j relu(sum_i softmax(a_i)_j - 1), 0-dim float32: 0 where no feature is wanted by more than one selector."""

@@ -1,20 +1,19 @@
 """Bernoulli gates with any gradient estimator."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import gumbel_sigmoid
 from discrete_lightning.layers.relaxed import RelaxedBernoulli
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.selection.gates.gate_layer import GateLayer, Per
+from discrete_lightning.selection.gates.gate_layer import Per
+from discrete_lightning.selection.gates.sampled_gates import SampledGates
 
 
-class Gate(GateLayer):
+class Gate(SampledGates):
     """Gates z ~ Bernoulli(sigmoid(a)); the estimator says how the gradient passes through the draw.
 
     Args:
@@ -63,18 +62,8 @@ class Gate(GateLayer):
         """All gates as open as `start` says, but for a little noise, which breaks ties."""
         self.logits.normal_(math.log(self.start / (1 - self.start)), 0.01)
 
-    def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
-        return self.sampler(self.logits.float().expand(*rows, self.size), generator)
-
-    @torch.no_grad()
-    def draw(self, x: Tensor) -> Tensor:
-        if self.sampler.estimator.pathwise or not self.training or self.held:
-            return self(x)
-        self._check(x)
-        rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
-        generator = rank_generator(self.logits.device)
-        z = gumbel_sigmoid(self.logits.float().expand(*rows, self.size), hard=True, generator=generator)
-        return x * self._placed(z, x).to(x.dtype)
+    def exact_draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        return gumbel_sigmoid(logits, hard=True, generator=generator)
 
     @torch.no_grad()
     def bound_(self) -> None:
@@ -85,16 +74,3 @@ class Gate(GateLayer):
 
     def scores(self) -> Tensor:
         return self.logits.detach().float()
-
-    def expectation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if not self.training or self.held:
-            return function(self(x))
-        self._check(x)
-        rows = x.shape[0] if self.per == "row" else 1
-        logits = self.logits.float().expand(rows, self.size)
-
-        def loss(z: Tensor) -> Tensor:
-            losses = function(x * self._placed(z, x).to(x.dtype))
-            return losses if self.per == "row" else losses.mean(-1, keepdim=True)  # one draw has the losses of all rows
-
-        return self.sampler.expectation(loss, logits).expand(x.shape[0])

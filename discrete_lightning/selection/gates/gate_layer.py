@@ -5,7 +5,7 @@ so that "expected open gates", "gates that are not 0" and "gates above 1/2" are 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Self, get_args
+from typing import ClassVar, Literal, Self, get_args
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,7 @@ class GateLayer(Recorded, PrivateState, Float32State):
     decision: Tensor
     held: bool
     least: int = 1
+    span: ClassVar[float] = 3.0  # about the range in which the parameters move: learning rates go by it
     tie: Tie | None = None
 
     def __init__(self, size: int, dim: int = -1, per: Per = "row", width: int = 1) -> None:
@@ -59,6 +60,10 @@ class GateLayer(Recorded, PrivateState, Float32State):
 
     def extra_repr(self) -> str:
         return f"size={self.size}, dim={self.dim}, per={self.per!r}"
+
+    def reset_parameters(self) -> None:
+        """Draws the first values of the parameters."""
+        raise NotImplementedError
 
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         """Draws of training, float32 (*rows, D), with their gradient."""
@@ -120,8 +125,7 @@ class GateLayer(Recorded, PrivateState, Float32State):
             return self._placed(self.open().float(), x)
         if self.held:
             return self._placed(reaching(self.open().float(), list(self.parameters())), x)
-        rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
-        return self._placed(self.sample(rows, generator), x)
+        return self._placed(self.sample(self._rows(x), generator), x)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Gates times x, of the shape and dtype of `x`.
@@ -165,6 +169,10 @@ class GateLayer(Recorded, PrivateState, Float32State):
             raise ValueError(
                 f"{type(self).__name__} gates dimension 0, which holds the rows that have a draw each: per='batch'"
             )
+
+    def _rows(self, x: Tensor) -> tuple[int, ...]:
+        """The leading dimensions of the draws for x: one for each row, or none."""
+        return (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
 
     def _placed(self, z: Tensor, x: Tensor) -> Tensor:
         """Gates (..., D) for all rows of x, or (..., B, D), in the places of x's dimensions."""

@@ -5,15 +5,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional import subset_k_hot
 from discrete_lightning.layers.relaxed_subset import RelaxedSubset
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.selection.gates.gate_layer import GateLayer, Per
+from discrete_lightning.selection.gates.gate_layer import Per
+from discrete_lightning.selection.gates.sampled_gates import SampledGates
 
 
-class SelectK(GateLayer):
+class SelectK(SampledGates):
     """Gates of which exactly k of D are open: a subset drawn without replacement in training, the k largest logits in eval().
 
     The estimator's `subset` says from which distribution, and how the gradient passes: Gumbel top-k (Plackett-Luce) for most;
@@ -79,17 +79,10 @@ class SelectK(GateLayer):
 
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         self.sampler.k = self.k
-        return self.sampler(self.logits.float().expand(*rows, self.size), generator)
+        return super().sample(rows, generator)
 
-    @torch.no_grad()
-    def draw(self, x: Tensor) -> Tensor:
-        if self.sampler.estimator.pathwise or not self.training or self.held:
-            return self(x)
-        self._check(x)
-        rows = (x.shape[0],) if self.per == "row" and x.ndim > 1 else ()
-        generator = rank_generator(self.logits.device)
-        z = subset_k_hot(self.logits.float().expand(*rows, self.size), self.k, generator=generator)
-        return x * self._placed(z, x).to(x.dtype)
+    def exact_draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
+        return subset_k_hot(logits, self.k, generator=generator)
 
     def open_probability(self) -> Tensor:
         """sigmoid(a + c), with c such that the sum is k: float32 (D,). Its sum is exact; each entry is near the probability of
@@ -108,17 +101,8 @@ class SelectK(GateLayer):
         return torch.where(rank < self.k, (logits - middle).clamp_min(tiny), (logits - middle).clamp_max(-tiny))
 
     def expectation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        if not self.training or self.held:
-            return function(self(x))
-        self._check(x)
         self.sampler.k = self.k
-        rows = x.shape[0] if self.per == "row" else 1
-
-        def loss(z: Tensor) -> Tensor:
-            losses = function(x * self._placed(z, x).to(x.dtype))
-            return losses if self.per == "row" else losses.mean(-1, keepdim=True)
-
-        return self.sampler.expectation(loss, self.logits.float().expand(rows, self.size)).expand(x.shape[0])
+        return super().expectation(function, x)
 
 
 def check_k(k: int, size: int) -> None:

@@ -30,6 +30,8 @@ class StochasticGate(GateLayer):
         0.8
     """
 
+    span = 1.0  # locations lie around 0 to 1, log-odds in a range that is three times as wide
+
     def __init__(self, size: int, dim: int = -1, per: Per = "row", width: int = 1, sigma: float = SIGMA) -> None:
         super().__init__(size, dim, per, width)
         check_positive(sigma=sigma)

@@ -36,7 +36,7 @@ class Budget(Callback):
         start: share of the run after which the target begins to fall.
         end: share of the run at which it has arrived.
         settle: share of the run from which the gates are decided and held.
-        integral, proportional, most: of the controller.
+        integral, proportional, most, two_sided: of the controller.
 
     Attributes:
         controller: BudgetController, once fitting has started.
@@ -62,6 +62,7 @@ class Budget(Callback):
         integral: float = 0.01,
         proportional: float = 1.0,
         most: float = 100.0,
+        two_sided: bool = False,
     ) -> None:
         if isinstance(cost, str) and cost not in get_args(Counted):
             raise ValueError(f"cost must be 'gates', 'flops', 'parameters' or a function, got {cost!r}")
@@ -70,6 +71,7 @@ class Budget(Callback):
         self.cost = cost
         self._settings: dict[str, Any] = {"target": target, "scope": scope, "start": start, "end": end}
         self._settings |= {"settle": settle, "integral": integral, "proportional": proportional, "most": most}
+        self._settings["two_sided"] = two_sided
         self.controller = BudgetController(**self._settings)  # looks at the arguments
         self._loaded: dict[str, float] | None = None
         self._has_stepped = False

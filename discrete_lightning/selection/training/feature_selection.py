@@ -18,6 +18,7 @@ from discrete_lightning.selection.features.feature_search import FeatureSearch, 
 from discrete_lightning.selection.features.interactions import screened_products
 from discrete_lightning.selection.features.targets import Targets
 from discrete_lightning.selection.gates.by_word import gate_of
+from discrete_lightning.selection.training.drawn_gates import drawn_gates
 from discrete_lightning.training.progress import progress
 from discrete_lightning.training.restorable import RestorableModule
 
@@ -195,10 +196,11 @@ class FeatureSelection(RestorableModule):
             outputs = self.search(x)
             figures.loss.update(self.search.targets.losses(outputs, y))
             figures.figure.update(self._figure(outputs, y))
-            gate = self.search.gate
-            gate.train()  # as the gates are in training: drawn, or held
-            figures.relaxed.update(self._figure(self.search(x), y))
-            gate.eval()
+            if self.search.gate.held:  # what is trained is what is deployed
+                figures.relaxed.update(self._figure(outputs, y))
+            else:
+                with drawn_gates(self.search):
+                    figures.relaxed.update(self._figure(self.search(x), y))
 
     def _figure(self, outputs: Tensor, y: Tensor) -> Tensor:
         """Per row: the share of targets that are right, or 1 - squared error in units of the variance."""

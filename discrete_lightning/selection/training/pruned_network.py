@@ -1,7 +1,5 @@
 """A network with gates that classifies, trained together with its gates; and what is left of it, trained on."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ from discrete_lightning.schedules import Cosine
 from discrete_lightning.selection.budget import gate_layers
 from discrete_lightning.selection.derive import derive
 from discrete_lightning.selection.network_cost import count_flops, count_parameters
+from discrete_lightning.selection.training.drawn_gates import drawn_gates
 from discrete_lightning.training.annealing import check_not_annealed
 from discrete_lightning.training.batches import Examples, examples_of
 from discrete_lightning.training.learning_rate_annealing import LearningRate
@@ -182,32 +181,6 @@ class PrunedNetwork(RestorableModule):
         share = progress(self.trainer, self.trainer.accumulate_grad_batches)
         for group in self.trainer.optimizers[0].param_groups:
             group["lr"] = Cosine(group["peak"], 0.0, steps=1)(share)
-
-
-@contextmanager
-def drawn_gates(module: nn.Module, seed: int = 0) -> Iterator[None]:
-    """Within the `with` block the gates of a module in eval() are drawn as in training; the generators stay as they were.
-
-    Example:
-        >>> from discrete_lightning.selection import Gate
-        >>> gate = Gate(4).eval()
-        >>> with drawn_gates(gate):
-        ...     gate.training
-        True
-        >>> gate.training
-        False
-    """
-    before = [(each, each.training) for layer in gate_layers(module).values() for each in layer.modules()]
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        try:
-            for each, _ in before:
-                each.training = True
-            yield
-        finally:
-            for each, mode in before:
-                each.training = mode
 
 
 class _Metrics(nn.Module):

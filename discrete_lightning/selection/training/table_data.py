@@ -14,11 +14,10 @@ from discrete_lightning.data.dataset import as_is
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.splits import Split, SplitDataModule, check_shares
 from discrete_lightning.functional._arguments import check_at_least
-from discrete_lightning.selection.features.encoded import encoded_targets
+from discrete_lightning.selection.features.encoded import encoded_targets, standardized
 from discrete_lightning.selection.features.targets import Targets
 
 Name = Literal["breast_cancer", "wine", "digits", "iris", "diabetes", "linnerud"]
-_LIMIT = 4.0
 
 
 class FeatureTable(SplitDataModule):
@@ -113,9 +112,7 @@ class FeatureTable(SplitDataModule):
             self.class_names = tuple(str(each) for each in classes)
         self.rows = self._split(every)
         train = self.rows["train"]
-        mean, spread = self.table[train].mean(0), self.table[train].std(0)
-        scaled = (self.table - mean) / np.where(spread > 1e-10 * np.abs(mean) + 1e-30, spread, 1.0)
-        columns = torch.from_numpy(np.clip(scaled, -_LIMIT, _LIMIT).astype(np.float32))
+        columns = torch.from_numpy(standardized(self.table, self.table[train])[0])
         values = every.values if every.classes else _standardized(every.values, train)
         self.targets = Targets(values[torch.from_numpy(train)], every.classes)
         repeats = {"train": -(-self.epoch_rows // max(1, len(train)))}

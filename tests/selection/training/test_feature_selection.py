@@ -150,3 +150,23 @@ def test_sizes_that_nobody_says_are_refused() -> None:
     loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(torch.randn(4, 4)))
     with pytest.raises(ValueError, match="does not know how many columns"):
         quiet_trainer().fit(FeatureSelection(k=2), loader, loader)
+
+
+@pytest.mark.parametrize(
+    "gate", ["stochastic", "hard_concrete", "select_k", "LeaveOneOut", "DisARM", "SIMPLE", "GumbelSoftmax"]
+)
+def test_every_kind_of_gate_in_every_stage(gate: str) -> None:
+    """A validation before gates are held, too: draws there change neither the run nor its random numbers."""
+    seed_everything(0, verbose=False)
+    model, data = FeatureSelection(k=2, gate=gate), iris()
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(model, datamodule=data)
+    assert int(model.search.gate.open().sum()) == 2
+    model.search.gate.undecide()
+    batch, before = next(iter(data.val_dataloader())), torch.get_rng_state()
+    with torch.no_grad():
+        model.eval().validation_step(batch, 0)
+    assert torch.equal(torch.get_rng_state(), before)
+    figures = quiet_trainer().validate(model, datamodule=data, verbose=False)[0]
+    assert 0 <= figures["val/network_accuracy"] <= 1
+    assert -1 <= figures["val/relaxation_gap"] <= 1

@@ -162,11 +162,11 @@ def test_cells_that_are_no_numbers(tmp_path: Path, line: int, cells: str, match:
         FeatureTable(file=written(tmp_path, *lines), target="colour").setup()
 
 
-@pytest.mark.parametrize("cell", ["nan", "inf", "-inf"])
+@pytest.mark.parametrize("cell", ["nan", "inf", "-inf", "NA", "None"])
 def test_targets_that_are_no_numbers(tmp_path: Path, cell: str) -> None:
     lines = lines_of()
     lines[3] = f"1,1,1,red,0.5,{cell}"
-    with pytest.raises(DataError, match="NaN, infinity"):
+    with pytest.raises(DataError, match=f"line 4, column grade: has no value, '{cell}': fill it in"):
         FeatureTable(file=written(tmp_path, *lines), target="grade", drop=["colour"]).setup()
 
 
@@ -193,3 +193,16 @@ def test_a_table_has_a_name_or_a_file() -> None:
         FeatureTable("mnist")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="target and drop are for a file"):
         FeatureTable("iris", target="class")
+
+
+def test_a_word_that_elsewhere_means_no_value_is_a_class_among_words(tmp_path: Path) -> None:
+    lines = lines_of()
+    lines[3] = "1,1,1,NA,0.5,1.0"
+    data = FeatureTable(file=written(tmp_path, *lines), target="colour", drop=["grade"])
+    data.setup()
+    assert "NA" in data.class_names
+
+
+def test_a_target_is_named_once(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the target 'grade' is named twice: name it once"):
+        FeatureTable(file=written(tmp_path, *lines_of()), target=["grade", "grade"], drop=["colour"]).setup()
