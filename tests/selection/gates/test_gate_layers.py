@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from discrete_lightning.estimators import SIMPLE, DisARM, GumbelSoftmax, LeaveOneOut
+from discrete_lightning.estimators import DisARM, GumbelSoftmax, LeaveOneOut
 from discrete_lightning.layers.recorded import made, recorded
 from discrete_lightning.layers.use_estimator import use_estimator
-from discrete_lightning.selection import ConcreteSelector, Gate, HardConcrete, SelectK, StochasticGate, gate_of
+from discrete_lightning.selection import Gate, HardConcrete, SelectK, StochasticGate, gate_of
 from tests.references import gates as reference
 from tests.references.inputs import seeded
 from tests.selection.gates.makers import ALL, GATES, each_gate, each_of_all, location
@@ -293,42 +293,3 @@ def test_errors_are_one_line(what: str) -> None:
     with pytest.raises(ValueError, match=told) as error:
         call()
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("per", ["row", "batch"])
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize(
-    "make",
-    [
-        Gate,
-        HardConcrete,
-        StochasticGate,
-        lambda size, per: SelectK(2, size, per=per),
-        lambda size, per: ConcreteSelector(2, size, per=per),
-    ],
-    ids=["Gate", "HardConcrete", "StochasticGate", "SelectK", "ConcreteSelector"],
-)
-@pytest.mark.parametrize("shape", [(0, 3), (0, 4, 3), (2, 0, 3)])
-def test_no_rows(make: Any, per: str, training: bool, shape: tuple[int, ...]) -> None:
-    layer = make(3, per=per).train(training)
-    y = layer(torch.zeros(shape, requires_grad=True))
-    assert y.shape[:-1] == shape[:-1]
-    y.sum().backward()
-    assert all(each.grad is None or not each.grad.any() for each in layer.parameters())
-
-
-@pytest.mark.parametrize("per", ["row", "batch"])
-def test_no_rows_have_no_gradient_by_the_losses(per: Any) -> None:
-    gate = Gate(3, LeaveOneOut(), per=per)
-    losses = gate.expectation(lambda z: z.sum(-1), torch.zeros(0, 3))
-    assert losses.shape == (0,)
-    losses.sum().backward()
-    assert gate.logits.grad is None or not gate.logits.grad.any()
-
-
-def test_simple_chooses_subsets() -> None:
-    layer = gate_of("SIMPLE", 6)
-    assert isinstance(layer, SelectK)
-    layer.set_k(2)
-    assert layer.sampler.estimator == SIMPLE()
-    assert (layer(torch.ones(5, 6)).sum(-1) == 2).all()
