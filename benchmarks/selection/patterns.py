@@ -29,7 +29,8 @@ from discrete_lightning import estimators
 from discrete_lightning.data import Shakespeare
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.selection import kept_weight_bonus, mask_linear, remove_masks
-from discrete_lightning.selection.training import CharacterTransformer, gap_closed
+from discrete_lightning.selection.networks import GatedTransformer
+from discrete_lightning.selection.training import gap_closed
 
 CONTEXT, ROWS, RATE = 64, 48, 3e-3
 ESTIMATORS = ("GumbelSoftmax", "ReinMax", "StraightThroughGumbel")
@@ -126,7 +127,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in arguments.estimators}
     for seed in arguments.seeds:
         torch.manual_seed(seed)
-        network, start = CharacterTransformer(len(data.vocabulary), CONTEXT), time.perf_counter()
+        network, start = GatedTransformer(len(data.vocabulary), CONTEXT, heads=4, gate=None), time.perf_counter()
         order = torch.randperm(len(data.dataset("train")), generator=torch.Generator().manual_seed(seed))
         train(network, data, order, arguments.dense_steps)
         dense = measured(network, data, arguments.split)

@@ -19,7 +19,6 @@ from discrete_lightning import callbacks, estimators, losses, metrics, models
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
-from discrete_lightning.selection.training import CharacterTransformer
 from tests.tiny_images import FAST, SPACE
 from tests.vq.quantizers.makers import ALL, SINGLE
 
@@ -122,7 +121,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "MixtureOfExperts": lambda: layers.MixtureOfExperts(layers.ExpertMLP(4, 8), 5, 2),
     "NoisyTopKRouter": lambda: layers.NoisyTopKRouter(4, 5),
     "PatternLearning": lambda: models.PatternLearning(
-        CharacterTransformer(vocabulary=10, context=8, dim=8, heads=2, layers=1, hidden=16), only="blocks.*"
+        layers.GatedTransformer(10, 8, dim=8, heads=2, layers=1, hidden=16, gate=None), only="blocks.*"
     ),
     "PatternMask": lambda: layers.PatternMask((12, 4)),
     "ReMoERouter": lambda: layers.ReMoERouter(4, 5),

@@ -21,11 +21,13 @@ class GatedAttention(nn.Module):
         gate, options: see `GatedTransformer`.
     """
 
-    def __init__(self, dim: int, heads: int, gate: str | Estimator, options: dict[str, Any]) -> None:
+    def __init__(self, dim: int, heads: int, gate: str | Estimator | None, options: dict[str, Any]) -> None:
         super().__init__()
         self.width = dim // heads
         self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
-        self.gate = tie(gate_of(gate, heads, width=self.width, **options), [self.qkv], consumers=[self.out])
+        self.gate: nn.Module = nn.Identity()
+        if gate is not None:
+            self.gate = tie(gate_of(gate, heads, width=self.width, **options), [self.qkv], consumers=[self.out])
 
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (B, S, d) to (B, S, d)."""
@@ -64,7 +66,8 @@ class GatedTransformer(Recorded, nn.Module):
         heads: of the attention; divides `dim`.
         hidden: units of the feed-forward layers.
         layers: number of pairs of attention and feed-forward layer.
-        gate: of heads and hidden units: one word ("hard_concrete", "stochastic", "bernoulli"), an estimator or its name.
+        gate: of heads and hidden units: one word ("hard_concrete", "stochastic", "bernoulli"), an estimator or its name; None:
+            no gates, the plain network.
         blocks: whether each attention and each feed-forward layer has a gate, too, and may go as a whole.
         open: how open the gates are at first, see `gate_of`.
         options: arguments of the gates by name, such as {"per": "batch"}.
@@ -89,7 +92,7 @@ class GatedTransformer(Recorded, nn.Module):
         heads: int = 8,
         hidden: int = 256,
         layers: int = 2,
-        gate: str | Estimator = "hard_concrete",
+        gate: str | Estimator | None = "hard_concrete",
         blocks: bool = False,
         open: float = 0.95,
         options: dict[str, Any] | None = None,
@@ -99,7 +102,10 @@ class GatedTransformer(Recorded, nn.Module):
         check_at_least(1, layers=layers, **sizes)
         if dim % heads:
             raise ValueError(f"dim must be a multiple of heads, got dim={dim}, heads={heads}")
-        check_pathwise(gate)
+        if gate is not None:
+            check_pathwise(gate)
+        elif blocks:
+            raise ValueError("blocks=True gives each block a gate, and gate is None: give a gate, or blocks=False")
         given = {"open": open, **(options or {})}
         self.context = context
         self.embedding, self.positions = nn.Embedding(vocabulary, dim), nn.Embedding(context, dim)
@@ -107,7 +113,7 @@ class GatedTransformer(Recorded, nn.Module):
         for _ in range(layers):
             first, last = nn.Linear(dim, hidden, bias=False), nn.Linear(hidden, dim, bias=False)
             # GELU before the gates: 0 stays 0 on either side
-            units = gate_of(gate, hidden, **given).between(first, [], last)
+            units = nn.Identity() if gate is None else gate_of(gate, hidden, **given).between(first, [], last)
             feed_forward = nn.Sequential(first, nn.GELU(), units, last)
             for layer in (GatedAttention(dim, heads, gate, given), feed_forward):
                 self.blocks.append(GatedResidual(dim, layer, gate if blocks else None, given))
@@ -124,6 +130,9 @@ class GatedTransformer(Recorded, nn.Module):
         """Logits (B, S, vocabulary) of the token after each of tokens (B, S)."""
         length = tokens.shape[1]
         if length > self.context:
-            raise ValueError(f"the network takes sequences of at most context={self.context} tokens, got {length}")
+            raise ValueError(
+                f"the network takes sequences of at most context={self.context} tokens, and the data serves {length}: set "
+                "model.network.context and data.context to one number"
+            )
         places = torch.arange(length, device=tokens.device)
         return self.head(self.norm(self.blocks(self.embedding(tokens) + self.positions(places))))

@@ -1,7 +1,6 @@
 """Selection in Lightning: a budget for gates, their monitor, search for columns of a table, pruned and masked networks."""
 
 from discrete_lightning.selection.training.budget import Budget
-from discrete_lightning.selection.training.character_transformer import CharacterTransformer
 from discrete_lightning.selection.training.feature_selection import FeatureSelection
 from discrete_lightning.selection.training.gate_monitor import GateMonitor
 from discrete_lightning.selection.training.patterns import PatternLearning, gap_closed
@@ -11,7 +10,6 @@ from discrete_lightning.selection.training.table_data import FeatureTable
 
 __all__ = [
     "Budget",
-    "CharacterTransformer",
     "FeatureSelection",
     "FeatureTable",
     "GateMonitor",

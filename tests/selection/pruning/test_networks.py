@@ -70,7 +70,7 @@ def test_gates_by_one_word(word: str, kind: type) -> None:
         (lambda: GatedTransformer(dim=6, heads=4), "dim must be a multiple of heads, got dim=6, heads=4"),
         (
             lambda: GatedTransformer(context=4)(torch.zeros(1, 5, dtype=torch.int64)),
-            "sequences of at most context=4 tokens, got 5",
+            "sequences of at most context=4 tokens, and the data serves 5",
         ),
     ],
 )

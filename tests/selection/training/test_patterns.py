@@ -14,16 +14,17 @@ from discrete_lightning.callbacks import ChoiceMonitor, LearningRateAnnealing, T
 from discrete_lightning.estimators import LeaveOneOut, ReinMax, Softmax
 from discrete_lightning.schedules import Cosine, Delayed, Linear
 from discrete_lightning.selection import magnitude_pattern
-from discrete_lightning.selection.training import CharacterTransformer, PatternLearning, gap_closed
+from discrete_lightning.selection.networks import GatedTransformer
+from discrete_lightning.selection.training import PatternLearning, gap_closed
 from tests.tiny_images import TinyImages, quiet_trainer
 from tests.tiny_tokens import TinyText
 
-SIZES: dict[str, Any] = {"vocabulary": 10, "context": 8, "dim": 8, "heads": 2, "layers": 1, "hidden": 16}
+SIZES: dict[str, Any] = {"vocabulary": 10, "context": 8, "dim": 8, "heads": 2, "layers": 1, "hidden": 16, "gate": None}
 
 
 def model(**arguments: Any) -> PatternLearning:
     seed_everything(0, verbose=False)
-    return PatternLearning(CharacterTransformer(**SIZES), only="blocks.*", **arguments)
+    return PatternLearning(GatedTransformer(**SIZES), only="blocks.*", **arguments)
 
 
 def weights(found: PatternLearning) -> dict[str, Tensor]:
@@ -186,7 +187,7 @@ def test_callbacks_find_choices_and_the_temperature() -> None:
     trainer = fit(found, monitor, annealing)
     assert len(monitor.layers(found)) == 4
     assert float(trainer.callback_metrics["temperature"]) == pytest.approx(0.5, abs=0.2)
-    assert "choices/masks.blocks/0/up.sampler/perplexity" in trainer.callback_metrics
+    assert "choices/masks.blocks/1/layer/0.sampler/perplexity" in trainer.callback_metrics
 
 
 def test_a_network_that_is_one_layer() -> None:
@@ -207,8 +208,8 @@ def test_what_does_not_fit_is_said() -> None:
         model(dense_share=1.0)
     with pytest.raises(ValueError, match="needs the loss's value"):
         model(estimator=LeaveOneOut(2))
-    with pytest.raises(ValueError, match="nothing in CharacterTransformer matches only=layers"):
-        PatternLearning(CharacterTransformer(**SIZES), only="layers")
+    with pytest.raises(ValueError, match="nothing in GatedTransformer matches only=layers"):
+        PatternLearning(GatedTransformer(**SIZES), only="layers")
     with pytest.raises(ValueError, match="two schedules for one number: LearningRateAnnealing"):
         fit(model(), LearningRateAnnealing(Cosine(0.1, 0.0, steps=1)))
     found = model()
@@ -221,7 +222,7 @@ def test_what_does_not_fit_is_said() -> None:
     with pytest.raises(ValueError, match=r"at most context=8 tokens, and the data serves 9"):
         found(torch.zeros(2, 9).long())
     with pytest.raises(ValueError, match="dim must be a multiple of heads"):
-        CharacterTransformer(dim=10, heads=4)
+        GatedTransformer(dim=10, heads=4)
 
 
 def test_a_token_sees_itself_and_earlier_ones() -> None:
