@@ -172,7 +172,7 @@ class HasBatchSize(Protocol):
 
 @runtime_checkable
 class ServesTable(Protocol):
-    """A data module whose rows are those of a table, for `FeatureSelection` and `SelectionReport`.
+    """A data module whose rows are those of a table, for `FeatureSelection`.
 
     Attributes:
         feature_names: of the columns, after `setup`.
