@@ -1,38 +1,16 @@
-"""A small causal transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762): norms first, rotary positions.
-
-Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): in queries and keys the numbers i and i + d/2 at
-position t are turned by the angle t * base^(-2i / d), so that their product depends on the distance alone.
-"""
+"""A small causal transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762): norms first, rotary positions."""
 
 from collections.abc import Callable, Sequence
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.layers.causal_attention import CausalAttention
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.conditional import Conditional
 
 Part = Literal["block", "feed_forward"]
-_BASE = 1_000.0  # the slowest pair turns once in about this many positions times 2 pi
-
-
-def rotated(x: Tensor, positions: Tensor | None = None) -> Tensor:
-    """Queries or keys (..., S, d), turned by their positions: 0 to S - 1, or integers that broadcast with (..., S).
-
-    Example:
-        >>> x = torch.randn(5, 8)
-        >>> torch.allclose(rotated(x).norm(dim=-1), x.norm(dim=-1))
-        True
-    """
-    length, half = x.shape[-2], x.shape[-1] // 2
-    speed = _BASE ** (-torch.arange(half, device=x.device, dtype=torch.float32) / half)
-    place = torch.arange(length, device=x.device) if positions is None else positions
-    angle = place.to(torch.float32).unsqueeze(-1) * speed
-    cos, sin = angle.cos().to(x.dtype), angle.sin().to(x.dtype)
-    first, second = x.chunk(2, -1)
-    return torch.cat([first * cos - second * sin, first * sin + second * cos], -1)
 
 
 class Residual(nn.Module):
@@ -64,19 +42,14 @@ class Block(nn.Module):
 
     def __init__(self, dim: int, heads: int, feed_forward: nn.Module, share: float = 1.0) -> None:
         super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(dim)
-        self.qkv, self.out = nn.Linear(dim, 3 * dim, bias=False), nn.Linear(dim, dim, bias=False)
+        self.norm, self.attention = nn.LayerNorm(dim), CausalAttention(dim, heads)
         self.feed_forward: nn.Module = Residual(dim, feed_forward)
         if share < 1:
             self.feed_forward = Conditional(self.feed_forward, share, tokens="independent", dim=dim)
 
     def forward(self, x: Tensor, positions: Tensor | None = None) -> Tensor:
         """Tokens (B, S, d) to (B, S, d); `positions` in their rows, ascending integers (B, S), are 0 to S - 1 by default."""
-        q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv(self.norm(x)).chunk(3, -1))
-        place = None if positions is None else positions.unsqueeze(1)  # the same for all heads
-        seen = nn.functional.scaled_dot_product_attention(rotated(q, place), rotated(k, place), v, is_causal=True)
-        x = x + self.out(seen.transpose(1, 2).flatten(-2))
+        x = x + self.attention(self.norm(x), positions)
         return self.feed_forward(x)
 
 

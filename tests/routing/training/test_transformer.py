@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.layers.causal_attention import rotated
 from discrete_lightning.models import DenseFeedForward, MixtureFeedForward
 from discrete_lightning.nn import Conditional, MixtureOfExperts
-from discrete_lightning.routing.training.transformer import Block, CausalTransformer, rotated
+from discrete_lightning.routing.training.transformer import Block, CausalTransformer
 from tests.references.inputs import seeded
 
 SMALL: dict[str, Any] = {"vocabulary": 11, "context": 12, "dim": 8, "heads": 2, "layers": 2}
