@@ -44,8 +44,8 @@ def kl_to_reference(log_p: Tensor, log_q: Tensor, kind: KLKind = "k1") -> Tensor
         excludes what pi chose (for "exact": what pi allows). Values of k1 may be negative.
 
     Raises:
-        ValueError: if the kind is unknown, the shapes differ, a tensor is not floating, or (on the CPU) a number is NaN or +inf,
-            or log pi of a drawn action is -inf: pi cannot have drawn it; for "exact", if a row has no distribution.
+        ValueError: if the kind is unknown, the shapes differ, a tensor is not floating, or (on the CPU) a number is NaN or
+            +inf, or log pi of a drawn action is -inf: pi cannot have drawn it; for "exact", if a row has no distribution.
 
     Example:
         >>> log_p, log_q = torch.tensor([0.5, 0.5]).log(), torch.tensor([0.25, 0.75]).log()

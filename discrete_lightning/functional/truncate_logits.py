@@ -54,9 +54,9 @@ def truncate_logits(
 
     Returns:
         Shape and dtype of `logits`. At temperature 1 the logits that stay are unchanged; otherwise a constant is subtracted
-        from each row, so that its largest is 0. Computed in float32 (float64 of float64 logits): a 16-bit row is rounded after what
-        stays is known, so that equal values may come of different ones. For an exact draw at another temperature than 1 give
-        float32 logits.
+        from each row, so that its largest is 0. Computed in float32 (float64 of float64 logits): what stays of a 16-bit row
+        is decided before the result is rounded to 16 bits, which moves probabilities by up to 1 % at another temperature than
+        1. For an exact draw there give float32 logits.
 
     Raises:
         ValueError: if an argument is out of range, or a row holds NaN or +inf, or only -inf (on an accelerator NaN stays NaN).
