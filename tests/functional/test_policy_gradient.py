@@ -145,7 +145,7 @@ def test_nothing_to_learn_from(shape: tuple[int, ...]) -> None:
         (torch.tensor([INF, -INF]), Z(2), {}, "2 of 2 rewards are not finite: 0 NaN, 2 infinite"),
         (Z(2), torch.tensor([-INF, 0.0]), {}, "1 of 2 log-probabilities are not finite.*not drawn from"),
         (Z(1, 3), Z(1, 3), {}, "two or more samples"),
-        (Z(), Z(), {}, "two or more samples"),
+        (Z(()), Z(()), {}, "two or more samples"),
         (Z(2), Z(2), {"baseline": "mean"}, "baseline is .leave_one_out., None or a tensor, got 'mean'"),
         (Z(2), Z(2), {"baseline": Z(3)}, r"shape of the rewards, \(2,\), got shape \(3,\)"),
         (Z(2), Z(2), {"baseline": 0.5}, "got 0.5"),
