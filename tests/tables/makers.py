@@ -99,6 +99,8 @@ ELSEWHERE = {
     "remove_masks": "tests/selection/test_pattern_mask.py",
     # functions
     "balance_loss": "tests/routing/test_losses.py",
+    "kl_to_reference": "tests/functional/test_kl_to_reference.py",
+    "policy_gradient": "tests/functional/test_policy_gradient.py",
     "routing_loss": "tests/routing/test_losses.py",
     "upcycle": "tests/routing/test_upcycle.py",
     "choices_made": "tests/layers/test_choice_use.py",
