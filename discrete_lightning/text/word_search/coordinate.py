@@ -13,7 +13,7 @@ from discrete_lightning.text.word_search.search import Budget, WordSearch
 class CoordinateSearch(WordSearch):
     """Visits the positions in random order; at each it judges the words that the gradient proposes, and takes the best.
 
-    When no position has a better word left among its proposals, it begins again from a line drawn from the network.
+    When no position has a better word among its proposals, it begins again from a line drawn from the network.
 
     Args:
         candidates: words judged at a position: those with the lowest first-order change (2307.15043 proposes so).
@@ -28,52 +28,83 @@ class CoordinateSearch(WordSearch):
         (3, 3, 50)
     """
 
-    candidates: int = 64
+    candidates: int = 4
 
     def __post_init__(self) -> None:
         check_at_least(1, candidates=self.candidates)
 
     def search(self, budget: Budget, generator: torch.Generator | None) -> None:
+        tested: set[tuple[int, ...]] = set()
         while True:
-            words = budget.draw(1, 1.0, generator)
-            judged = budget.evaluate(words, gradient=True)
-            self.descend(budget, words[0], judged.nll[0], judged.change, generator)
+            descend(budget, budget.draw(1, 1.0, generator)[0], self.candidates, tested, generator)
 
-    def descend(
-        self, budget: Budget, words: Tensor, nll: Tensor, change: Tensor | None, generator: torch.Generator | None
-    ) -> tuple[Tensor, Tensor]:
-        """Goes on from a line (F,) to one that no proposal improves; `change` (1, F, V) of it, None if not yet known."""
-        count, stuck = len(words), 0
-        while stuck < count:
+
+@dataclass(frozen=True)
+class LocalOptimum:
+    """A line that no proposal improves.
+
+    Attributes:
+        words: int64 (F,).
+        nll: in nats.
+        log_probabilities: of all words, given those before, float32 (F, V).
+        effect: of each replacement on the words after, to first order, float32 (F, V).
+    """
+
+    words: Tensor
+    nll: float
+    log_probabilities: Tensor
+    effect: Tensor
+
+
+def descend(
+    budget: Budget,
+    words: Tensor,
+    candidates: int,
+    tested: set[tuple[int, ...]],
+    generator: torch.Generator | None,
+) -> LocalOptimum:
+    """Replaces one word of a line (F,) after another by a better one, until no position has one among its proposals.
+
+    Args:
+        budget: that pays.
+        words: to start from.
+        candidates: proposals at a position.
+        tested: lines and positions whose proposals were judged before and are not judged again; it grows.
+        generator: of the order of positions.
+    """
+    count, allowed, stuck, order = len(words), budget.problem.allowed, 0, list[int]()
+    judged = budget.evaluate(words.unsqueeze(0), gradient=True)
+    nll = float(judged.nll)
+    while stuck < count:
+        if not order:
             order = torch.randperm(count, generator=generator, device=words.device).tolist()
-            for position in order:
-                if change is None:
-                    change = budget.evaluate(words.unsqueeze(0), gradient=True).change
-                    assert change is not None
-                proposals = replacements(words, change[0], budget.problem.allowed, self.candidates, position)
-                if not len(proposals):
-                    return words, nll
-                judged = budget.evaluate(proposals).nll
-                best = int(judged.argmin())
-                if judged[best] < nll:
-                    words, nll, change, stuck = proposals[best], judged[best], None, 0
-                else:
-                    stuck += 1
-                if stuck >= count:
-                    break
-        return words, nll
+        position = order.pop()
+        key = (*words.tolist(), position)
+        stuck += 1
+        if key in tested:
+            continue
+        tested.add(key)
+        assert judged.change is not None
+        proposals = replacements(words, judged.change[0], allowed, candidates, position)
+        if not len(proposals):
+            continue
+        found = budget.evaluate(proposals).nll
+        best = int(found.argmin())
+        if float(found[best]) < nll:
+            words, stuck, order = proposals[best], 0, []
+            judged = budget.evaluate(words.unsqueeze(0), gradient=True)
+            nll = float(judged.nll)
+    assert judged.change is not None
+    log_p = judged.log_probabilities[0]
+    effect = judged.change[0] - log_p.gather(-1, words.unsqueeze(-1)) + log_p
+    return LocalOptimum(words, nll, log_p, effect)
 
 
-def replacements(words: Tensor, change: Tensor, allowed: Tensor, count: int, position: int | None = None) -> Tensor:
-    """Lines (<= count, F) that differ from `words` (F,) in one word, those with the lowest change (F, V) first."""
-    score = change.masked_fill(~allowed, torch.inf).scatter(-1, words.unsqueeze(-1), torch.inf)
-    offset = 0
-    if position is not None:
-        score, offset = score[position : position + 1], position
-    flat = score.flatten()
-    best = flat.topk(min(count, len(flat)), largest=False)
+def replacements(words: Tensor, change: Tensor, allowed: Tensor, count: int, position: int) -> Tensor:
+    """Lines (<= count, F) that differ from `words` (F,) at one position, those with the lowest change (F, V) first."""
+    score = change[position].masked_fill(~allowed[position], torch.inf).index_fill(0, words[position], torch.inf)
+    best = score.topk(min(count, len(score)), largest=False)
     chosen = best.indices[best.values < torch.inf]
     lines = words.repeat(len(chosen), 1)
-    vocabulary = change.shape[-1]
-    lines[torch.arange(len(chosen), device=words.device), chosen // vocabulary + offset] = chosen % vocabulary
+    lines[:, position] = chosen
     return lines

@@ -1,8 +1,8 @@
 """Gibbs with gradients (Grathwohl et al. 2021, https://arxiv.org/abs/2102.04509), annealed, with the exact acceptance.
 
-    target     pi(x) ~ exp(-nll(x) / T)
-    proposal   q(t, v | x) = softmax over all replacements of -change(t, v) / (2 T)         equation 5 with f = -nll / T
-    accepted   with probability min(1, pi(x') q(x | x') / (pi(x) q(x' | x)))
+target     pi(x) ~ exp(-nll(x) / T)
+proposal   q(t, v | x) = softmax over all replacements of -change(t, v) / (2 T)         equation 5 with f = -nll / T
+accepted   with probability min(1, pi(x') q(x | x') / (pi(x) q(x' | x)))
 """
 
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ class GibbsWithGradients(WordSearch):
         check_positive(begin=self.begin, end=self.end)
 
     def search(self, budget: Budget, generator: torch.Generator | None) -> None:
-        if not (budget.problem.allowed.sum(-1) > 1).any():
+        least = len(budget.problem.positions) + 1  # to draw a line and its gradient
+        if budget.left < least or not (budget.problem.allowed.sum(-1) > 1).any():
             budget.evaluate(budget.draw(1, 1.0, generator))
             return
         state = begin_chains(budget, self.chains, generator)
@@ -55,8 +56,7 @@ class GibbsWithGradients(WordSearch):
 
 def begin_chains(budget: Budget, chains: int, generator: torch.Generator | None) -> Chains:
     """Chains that start at lines drawn from the network."""
-    price = len(budget.problem.positions) + 2
-    budget.require(price)
+    price = len(budget.problem.positions) + 1
     words = budget.draw(min(chains, budget.left // price), 1.0, generator)
     judged = budget.evaluate(words, gradient=True)
     assert judged.change is not None

@@ -1,6 +1,6 @@
 """Free logits trained through samples: GBDA (Guo et al. 2021, https://arxiv.org/abs/2104.13733) with any estimator.
 
-    theta (F, V)     x^(i) = estimator(theta, tau)     Adam on the mean of nll(x^(i)) over i
+theta (F, V)     x^(i) = estimator(theta, tau)     Adam on the mean of nll(x^(i)) over i
 """
 
 from dataclasses import dataclass, field
@@ -48,6 +48,10 @@ class PathSearch(WordSearch):
                 f"{type(self.estimator).__name__} has no samples that carry a gradient: take GumbelSoftmax, StraightThrough, "
                 "StraightThroughGumbel or ReinMax"
             )
+
+    @property
+    def name(self) -> str:
+        return f"PathSearch({type(self.estimator).__name__})"
 
     def search(self, budget: Budget, generator: torch.Generator | None) -> None:
         problem = budget.problem

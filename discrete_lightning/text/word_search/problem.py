@@ -149,7 +149,7 @@ class WordProblem:
         return Evaluated(nll.detach(), own, change - change.gather(-1, words.unsqueeze(-1)))
 
     def relaxed(self, samples: Tensor) -> Tensor:
-        """nll, float32 (N,), of relaxed or one-hot words (N, F, V), to differentiate: N evaluations, N more in the backward pass.
+        """nll, float32 (N,), of relaxed or one-hot words (N, F, V): N evaluations, and N more in a backward pass.
 
         A mixture of words has the mean of their rows as its input, and the mean of their terms as its own.
         """
@@ -169,7 +169,7 @@ class WordProblem:
         self.evaluations += len(gradient)
 
     def _log_probabilities(self, rows: Tensor) -> Tensor:
-        """log p of all words at each position from the first free one on, float32 (N, R, V), given rows (N, R, D)."""
+        """Log p of all words at each position from the first free one on, float32 (N, R, V), given rows (N, R, D)."""
         self.evaluations += len(rows)
         with _frozen(self.network):
             cache = self.network.select(self._cache, self.positions.new_zeros(len(rows)))

@@ -1,6 +1,7 @@
 """The base of the searches for words: a budget of evaluations, and the best line so far."""
 
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 from discrete_lightning.text.word_search.problem import Evaluated, WordProblem
 
 
-class OutOfEvaluations(Exception):  # noqa: N818 the end of a search is no error
+class OutOfEvaluations(Exception):
     """The budget of a search is used up."""
 
 
@@ -88,6 +89,11 @@ class Budget:
 class WordSearch(ABC):
     """Base of the searches: frozen dataclasses that go on until their evaluations are used up."""
 
+    @property
+    def name(self) -> str:
+        """What tables and pictures call it."""
+        return type(self).__name__
+
     def run(self, problem: WordProblem, evaluations: int, generator: torch.Generator | None = None) -> Found:
         """Looks for the free words with the lowest nll of the line.
 
@@ -105,10 +111,8 @@ class WordSearch(ABC):
                 f"a line of {len(problem.positions)} free words takes {least} evaluations to draw and judge, got {evaluations}"
             )
         budget = Budget(problem, evaluations)
-        try:
+        with suppress(OutOfEvaluations):
             self.search(budget, generator)
-        except OutOfEvaluations:
-            pass
         assert budget.words is not None
         return Found(problem.lines(budget.words[None])[0], budget.nll, budget.history, budget.used)
 
