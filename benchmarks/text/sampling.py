@@ -2,8 +2,9 @@
 
     python -m benchmarks.text.sampling [--threads 1] [--rounds 21]
 
-Logits are normal with a deviation of 3: a next word of about 3.5 nats among 2,048, 6.4 among 50,000. Contestants take turns; a
-figure is the median over rounds of the ratio to softmax and multinomial in the same round. Bar: at most 1.3.
+Logits are normal with a deviation of 3, the entropy of a draw is printed. Contestants take turns; a figure is the median over
+rounds of the ratio to softmax and multinomial in the same round. Bar: at most 1.3. On one row of 2,048 words, where torch
+takes .06 ms, the time is that of calling some twenty small operations, and the bar is missed.
 """
 
 import argparse
@@ -16,7 +17,7 @@ import torch
 from torch import Tensor
 
 from benchmarks._timing import device_name, interleaved, milliseconds, ratio
-from discrete_lightning.functional import categorical, entropy, truncate_logits
+from discrete_lightning.functional import categorical, entropy, gumbel_max, truncate_logits
 
 SHAPES = [(1, 2048), (64, 2048), (1, 50_000), (16, 50_000)]
 SETTINGS: list[dict[str, float]] = [
@@ -35,8 +36,9 @@ def plain(logits: Tensor) -> Tensor:
 
 
 def ours(logits: Tensor, **limits: Any) -> Tensor:
-    """Truncated, then drawn."""
-    return categorical(truncate_logits(logits, **limits).softmax(-1))
+    """Truncated, then drawn by the faster of two exact ways."""
+    truncated = truncate_logits(logits, **limits)
+    return gumbel_max(truncated) if truncated.numel() < 1 << 14 else categorical(truncated.softmax(-1))
 
 
 def transformers_draw(limits: dict[str, Any]) -> Callable[[Tensor], Tensor]:

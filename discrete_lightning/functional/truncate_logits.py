@@ -27,7 +27,7 @@ from discrete_lightning.functional._temperature import over_tau
 from discrete_lightning.functional._threads import in_threads
 from discrete_lightning.functional.categorical import running_sum
 
-_FEW = 4096  # categories that are sorted as fast as they are selected
+_FEW = 4096  # numbers that are sorted in about the time of the calls
 _ROUNDING = 1e-12  # of a float64 sum: of 10 equal probabilities top_p = .7 keeps 7, whatever the sum of 7 rounds to
 
 
@@ -123,7 +123,8 @@ def _on_host(z: Tensor) -> bool:
 def _largest(z: Tensor, count: int) -> Tensor:
     """The `count` largest logits of each row, the largest first."""
     rest = z.shape[-1] - count
-    if _on_host(z) and count * 64 > z.shape[-1]:  # torch sorts indices along, which takes several times as long
+    # torch sorts indices along, which takes several times as long where there are many
+    if _on_host(z) and count * 64 > z.shape[-1] and z.numel() > _FEW:
         numbers = np.partition(z.numpy(), rest, -1)[..., rest:] if rest else z.numpy()
         return torch.from_numpy(np.sort(numbers, -1)).flip(-1)
     return z.topk(count, -1).values if rest else z.sort(-1, descending=True).values
