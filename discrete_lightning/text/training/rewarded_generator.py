@@ -1,6 +1,6 @@
 """A language model that is trained through the words it draws, by a score function: any reward, with a KL brake."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -16,6 +16,7 @@ from discrete_lightning.text.generate import SampledSequence, sample_sequences
 from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter
 from discrete_lightning.text.metrics.words import words_of
 from discrete_lightning.text.networks import TokenNetwork
+from discrete_lightning.text.table_features import TableFeatures, feature_matrix
 from discrete_lightning.text.training.base_network import StartedModule
 
 
@@ -53,7 +54,8 @@ class RewardedGenerator(StartedModule):
 
     Args:
         reward: texts to rewards: see `Reward`. If it has a method `knows(piece) -> bool`, tokens that it does not know are
-            never drawn, neither by pi nor by ref.
+            never drawn, neither by pi nor by ref. If it has `features(piece) -> names`, the rows of tokens that share a
+            feature learn from one another: see `TableFeatures`.
         base: folder of a run of a model of text, or a checkpoint; None: a language model is trained first.
         network: what to train where there is no base.
         base_epochs: passes over the training text, where there is no base.
@@ -99,39 +101,54 @@ class RewardedGenerator(StartedModule):
         self.kl_weight, self.mle_weight, self.learning_rate = kl_weight, mle_weight, learning_rate
         # of lines of the data, by the word: words are what the forms of verse count
         self.val_nats, self.test_nats, self.base_nats = NatsPerCharacter(), NatsPerCharacter(), NatsPerCharacter()
+        self.shared = None
         self.allowed: Tensor
         self.register_buffer("allowed", torch.ones(self.network.vocabulary, dtype=torch.bool))
 
     def prepare(self, data: Any) -> None:
-        """Adapts the language model to the data's lines, and finds which tokens may be drawn."""
+        """Finds which tokens may be drawn and what they share, and adapts the language model to the data's lines."""
         assert self.tokenizer is not None
+        pieces = [self.tokenizer.decode([token]) for token in range(self.tokenizer.size)]
         knows = getattr(self.reward, "knows", None)
         if knows is not None:
-            pieces = [self.tokenizer.decode([token]) for token in range(self.tokenizer.size)]
             known = torch.tensor([bool(knows(piece)) for piece in pieces])
             self.allowed.zero_()[: len(known)] = known.to(self.allowed.device)
             if not bool(self.allowed[self._end()]):
                 raise ValueError(f"the reward does not know {self.end!r}, which ends a line")
         if self.adapt_steps:
-            self._adapt(data)
+            self._adapt(data, 2 if self.trainer.fast_dev_run else self.adapt_steps)  # type: ignore[attr-defined]
 
-    def _adapt(self, data: Any) -> None:
-        steps = 2 if self.trainer.fast_dev_run else self.adapt_steps  # type: ignore[attr-defined]
+    def _shared(self) -> TableFeatures | None:
+        """What the tokens' rows share, as the reward says; None if it says nothing."""
+        features_of = getattr(self.reward, "features", None)
+        if features_of is None or self.tokenizer is None:
+            return None
+        pieces = [self.tokenizer.decode([token]) for token in range(self.tokenizer.size)]
+        matrix = feature_matrix([features_of(piece) for piece in pieces])
+        return TableFeatures(matrix, self._table.shape[1]).to(self.device) if matrix.numel() else None
+
+    @property
+    def _table(self) -> Tensor:
+        return self.network.embedding.weight
+
+    def _adapt(self, data: Any, steps: int) -> None:
         print(f"{type(self).__name__}: {steps} steps of maximum likelihood on the lines of the data", flush=True)
-        optimizer = torch.optim.AdamW(self.network.parameters(), 2e-3, betas=(0.9, 0.99), weight_decay=0.01)
-        step = 0
-        while step < steps:
-            for batch in data.train_dataloader():
-                for group in optimizer.param_groups:
-                    group["lr"] = 2e-3 * (1 - step / steps)
-                nats, count = self.nats_of_lines(self.network, *(each.to(self.device) for each in batch))
-                optimizer.zero_grad(set_to_none=True)
-                (nats / count.clamp_min(1)).backward()
-                nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-                optimizer.step()
-                step += 1
-                if step >= steps:
-                    break
+        shared = self._shared()
+        rates = [(self.network, 2e-3)] + ([(shared, 4e-3)] if shared is not None else [])
+        groups = [{"params": list(each.parameters()), "lr": rate, "start": rate} for each, rate in rates]
+        optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01)
+        for step, batch in zip(range(steps), _forever(data.train_dataloader), strict=False):
+            for group in optimizer.param_groups:
+                group["lr"] = group["start"] * (1 - step / steps)
+            nats, count = self.nats_of_lines(self.network, *(each.to(self.device) for each in batch))
+            optimizer.zero_grad(set_to_none=True)
+            (nats / count.clamp_min(1)).backward()
+            if shared is not None:
+                shared.add_gradient(self._table)
+            nn.utils.clip_grad_norm_([each for group in groups for each in group["params"]], 1.0)
+            optimizer.step()
+            if shared is not None:
+                shared.fold(self._table)
 
     def nats_of_lines(self, network: TokenNetwork, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The cross-entropy of all targets, in nats, and their number."""
@@ -296,7 +313,34 @@ class RewardedGenerator(StartedModule):
             metric.reset()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.network.parameters(), self.learning_rate, betas=(0.9, 0.99))
+        groups: list[dict[str, Any]] = [{"params": list(self.network.parameters()), "lr": self.learning_rate}]
+        self.shared = self._shared()
+        if self.shared is not None:
+            groups.append({"params": list(self.shared.parameters()), "lr": self.learning_rate})
+        return torch.optim.Adam(groups, betas=(0.9, 0.99))
+
+    def on_after_backward(self) -> None:
+        if self.shared is not None:
+            self.shared.add_gradient(self._table)  # of several ranks: of their mean gradient
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.shared is not None:
+            self.shared.fold(self._table)
+
+    @property
+    def shared(self) -> TableFeatures | None:
+        """Not a sub-module: its projection is 0 between steps, and a checkpoint holds what it has moved."""
+        return self._held[0]
+
+    @shared.setter
+    def shared(self, value: TableFeatures | None) -> None:
+        self._held = (value,)
+
+
+def _forever(loader: Callable[[], Iterable[Any]]) -> Iterator[Any]:
+    while True:
+        yield from loader()
 
 
 class _Limited:
