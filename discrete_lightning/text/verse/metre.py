@@ -16,6 +16,7 @@ from discrete_lightning.text.verse.pronunciations import pronunciations
 
 _WORD = re.compile(r"['’]?[^\W_]+(?:['’][^\W_]+)*['’]?")
 _FREE = "*"
+_CACHED = 1 << 16  # words
 
 
 def words_of(line: str) -> list[str]:
@@ -89,6 +90,8 @@ class Metre:
         for word in found:
             patterns = words.get(word)
             if patterns is None:
+                if len(words) >= _CACHED:
+                    words.clear()
                 patterns = words[word] = frozenset(_pattern(each.stresses) for each in pronunciations(word))
             step = (places, patterns)
             after = following.get(step)

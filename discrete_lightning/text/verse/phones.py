@@ -7,74 +7,13 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # Consonants that begin a syllable: those that begin 20 words of the dictionary, but for foreign names
-ONSETS = frozenset(
-    [
-        "B",
-        "B L",
-        "B R",
-        "B Y",
-        "CH",
-        "D",
-        "D R",
-        "D Y",
-        "DH",
-        "F",
-        "F L",
-        "F R",
-        "F Y",
-        "G",
-        "G L",
-        "G R",
-        "G W",
-        "HH",
-        "HH W",
-        "HH Y",
-        "JH",
-        "K",
-        "K L",
-        "K R",
-        "K W",
-        "K Y",
-        "L",
-        "M",
-        "M Y",
-        "N",
-        "P",
-        "P L",
-        "P R",
-        "P Y",
-        "R",
-        "S",
-        "S K",
-        "S K R",
-        "S K W",
-        "S L",
-        "S M",
-        "S N",
-        "S P",
-        "S P L",
-        "S P R",
-        "S T",
-        "S T R",
-        "S W",
-        "SH",
-        "SH R",
-        "T",
-        "T R",
-        "T W",
-        "TH",
-        "TH R",
-        "TH W",
-        "V",
-        "V Y",
-        "W",
-        "Y",
-        "Z",
-        "ZH",
-    ]
-)
-_SIBILANT = frozenset(["S", "Z", "SH", "ZH", "CH", "JH"])
-_VOICELESS = frozenset(["P", "T", "K", "F", "TH", "S", "SH", "CH", "HH"])
+_ONSETS = """
+B|B L|B R|B Y|CH|D|D R|D Y|DH|F|F L|F R|F Y|G|G L|G R|G W|HH|HH W|HH Y|JH|K|K L|K R|K W|K Y|L|M|M Y|N|P|P L|P R|P Y|R|
+S|S K|S K R|S K W|S L|S M|S N|S P|S P L|S P R|S T|S T R|S W|SH|SH R|T|T R|T W|TH|TH R|TH W|V|V Y|W|Y|Z|ZH
+"""
+ONSETS = frozenset(each.strip() for each in _ONSETS.split("|"))
+_SIBILANT = ("S", "Z", "SH", "ZH", "CH", "JH")
+_VOICELESS = ("P", "T", "K", "F", "TH", "S", "SH", "CH", "HH")
 
 
 class Pronunciation(NamedTuple):
@@ -111,7 +50,10 @@ def pronunciation(sounds: Sequence[str]) -> Pronunciation:
     start = last
     while start > 0 and " ".join(sounds[start - 1 : last]) in ONSETS:
         start -= 1
-    return Pronunciation(stresses, " ".join(map(_bare, sounds[last:])), " ".join(sounds[start:last]))
+    onset = sounds[start:last]
+    if not onset and last > 0 and sounds[last - 1].startswith("ER"):
+        onset = ["R"]  # the r of "arise" (ER AY Z) is heard in its second syllable
+    return Pronunciation(stresses, " ".join(map(_bare, sounds[last:])), " ".join(onset))
 
 
 def _bare(sound: str) -> str:
@@ -121,6 +63,7 @@ def _bare(sound: str) -> str:
 def with_elisions(sounds: Sequence[str]) -> Iterator[list[str]]:
     """The sounds, and those with one unstressed syllable less where verse may drop it.
 
+    - long I or OU before the weak ER of "fire" and "power" is one syllable;
     - a weak I or U before a weak vowel glides: "glorious" in two syllables, "influence" too;
     - a weak vowel before r or n and a weak vowel falls out: "wandering", "different", "listening" in two.
 
@@ -132,9 +75,11 @@ def with_elisions(sounds: Sequence[str]) -> Iterator[list[str]]:
     yield sounds
     for place, sound in enumerate(sounds[:-1]):
         before, after = sounds[:place], sounds[place + 1 :]
+        if sound[:2] in ("AY", "AW") and after[0] == "ER0":
+            yield [*before, sound, "R", *after[1:]]
         if not before or sound[-1] != "0":
             continue
-        if after[0][-1] == "0":
+        if after[0][-1] in "02":
             glide = {"IY0": "Y", "UW0": "W", "ER0": "R"}.get(sound)
             if glide:
                 yield [*before, glide, *after]

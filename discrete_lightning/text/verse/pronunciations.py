@@ -6,11 +6,11 @@ The dictionary holds words of today. Words of 1600 are found through their stems
 import lzma
 import re
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
-from discrete_lightning.text.verse.early_modern import ONE_SYLLABLE, RESPELT, SOUNDS
-from discrete_lightning.text.verse.phones import Pronunciation, pronunciation, with_ending
+from discrete_lightning.text.verse.early_modern import ONE_SYLLABLE, RESPELT, table
+from discrete_lightning.text.verse.phones import Pronunciation, with_ending
 
 _FILE = Path(__file__).with_name("pronunciations.txt.xz")
 # ending and its sounds, the longest first; with "'" no syllable is added (but after t, d, s)
@@ -20,6 +20,7 @@ _ENDINGS = (
     ("ing", "IH0 NG"), ("ness", "N AH0 S"), ("less", "L AH0 S"), ("ly", "L IY0"), ("ful", "F AH0 L"), ("er", "ER0"),
     ("ish", "IH0 SH"), ("es", "S"), ("s", "S"),
 )  # fmt: skip
+_SHORTER = {"eth": "TH", "est": "S T", "er": "R"}  # after a vowel: "goest", "mightier" may drop a syllable
 _BEGINNINGS = (
     "over",
     "under",
@@ -44,8 +45,9 @@ _LONG_ED = re.compile(r"[èé]d$")
 def pronunciations(word: str) -> tuple[Pronunciation, ...]:
     """All ways to say a word in verse; none if it is not known.
 
-    A syllable that verse may drop is there in both ways: "heaven" has two syllables or one, "glorious" three or two, "loved" one
-    or two. Hyphens join words: the stresses of all, and the rhyme of the last. Case does not matter, nor which apostrophe is used.
+    A syllable that verse may drop is there in both ways: "heaven" has two syllables or one, "glorious" three or two, "loved"
+    one or two. Hyphens join words: the stresses of all, and the rhyme of the last. Neither case nor the kind of apostrophe
+    matters.
 
     Example:
         >>> pronunciations("delight")
@@ -74,7 +76,7 @@ def _dictionary() -> dict[str, str]:
     return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
 
 
-@cache
+@lru_cache(1 << 16)
 def _pronunciations(word: str) -> tuple[Pronunciation, ...]:
     if "-" in word:
         return _joined(word.split("-"))
@@ -124,8 +126,8 @@ _AFTER = ("s", "'s", "ly", "ful", "less", "ed", "'d", "ing", "th")
 
 
 def _known(word: str) -> Iterator[Pronunciation]:
-    if word in SOUNDS:
-        yield from map(pronunciation, SOUNDS[word])
+    if word in table():
+        yield from table()[word]
     elif len(word) > 1 or word in ("a", "i", "o"):
         for said in _dictionary().get(word, "").split("\t"):
             if said:
@@ -167,14 +169,23 @@ def _one_less(word: Pronunciation) -> Pronunciation:
 
 
 def _with_endings(word: str) -> list[Pronunciation]:
+    if word.endswith("'d"):
+        modern = list(_known(f"{word[:-2]}ed"))
+        if modern:
+            shortest = min(len(each.stresses) for each in modern)
+            return [each for each in modern if len(each.stresses) == shortest]
     for ending, sounds in _ENDINGS:
         stem = word.removesuffix(ending)
         if stem == word or len(stem) < 2:
             continue
-        for base in _bases(stem, ending):
-            found = list(_known(base)) or (list(_built(base)) if len(base) > 3 else [])
-            if found:
-                return [with_ending(each, sounds) for each in found if each.rhyme]
+        bases = list(dict.fromkeys(_bases(stem, ending)))
+        found = [each for base in bases for each in _known(base)]  # "usest" may be of "us" or "use": all count
+        found = found or [each for base in bases if len(base) > 3 for each in _built(base)]
+        if found:
+            shorter = _SHORTER.get(ending, sounds) if stem[-1] in "aeiouyw" else sounds
+            return [
+                with_ending(each, said) for said in dict.fromkeys((sounds, shorter)) for each in found if each.rhyme
+            ]
     return []
 
 

@@ -3,6 +3,8 @@
 from discrete_lightning.text.verse.metre import words_of
 from discrete_lightning.text.verse.pronunciations import pronunciations
 
+_CACHED = 1 << 16  # words
+
 
 class Rhyme:
     """Whether lines rhyme by their last words, in any of the ways to say them.
@@ -38,6 +40,8 @@ class Rhyme:
         word = words[-1]
         found = self._known.get(word)
         if found is None:
+            if len(self._known) >= _CACHED:
+                self._known.clear()
             ways = frozenset((each.rhyme, each.onset) for each in pronunciations(word) if each.rhyme)
             found = self._known[word] = (word.lower().replace("’", "'").strip("'"), ways)
         return found
