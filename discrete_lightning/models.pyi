@@ -17,6 +17,7 @@ from discrete_lightning.selection.training.feature_selection import FeatureSelec
 from discrete_lightning.selection.training.patterns import PatternLearning as PatternLearning
 from discrete_lightning.selection.training.pruned_network import PrunedNetwork as PrunedNetwork
 from discrete_lightning.text.training.language_model import LanguageModel as LanguageModel
+from discrete_lightning.text.training.rewarded_generator import RewardedGenerator as RewardedGenerator
 from discrete_lightning.text.training.word_optimizer import WordOptimizer as WordOptimizer
 from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
 from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE

@@ -1,6 +1,7 @@
 """Made-up couplets for models that write lines, and a reward for them."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -36,7 +37,7 @@ class TinyLines(TextData):
         splits: tuple[Split, ...] = ("train", "validation", "test")
         for split in splits:
             each = self.text(split).splitlines()
-            rows = [f"\n{a}\n{b}\n" for a, b in zip(each, each[1:], strict=False)]
+            rows = [f"\n{a}\n{b}\n" for a, b in pairwise(each)]
             found[split] = Texts([self.tokenizer.encode(row) for row in rows])
         return found
 

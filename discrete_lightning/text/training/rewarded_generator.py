@@ -32,9 +32,9 @@ class RewardedGenerator(LineGenerator):
     Batches are `(inputs, targets)`, integers (B, S), -100 where there is no target: lines of the data, as `Verses` serves them.
 
     Args:
-        reward: texts to n numbers, or to (n, lines), of which number j is earned by the end of line j. If it has a method `knows(piece) -> bool`, tokens that it does not know are
-            never drawn, neither by pi nor by ref. If it has `features(piece) -> names`, the rows of tokens that share a
-            feature learn from one another: see `TableFeatures`.
+        reward: texts to n numbers, or to (n, lines), of which number j is earned by the end of line j. If it has a method
+            `knows(piece) -> bool`, tokens that it does not know are never drawn, neither by pi nor by ref. If it has
+            `features(piece) -> names`, the rows of tokens that share a feature learn from one another: see `TableFeatures`.
         base: folder of a run of a model of text, or a checkpoint; None: a language model is trained first.
         network: what to train where there is no base.
         base_epochs: passes over the training text, where there is no base.
@@ -114,8 +114,10 @@ class RewardedGenerator(LineGenerator):
     def _adapt(self, data: Any, steps: int) -> None:
         print(f"{type(self).__name__}: {steps} steps of maximum likelihood on the lines of the data", flush=True)
         shared = self._shared()
-        rates = [(self.network, 2e-3)] + ([(shared, 4e-3)] if shared is not None else [])
-        groups = [{"params": list(each.parameters()), "lr": rate, "start": rate} for each, rate in rates]
+        rates: list[tuple[nn.Module, float]] = [(self.network, 2e-3)] + ([(shared, 4e-3)] if shared is not None else [])
+        groups: list[dict[str, Any]] = [
+            {"params": list(each.parameters()), "lr": rate, "start": rate} for each, rate in rates
+        ]
         optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.99), weight_decay=0.01)
         for step, batch in zip(range(steps), _forever(data.train_dataloader), strict=False):
             for group in optimizer.param_groups:
