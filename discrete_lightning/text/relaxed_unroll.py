@@ -16,6 +16,7 @@ from discrete_lightning.functional._checks import as_indices
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.functional.straight_through import straight_through
+from discrete_lightning.text.chosen_rows import Chosen, Tables
 from discrete_lightning.text.networks.token_network import TokenNetwork
 from discrete_lightning.text.token_choice import TokenChoice
 
@@ -32,6 +33,11 @@ class RelaxedUnroll(NamedTuple):
     rows: Tensor
     indices: Tensor
     mask: Tensor
+
+
+class _Step(NamedTuple):
+    chosen: Chosen
+    alive: Tensor
 
 
 def relaxed_unroll(
@@ -100,75 +106,60 @@ class _Steps:
     ) -> None:
         self.network, self.choice, self.end, self.seed = network, choice, end, seed
         own, head = network.embedding.weight, network.head
-        self.weight = float32(head.weight)  # cast once, not once a step
-        self.bias = (
-            head.weight.new_zeros(len(own), dtype=self.weight.dtype) if head.bias is None else float32(head.bias)
-        )
-        self.dtype, self.dim = own.dtype, own.shape[1]
-        self.both = table is not None
-        self.table = float32(own) if table is None else torch.cat([float32(own), table.to(self.weight.dtype)], 1)
+        weight = float32(head.weight)  # cast once, not once a step
+        bias = weight.new_zeros(len(own)) if head.bias is None else float32(head.bias)
+        rows = weight if own is head.weight else float32(own)
+        self.tables = Tables(weight, bias, (rows,) if table is None else (rows, table.to(weight.dtype)))
+        self.dtype = own.dtype
 
     def run(self, prompt: Tensor, length: int, first: int) -> RelaxedUnroll:
         entered = self.network.embedding.look_up(prompt)
         alive = torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)
-        rows: list[Tensor] = []
-        indices: list[Tensor] = []
-        mask: list[Tensor] = []
-
-        def add(chosen: Tensor, index: Tensor) -> None:
-            nonlocal alive
-            mask.append(alive)
-            if self.end is not None:
-                chosen = torch.where(alive.unsqueeze(-1), chosen, torch.zeros_like(chosen))
-                index = torch.where(alive, index, self.end)
-                alive = alive & (index != self.end)
-            rows.append(chosen)
-            indices.append(index)
-
         if first == 1:
             hidden, cache = self.network.hidden(entered)
-            add(*self._choose(hidden[:, -1], 0))
+            steps = [self._alive(self._choose(hidden[:, -1], 0), alive)]
         else:
-            kept, cache = self._draw(entered, first, add)
-            rows[:] = self._again(kept, rows, mask)
+            steps, cache = self._draw(entered, first, alive)
         for t in range(first, length):
-            hidden, cache = self.network.hidden(self._input(rows[-1]).unsqueeze(1), cache)
-            add(*self._choose(hidden[:, -1], t))
-        found = torch.stack(rows, 1)
-        return RelaxedUnroll(
-            found[..., self.dim :] if self.both else found, torch.stack(indices, 1), torch.stack(mask, 1)
+            row, alive = self._input(steps[-1]), self._still(steps[-1])
+            hidden, cache = self.network.hidden(row, cache)
+            steps.append(self._alive(self._choose(hidden[:, -1], t), alive))
+        rows, indices, mask = zip(
+            *((each.chosen.rows[-1], each.chosen.indices, each.alive) for each in steps), strict=True
         )
+        return RelaxedUnroll(torch.stack(rows, 1), torch.stack(indices, 1), torch.stack(mask, 1))
 
-    def _draw(self, entered: Tensor, first: int, add: Any) -> tuple[Tensor, Any]:
-        """Draws the first tokens without a gradient; returns their hidden vectors (B, first, H) with one, and the cache."""
-        drawn, inputs, cache = [], [entered], None
+    def _draw(self, entered: Tensor, first: int, alive: Tensor) -> tuple[list[_Step], Any]:
+        """The first steps: drawn without a gradient, then made again from the hidden vectors of one parallel pass."""
+        drawn, inputs, steps, cache = [], [entered], [], None
         with torch.no_grad():
             for t in range(first):
                 hidden, cache = self.network.hidden(inputs[-1], cache)
                 drawn.append(hidden[:, -1])
-                chosen, index = self._choose(drawn[-1], t)
-                add(chosen, index)
-                inputs.append(self._input(chosen).unsqueeze(1))
+                steps.append(self._alive(self._choose(drawn[-1], t), alive))
+                inputs.append(self._input(steps[-1]))
+                alive = self._still(steps[-1])
         if not torch.is_grad_enabled():
-            return torch.stack(drawn, 1), cache
+            return steps, cache
         hidden, cache = self.network.hidden(torch.cat([entered, *inputs[1:-1]], 1))
-        return straight_through(torch.stack(drawn, 1), hidden[:, entered.shape[1] - 1 :]), cache
+        hidden = straight_through(torch.stack(drawn, 1), hidden[:, entered.shape[1] - 1 :])
+        again = [self._alive(self._choose(hidden[:, t], t, each.chosen), each.alive) for t, each in enumerate(steps)]
+        return again, cache
 
-    def _again(self, hidden: Tensor, rows: list[Tensor], mask: list[Tensor]) -> list[Tensor]:
-        """The rows of the draw, with their gradient."""
-        if not torch.is_grad_enabled():
-            return rows
-        again = []
-        for t, (row, alive) in enumerate(zip(rows, mask, strict=True)):
-            chosen = self._choose(hidden[:, t], t, known=row)[0]
-            again.append(
-                chosen if self.end is None else torch.where(alive.unsqueeze(-1), chosen, torch.zeros_like(chosen))
-            )
-        return again
+    def _choose(self, hidden: Tensor, t: int, known: Chosen | None = None) -> Chosen:
+        chosen = self.choice.step(hidden, self.tables, numbered_seed(self.seed, t), known)
+        self.tables = chosen.tables
+        return chosen
 
-    def _choose(self, hidden: Tensor, t: int, known: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        seed = numbered_seed(self.seed, t)
-        return self.choice.choose(hidden, self.weight, self.bias, self.table, seed=seed, known=known)
+    def _alive(self, chosen: Chosen, alive: Tensor) -> _Step:
+        """The step without what comes after the end of a line."""
+        if self.end is not None:
+            rows = tuple(torch.where(alive.unsqueeze(-1), each, torch.zeros_like(each)) for each in chosen.rows)
+            chosen = chosen._replace(rows=rows, indices=torch.where(alive, chosen.indices, self.end))
+        return _Step(chosen, alive)
 
-    def _input(self, row: Tensor) -> Tensor:
-        return row[:, : self.dim].to(self.dtype)
+    def _still(self, step: _Step) -> Tensor:
+        return step.alive if self.end is None else step.alive & (step.chosen.indices != self.end)
+
+    def _input(self, step: _Step) -> Tensor:
+        return step.chosen.rows[0].to(self.dtype).unsqueeze(1)

@@ -2,29 +2,23 @@
 
     logits = h W^T + b,   y = estimator(logits, tau),   row = y @ table
 
-Logits and samples (N, V) exist for one block of hidden vectors at a time; the backward pass makes them again, with the same
-noise, from a seed (as `functional.gumbel_lookup`, which does it for the Gumbel-softmax).
+It is `functional.gumbel_lookup` for every estimator, made for unrolls: see `text/chosen_rows.py`.
 """
 
-from functools import partial
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import rank_generator
-from discrete_lightning.estimators import Estimator, GumbelSoftmax, StraightThroughGumbel
+from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import gumbel_lookup, largest_logit
-from discrete_lightning.functional._checks import host_number
+from discrete_lightning.functional._checks import check_finite, host_number
 from discrete_lightning.functional._precision import float32, float32_matmul, without_autocast
-from discrete_lightning.functional._random import draw_seed, numbered_seed
+from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.layers.relaxed import Evaluation, RelaxedCategorical
-from discrete_lightning.layers.relaxed_embedding import embed
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.text.recomputed import recomputed
-
-_ELEMENTS = 1 << 19  # logits held at a time: 2 MiB of float32 a tensor on the CPU
-_ACCELERATOR_ELEMENTS = 1 << 26
+from discrete_lightning.text.chosen_rows import Chosen, Tables, chosen_rows
 
 
 class ChosenRows(NamedTuple):
@@ -72,17 +66,8 @@ class TokenChoice(RelaxedCategorical):
         """A seed for `choose`; by default from the default generator, mixed with the rank where there are several."""
         return int(host_number(draw_seed(rank_generator(torch.device("cpu")) if generator is None else generator)))
 
-    @without_autocast
-    @float32_matmul  # the draw decides what follows
     def choose(
-        self,
-        hidden: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        table: Tensor,
-        *,
-        seed: int | None = None,
-        known: Tensor | None = None,
+        self, hidden: Tensor, weight: Tensor, bias: Tensor, table: Tensor, *, seed: int | None = None
     ) -> ChosenRows:
         """Tokens after hidden vectors, as rows of a table.
 
@@ -92,94 +77,57 @@ class TokenChoice(RelaxedCategorical):
             bias: b (V,).
             table: (V, C).
             seed: of the noise, which depends on it alone: the same call with the same seed gives the same rows.
-            known: the rows (N, C), if this call was made before, without a gradient: they are not computed again.
-
-        Returns:
-            Rows and indices. With `known` the indices are not computed either: they are empty.
 
         Raises:
-            ValueError: if the shapes do not fit, or logits are not finite.
+            ValueError: if the shapes do not fit, or hidden vectors are not finite.
         """
         if not len(weight) == len(bias) == len(table) or hidden.ndim != 2 or hidden.shape[1:] != weight.shape[1:]:
             raise ValueError(
                 f"hidden (N, H), weight (V, H), bias (V,) and table (V, C) do not fit: got {tuple(hidden.shape)}, "
                 f"{tuple(weight.shape)}, {tuple(bias.shape)}, {tuple(table.shape)}"
             )
-        x = float32(hidden)
-        weight, bias, table = (each.to(x.dtype) for each in (weight, bias, table))
+        check_finite(hidden, "TokenChoice")
+        dtype = float32(hidden[:0]).dtype
+        found = self.step(hidden, Tables(weight.to(dtype), bias.to(dtype), (table.to(dtype),)), seed)
+        return ChosenRows(found.rows[0], found.indices)
+
+    @without_autocast
+    @float32_matmul
+    def step(self, hidden: Tensor, tables: Tables, seed: int | None = None, known: Chosen | None = None) -> Chosen:
+        """`choose` for several tables (float32, or float64 of a float64 network), as one step of an unroll.
+
+        Args:
+            hidden: (N, H).
+            tables: those that the step before returned.
+            seed: of the noise.
+            known: the result of this step, if it was made before, without a gradient.
+        """
+        x = hidden.to(tables.weight.dtype)
         if not self.training:
-            return self._looked_up(x, weight, bias, table, seed)
+            return self._looked_up(x, tables, seed)
         if torch.compiler.is_compiling() or self.is_watched:  # whoever follows the layer's calls needs one
-            sample = self(torch.addmm(bias, x, weight.t()), None if seed is None else _generator(seed, x.device))
-            return ChosenRows(sample @ table, sample.detach().argmax(-1))
+            generator = None if seed is None else torch.Generator(x.device).manual_seed(seed)
+            sample = self(torch.addmm(tables.bias, x, tables.weight.t()), generator)
+            return Chosen(tuple(sample @ each for each in tables.tables), sample.detach().argmax(-1), tables)
         seed = self.new_seed() if seed is None else seed
         tau = self.temperature().to(x)
-        if isinstance(self.estimator, StraightThroughGumbel | GumbelSoftmax):
-            look_up = partial(_look_up, seed=seed, hard=isinstance(self.estimator, StraightThroughGumbel))
-            if known is not None:
-                rows = recomputed(lambda *tensors: look_up(*tensors).rows, x, weight, bias, table, tau, known=known)
-                return ChosenRows(rows, _no_indices(x))
-            return look_up(x, weight, bias, table, tau)
-        return self._in_blocks(x, weight, bias, table, tau, seed, known)
+        return chosen_rows(x, tau, tables, self._sample, seed, hard=self.estimator.hard, known=known)
 
-    def _in_blocks(
-        self, x: Tensor, weight: Tensor, bias: Tensor, table: Tensor, tau: Tensor, seed: int, known: Tensor | None
-    ) -> ChosenRows:
-        rows, indices = [], []
-        held = _ELEMENTS if x.device.type == "cpu" else _ACCELERATOR_ELEMENTS
-        step = max(1, held // len(weight))
-        for start in range(0, max(1, len(x)), step):
-            function = partial(_sampled, estimator=self.estimator, seed=numbered_seed(seed, start))
-            part = x[start : start + step]
-            if known is None:
-                with torch.no_grad():
-                    sample = function(part, weight, bias, table[:, :0], tau, sample=True)
-                    indices.append(sample.argmax(-1))
-                    block = embed(sample, table, relaxed=not self.estimator.hard)
-                    del sample
-            else:
-                block = known[start : start + step]
-            rows.append(recomputed(function, part, weight, bias, table, tau, known=block))
-        found = torch.cat(indices) if indices else _no_indices(x)
-        return ChosenRows(rows[0] if len(rows) == 1 else torch.cat(rows), found)
+    def _sample(self, logits: Tensor, tau: Tensor, seed: int) -> Tensor:
+        generator = torch.Generator(logits.device).manual_seed(seed)
+        if type(self.estimator).__module__.startswith("discrete_lightning."):
+            return self.estimator(logits, tau, generator)
+        with torch.random.fork_rng([logits.device] if logits.device.type == "cuda" else []):
+            torch.manual_seed(seed)  # one of the user's may draw from the default generator
+            return self.estimator(logits, tau, generator)
 
-    def _looked_up(self, x: Tensor, weight: Tensor, bias: Tensor, table: Tensor, seed: int | None) -> ChosenRows:
+    def _looked_up(self, x: Tensor, tables: Tables, seed: int | None) -> Chosen:
         """What eval() gives: no gradient to the hidden vectors."""
         with torch.no_grad():
             if self.evaluation == "mode":
-                indices = largest_logit(x, weight, bias)
+                indices = largest_logit(x, tables.weight, tables.bias)
             else:
-                seed = self.new_seed() if seed is None else seed
-                indices = _look_up(x, weight, bias, table[:, :1], torch.ones_like(x[:0].sum()), seed=seed).indices
-        return ChosenRows(torch.nn.functional.embedding(indices, table), indices)
-
-
-def _look_up(
-    x: Tensor, weight: Tensor, bias: Tensor, table: Tensor, tau: Tensor, *, seed: int, hard: bool = True
-) -> ChosenRows:
-    found = gumbel_lookup(x, weight, bias, table, tau, hard=hard, generator=_generator(seed, torch.device("cpu")))
-    return ChosenRows(found.quantized, found.indices)
-
-
-def _sampled(
-    x: Tensor, weight: Tensor, bias: Tensor, table: Tensor, tau: Tensor, *,
-    estimator: Estimator, seed: int, sample: bool = False,
-) -> Tensor:  # fmt: skip
-    """Rows of one block, or the samples themselves."""
-    logits = torch.addmm(bias, x, weight.t())
-    if type(estimator).__module__.startswith("discrete_lightning."):
-        y = estimator(logits, tau, _generator(seed, x.device))
-    else:  # one of the user's may draw from the default generator
-        devices = [x.device] if x.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            y = estimator(logits, tau, _generator(seed, x.device))
-    return y if sample else y @ table
-
-
-def _generator(seed: int, device: torch.device) -> torch.Generator:
-    return torch.Generator(device=device).manual_seed(seed)
-
-
-def _no_indices(x: Tensor) -> Tensor:
-    return torch.empty(0, dtype=torch.int64, device=x.device)
+                generator = torch.Generator().manual_seed(self.new_seed() if seed is None else seed)
+                indices = gumbel_lookup(x, *tables[:2], tables.bias.unsqueeze(1), generator=generator).indices
+        rows = tuple(torch.nn.functional.embedding(indices, each) for each in tables.tables)
+        return Chosen(rows, indices, tables)

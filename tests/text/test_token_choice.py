@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank
 from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, StraightThrough, StraightThroughGumbel
-from discrete_lightning.functional import exponential_noise
-from discrete_lightning.functional._random import draw_seed, numbered_seed
+from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.nn import Temperature
 from discrete_lightning.text import TokenChoice
+from discrete_lightning.text.chosen_rows import Tables
 from tests.ranks import run_on_ranks
 from tests.references.every_estimator import PATHWISE
 from tests.references.goodness_of_fit import chi_square_p
@@ -32,8 +32,7 @@ class FromDefaultGenerator(Estimator):
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("functional.gumbel_lookup", "text.token_choice"):
-        monkeypatch.setattr(sys.modules[f"discrete_lightning.{name}"], "_ELEMENTS", V * ROWS)
+    monkeypatch.setattr(sys.modules["discrete_lightning.text.chosen_rows"], "_ELEMENTS", V * ROWS)
 
 
 def inputs(dtype: torch.dtype = torch.float64) -> list[Tensor]:
@@ -47,15 +46,6 @@ def plain(estimator: Estimator, tensors: list[Tensor], tau: Tensor, seed: int) -
     """All samples at once, of the noise that the blocks draw."""
     x, weight, bias, table = tensors
     logits = x @ weight.T + bias
-    if isinstance(estimator, StraightThroughGumbel | GumbelSoftmax):
-        own = int(draw_seed(torch.Generator().manual_seed(seed)))
-        generator = torch.Generator().manual_seed(own)
-        noise = torch.cat([exponential_noise(part.shape, generator=generator) for part in logits.split(ROWS)])
-        z = logits - noise.to(logits.dtype).log()
-        soft = torch.softmax(z / tau, -1)
-        one_hot = nn.functional.one_hot(z.argmax(-1), V).to(soft)
-        sample = soft if isinstance(estimator, GumbelSoftmax) else one_hot + soft - soft.detach()
-        return sample @ table, z.argmax(-1)
     parts = []
     for i, part in enumerate(logits.split(ROWS)):
         generator = torch.Generator().manual_seed(numbered_seed(seed, i * ROWS))
@@ -67,33 +57,62 @@ def plain(estimator: Estimator, tensors: list[Tensor], tau: Tensor, seed: int) -
 
 
 @pytest.mark.usefixtures("small_blocks")
-@pytest.mark.parametrize("known", [False, True])
 @pytest.mark.parametrize("estimator", [*PLAIN, FromDefaultGenerator()], ids=repr)
-def test_rows_and_gradients_equal_those_of_all_samples_at_once(estimator: Estimator, known: bool) -> None:
+def test_rows_and_gradients_equal_those_of_all_samples_at_once(estimator: Estimator) -> None:
     tensors = inputs()
     tau = Temperature(0.7, learnable=True)
-    choice = TokenChoice(estimator, tau)
     slopes = torch.randn(N, C, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     before = torch.get_rng_state()
-    with torch.set_grad_enabled(not known):
-        found = choice.choose(*tensors, seed=5)
-    indices = found.indices
-    if known:
-        found = choice.choose(*tensors, seed=5, known=found.rows)
+    found = TokenChoice(estimator, tau).choose(*tensors, seed=5)
     assert torch.equal(torch.get_rng_state(), before)
     expected, chosen = plain(estimator, tensors, tau().double(), 5)
-    assert torch.equal(indices, chosen)
+    assert torch.equal(found.indices, chosen)
     torch.testing.assert_close(found.rows, expected, rtol=1e-5, atol=1e-5)
-    wanted = [*tensors, tau.raw]
-    gradients = [
-        torch.autograd.grad((rows.square() * slopes).sum(), wanted, allow_unused=True)
-        for rows in (found.rows, expected)
-    ]
-    for mine, theirs in zip(*gradients, strict=True):
-        if theirs is None:
-            assert mine is None
-        else:
-            torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=1e-5)
+    assert_same_gradients(found.rows.square() * slopes, expected.square() * slopes, [*tensors, tau.raw])
+
+
+def assert_same_gradients(mine: Tensor, theirs: Tensor, wanted: list[Tensor]) -> None:
+    gradients = [torch.autograd.grad(each.sum(), wanted, allow_unused=True) for each in (mine, theirs)]
+    for found, expected in zip(*gradients, strict=True):
+        zeros = torch.zeros(())
+        found, expected = (zeros if each is None else each for each in (found, expected))
+        torch.testing.assert_close(found, expected.broadcast_to(found.shape), rtol=1e-5, atol=1e-5, check_dtype=False)
+
+
+@pytest.mark.usefixtures("small_blocks")
+@pytest.mark.parametrize("tied", [False, True])
+@pytest.mark.parametrize("estimator", [StraightThrough(), GumbelSoftmax()], ids=repr)
+def test_steps_add_their_gradients_up(estimator: Estimator, tied: bool) -> None:
+    """Two steps through the same tables, the second made again from what is known; then the graph is used twice."""
+    x, weight, bias, table = inputs()
+    other, choice = torch.randn(V, 2, dtype=torch.float64, requires_grad=True), TokenChoice(estimator, 0.7)
+    tables = Tables(weight, bias, (weight, other) if tied else (table, other))
+    with torch.no_grad():
+        known = choice.step(x.flip(0), tables, 2)
+    first = choice.step(x, tables, 1)
+    second = choice.step(x.flip(0), first.tables, 2, known)
+    plain_first, plain_second = (
+        [plain(estimator, [each, weight, bias, rows], torch.tensor(0.7), seed)[0] for rows in tables.tables]
+        for each, seed in ((x, 1), (x.flip(0), 2))
+    )
+    wanted = [x, weight, bias, table, other]
+    mine = [*first.rows, *second.rows]
+    theirs = [*plain_first, *plain_second]
+    for some in ([0, 1, 2, 3], [0], [3], [1, 2]):
+        found, expected = (torch.cat([each[i].sin().sum(1) for i in some]) for each in (mine, theirs))
+        gradients = [
+            torch.autograd.grad(e.sum(), wanted, allow_unused=True, retain_graph=True) for e in (found, expected)
+        ]
+        for a, b in zip(*gradients, strict=True):
+            if b is None:
+                assert a is None or not a.any()
+            else:
+                torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-5)
+    alone = torch.autograd.grad(mine[3].sum(), x, retain_graph=True)[0]  # and that leaves nothing behind
+    assert alone.any()
+    assert_same_gradients(
+        torch.cat([each.sum(1) for each in mine]), torch.cat([each.sum(1) for each in theirs]), wanted
+    )
 
 
 @pytest.mark.usefixtures("small_blocks")
