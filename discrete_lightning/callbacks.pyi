@@ -10,6 +10,8 @@ from discrete_lightning.selection.training.budget import Budget as Budget
 from discrete_lightning.selection.training.gate_monitor import GateMonitor as GateMonitor
 from discrete_lightning.selection.training.pruned_writer import PrunedWriter as PrunedWriter
 from discrete_lightning.selection.training.selection_report import SelectionReport as SelectionReport
+from discrete_lightning.text.training.counted_text import CountedText as CountedText
+from discrete_lightning.text.training.text_writer import TextWriter as TextWriter
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing

@@ -1,3 +1,5 @@
+from discrete_lightning.functional.kl_to_reference import kl_to_reference as kl_to_reference
+from discrete_lightning.functional.policy_gradient import policy_gradient as policy_gradient
 from discrete_lightning.layers.diversity import CodeDiversity as CodeDiversity
 from discrete_lightning.layers.diversity import code_diversity as code_diversity
 from discrete_lightning.layers.entropy_bonus import EntropyBonus as EntropyBonus

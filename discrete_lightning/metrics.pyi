@@ -4,3 +4,9 @@ from discrete_lightning.layers.usage import CodeUsage as CodeUsage
 from discrete_lightning.layers.usage import LiveCodes as LiveCodes
 from discrete_lightning.routing.expert_load import ExpertLoad as ExpertLoad
 from discrete_lightning.routing.mutual_information import NormalizedMutualInformation as NormalizedMutualInformation
+from discrete_lightning.text.metrics.copied_runs import CopiedRuns as CopiedRuns
+from discrete_lightning.text.metrics.distinct_lines import DistinctLines as DistinctLines
+from discrete_lightning.text.metrics.distinct_n import DistinctN as DistinctN
+from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter as NatsPerCharacter
+from discrete_lightning.text.metrics.self_bleu import SelfBLEU as SelfBLEU
+from discrete_lightning.text.metrics.share_in_form import ShareInForm as ShareInForm

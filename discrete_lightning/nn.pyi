@@ -1,4 +1,5 @@
 from discrete_lightning.design.search.sequence_logits import SequenceLogits as SequenceLogits
+from discrete_lightning.layers.causal_attention import CausalAttention as CausalAttention
 from discrete_lightning.layers.choices import Choices as Choices
 from discrete_lightning.layers.choices import choices_made as choices_made
 from discrete_lightning.layers.float32 import FixedDtype as FixedDtype
@@ -52,6 +53,9 @@ from discrete_lightning.selection.networks.derived_network import DerivedNetwork
 from discrete_lightning.selection.networks.gated_conv_net import GatedConvNet as GatedConvNet
 from discrete_lightning.selection.networks.gated_transformer import GatedTransformer as GatedTransformer
 from discrete_lightning.selection.pattern_mask import PatternMask as PatternMask
+from discrete_lightning.text.networks.gru import GRUNetwork as GRUNetwork
+from discrete_lightning.text.networks.token_network import TokenNetwork as TokenNetwork
+from discrete_lightning.text.networks.transformer import TransformerNetwork as TransformerNetwork
 from discrete_lightning.vq.codebook_updates import update_codebooks_after_step as update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook

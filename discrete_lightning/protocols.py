@@ -193,3 +193,13 @@ class CollectsStatistics(Protocol):
     """
 
     collects: bool
+
+
+@runtime_checkable
+class PredictsTokens(Protocol):
+    """A causal model of tokens, for `text.generate` and `text.sample_sequences`. If it has an attribute `context`, an integer,
+    that is the most tokens that it takes, those in the cache counted."""
+
+    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, S, V) of the token after each of the tokens, integers (B, S), that follow those in the cache; and the
+        cache after them."""

@@ -11,6 +11,8 @@ from discrete_lightning.data.mnist import MNIST as MNIST
 from discrete_lightning.data.mnist import FashionMNIST as FashionMNIST
 from discrete_lightning.data.shakespeare import Shakespeare as Shakespeare
 from discrete_lightning.data.splits import SplitDataModule as SplitDataModule
+from discrete_lightning.data.text import TextData as TextData
+from discrete_lightning.data.text_files import TextFiles as TextFiles
 from discrete_lightning.nas.training.search_split import SearchSplit as SearchSplit
 from discrete_lightning.routing.training.digit_sources import DigitSources as DigitSources
 from discrete_lightning.routing.training.planted_experts import PlantedExperts as PlantedExperts

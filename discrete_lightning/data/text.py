@@ -90,7 +90,9 @@ class TextData(SplitDataModule):
     def build(self) -> dict[Split, Dataset[Any]]:
         splits: tuple[Split, ...] = ("train", "validation", "test")
         if len(self.tokens("train")) < 2:
-            raise DataError(f"{type(self).__name__}: the training text has {len(self.tokens('train'))} tokens, too few.")
+            raise DataError(
+                f"{type(self).__name__}: the training text has {len(self.tokens('train'))} tokens, too few."
+            )
         if not self.streams:
             return {split: TextWindows(self.tokens(split), self.context) for split in splits}
         rows = self.batch_size * (1 if self.trainer is None else self.trainer.world_size)

@@ -105,7 +105,9 @@ def _found(patterns: Sequence[str]) -> list[Path]:
         matched = sorted(Path(each) for each in glob.glob(str(Path(pattern).expanduser()), recursive=True))
         matched = [path for path in matched if path.is_file()]
         if not matched:
-            raise DataError(f"files={pattern!r}: no such file in {Path.cwd()}: give a file, or a pattern such as 'poems/*.txt'")
+            raise DataError(
+                f"files={pattern!r}: no such file in {Path.cwd()}: give a file, or a pattern such as 'poems/*.txt'"
+            )
         paths |= dict.fromkeys(matched)
     return list(paths)
 

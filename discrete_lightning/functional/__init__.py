@@ -31,9 +31,11 @@ from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_t
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
+from discrete_lightning.functional.kl_to_reference import kl_to_reference
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.log_probability import log_probability
 from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, paired
+from discrete_lightning.functional.policy_gradient import policy_gradient
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
@@ -42,6 +44,7 @@ from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 from discrete_lightning.functional.straight_through_subset import straight_through_subset
+from discrete_lightning.functional.truncate_logits import truncate_logits
 
 __all__ = [
     "GumbelLookup",
@@ -70,6 +73,7 @@ __all__ = [
     "gumbel_softmax",
     "gumbel_top_k",
     "kl_divergence",
+    "kl_to_reference",
     "kl_to_uniform",
     "largest_logit",
     "leave_one_out",
@@ -80,6 +84,7 @@ __all__ = [
     "pair_slope",
     "paired",
     "perplexity",
+    "policy_gradient",
     "reinmax",
     "reinmax_subset",
     "relaxed_top_k",
@@ -92,6 +97,7 @@ __all__ = [
     "subset_k_hot",
     "subset_marginals",
     "top_k_hot",
+    "truncate_logits",
 ]
 
 _VQ = (

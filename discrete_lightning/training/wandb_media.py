@@ -1,4 +1,4 @@
-"""Images and histograms for W&B; without a W&B logger nothing happens."""
+"""Images, histograms and tables for W&B; without a W&B logger nothing happens."""
 
 from typing import Any
 
@@ -24,3 +24,10 @@ def log_histogram(trainer: Trainer, key: str, values: Tensor) -> None:
             edges = np.linspace(0, len(values), min(len(values), 512) + 1)  # W&B takes at most 512 bars
             bars = np.add.reduceat(values.double().cpu().numpy(), edges[:-1].astype(int))
             logger.experiment.log({key: wandb.Histogram(np_histogram=(bars, edges))}, commit=False)
+
+
+def log_table(trainer: Trainer, key: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """Sends a table of words and numbers to every W&B logger."""
+    for logger in trainer.loggers:
+        if isinstance(logger, WandbLogger):
+            logger.log_text(key, columns=columns, data=rows)

@@ -48,7 +48,9 @@ def test_the_table_holds_what_is_exported() -> None:
         "balance_loss",
         "commitment_loss",
         "kept_weight_bonus",
+        "kl_to_reference",
         "marginal_distribution",
+        "policy_gradient",
         "routing_loss",
     } >= set(losses.__all__)
 
@@ -127,6 +129,11 @@ def test_weights(weights: list[float], words: str) -> None:
     [
         lambda x: functional.leave_one_out(x, torch.zeros(2, 3)),
         lambda x: functional.leave_one_out(torch.zeros(2, 3), x),
+        lambda x: functional.policy_gradient(x, torch.zeros(2, 3)),
+        lambda x: functional.policy_gradient(torch.zeros(2, 3), x),
+        lambda x: functional.policy_gradient(torch.zeros(2, 3), torch.zeros(2, 3), x),
+        lambda x: functional.kl_to_reference(x, torch.zeros(2, 3)),
+        lambda x: functional.kl_to_reference(torch.zeros(2, 3), x),
         lambda x: functional.disarm(x, torch.zeros(2, 3, 1), torch.zeros(3, 1)),
         lambda x: functional.conditional_gumbel(x, torch.zeros(2, dtype=torch.int64)),
         lambda x: functional.conditional_gumbel_top_k(x, torch.zeros(2, 1, dtype=torch.int64)),

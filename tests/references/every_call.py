@@ -51,13 +51,23 @@ def _log_probability(logits: Tensor) -> Tensor:
 _F = functional
 _CATEGORIES = {
     name: Call(_without_tau(getattr(_F, name)))
-    for name in ("categorical_one_hot", "draw_pair", "entropy", "gumbel_max", "kl_to_uniform", "paired")
+    for name in (
+        "categorical_one_hot",
+        "draw_pair",
+        "entropy",
+        "gumbel_max",
+        "kl_to_uniform",
+        "paired",
+        "truncate_logits",
+    )
 }
 _CATEGORIES |= {
     "argmax_one_hot": Call(_without_tau(lambda x: _F.argmax_one_hot(x, x))),
     "kl_divergence": Call(_without_tau(lambda x: _F.kl_divergence(x, torch.zeros(x.shape[-1])))),
     "kl_divergence prior": Call(_without_tau(lambda x: _F.kl_divergence(torch.zeros(x.shape), x))),
     "log_probability": Call(_without_tau(_log_probability)),
+    "kl_to_reference exact": Call(_without_tau(lambda x: _F.kl_to_reference(x, torch.zeros_like(x), "exact"))),
+    "truncate_logits top_p": Call(_without_tau(lambda x: _F.truncate_logits(x, 0.7, top_p=0.0).softmax(-1))),
 }
 _CATEGORIES |= {
     name: Call(getattr(_F, name), takes_tau=True)
@@ -115,8 +125,8 @@ FUNCTIONS: dict[str, Call] = {**_CATEGORIES, **_SUBSETS, **_BINARY, **_WEIGHTS}
 # exported functions that take neither logits nor weights
 NO_LOGITS = {
     "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup",
-    "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "straight_through",
-    "straight_through_one_hot",
+    "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "policy_gradient",
+    "straight_through", "straight_through_one_hot",
 }  # fmt: skip
 
 

@@ -75,6 +75,11 @@ ELSEWHERE = {
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
     # takes what a router returns, and gives several figures
     "ExpertLoad": "tests/routing/test_expert_load.py",
+    # take lines of text
+    "CopiedRuns": "tests/text/metrics/test_copied_runs.py",
+    "DistinctLines": "tests/text/metrics/test_distinct.py",
+    "DistinctN": "tests/text/metrics/test_distinct.py",
+    "SelfBLEU": "tests/text/metrics/test_self_bleu.py",
     "NormalizedMutualInformation": "tests/routing/test_mutual_information.py",
     # needs a model of tokens, and data that decodes them
     "ExpertReport": "tests/routing/training/test_expert_report.py",
@@ -99,6 +104,8 @@ ELSEWHERE = {
     "remove_masks": "tests/selection/test_pattern_mask.py",
     # functions
     "balance_loss": "tests/routing/test_losses.py",
+    "kl_to_reference": "tests/functional/test_kl_to_reference.py",
+    "policy_gradient": "tests/functional/test_policy_gradient.py",
     "routing_loss": "tests/routing/test_losses.py",
     "upcycle": "tests/routing/test_upcycle.py",
     "choices_made": "tests/layers/test_choice_use.py",

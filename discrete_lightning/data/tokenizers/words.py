@@ -39,7 +39,9 @@ class WordTokenizer(Tokenizer):
         self.pieces, self.seen = tuple(pieces), "".join(sorted(set(seen)))
         self._index = {piece: BYTES + i for i, piece in enumerate(self.pieces)}
         if len(self._index) != len(self.pieces):
-            raise ValueError(f"a vocabulary holds each piece once: {[p for p, n in Counter(self.pieces).items() if n > 1][:5]}")
+            raise ValueError(
+                f"a vocabulary holds each piece once: {[p for p, n in Counter(self.pieces).items() if n > 1][:5]}"
+            )
         short = [piece for piece in self.pieces if len(to_bytes(piece)) < 2]
         if short:
             raise ValueError(f"pieces have two or more bytes, since each byte is a token already: got {short[:5]}")
@@ -62,7 +64,9 @@ class WordTokenizer(Tokenizer):
             (' and', ' the')
         """
         if size < BYTES:
-            raise ValueError(f"a vocabulary of words has {BYTES} bytes and the words: size is {BYTES} or more, got {size}")
+            raise ValueError(
+                f"a vocabulary of words has {BYTES} bytes and the words: size is {BYTES} or more, got {size}"
+            )
         counts = Counter(piece for piece in _PIECE.findall(text) if len(to_bytes(piece)) > 1)
         best = sorted(counts, key=lambda piece: (-counts[piece], piece))[: size - BYTES]
         return cls(best, "".join(set(text)))

@@ -53,3 +53,6 @@ class GRUNetwork(TokenNetwork):
 
     def select(self, cache: Tensor, rows: Tensor) -> Tensor:
         return cache[:, rows]
+
+    def carried(self, cache: Tensor) -> Tensor:
+        return cache.detach()

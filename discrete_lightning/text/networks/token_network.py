@@ -39,6 +39,10 @@ class TokenNetwork(Recorded, nn.Module, ABC):
     def select(self, cache: Any, rows: Tensor) -> Any:
         """The cache of these rows of the batch, integers (B',), which may repeat."""
 
+    def carried(self, cache: Any) -> Any:
+        """What training goes on with in the next window of a text, cut off from the gradient; None: nothing."""
+        return None
+
     def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Logits (B, S, V) of the token after each of the tokens, integers (B, S), and the cache after them."""
         hidden, cache = self.hidden(self.embedding.look_up(tokens), cache)

@@ -82,6 +82,7 @@ class TransformerNetwork(TokenNetwork):
             )
         x, kept = rows, []
         for i, block in enumerate(self.blocks):
+            assert isinstance(block, _Block)
             x, each = block.step(x, None if cache is None else cache[i])
             kept.append(each)
         return self.dropout(self.norm(x)), tuple(kept)
