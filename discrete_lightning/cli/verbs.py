@@ -6,13 +6,16 @@ A family describes its verbs in `<family>/verbs.toml`, which is read without imp
     help = "turn codes back into images"
     command = "predict"                      # the command that it stands for
     arguments = ["--data=module.Class"]      # added to the command line
-    options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # required; passed as `argument`
+    options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # passed as `argument`
+
+An option is required, unless it has `optional = true`.
 """
 
 import tomllib
 from argparse import Namespace
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from discrete_lightning.cli.errors import MISUSE, CliError
 
@@ -26,11 +29,14 @@ class Verb:
     help: str
     command: str
     arguments: list[str] = field(default_factory=list)
-    options: dict[str, dict[str, str]] = field(default_factory=dict)
+    options: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def usage(self) -> str:
-        return " ".join(f"--{name} {option['metavar']}" for name, option in self.options.items())
+        return " ".join(
+            f"[--{name} {option['metavar']}]" if option.get("optional") else f"--{name} {option['metavar']}"
+            for name, option in self.options.items()
+        )
 
     @property
     def text(self) -> str:
@@ -41,10 +47,11 @@ class Verb:
     def expand(self, request: Namespace) -> list[str]:
         """The arguments of its command."""
         for name, option in self.options.items():
-            if getattr(request, name) is None:
+            if getattr(request, name) is None and not option.get("optional"):
                 raise CliError(f"{request.name} needs {self.usage}: {option['help']}", MISUSE)
-        given = [f"{each['argument']}={getattr(request, name)}" for name, each in self.options.items()]
-        return [*self.arguments, *given]
+        given = {name: getattr(request, name) for name in self.options}
+        chosen = [f"{self.options[name]['argument']}={value}" for name, value in given.items() if value is not None]
+        return [*self.arguments, *chosen]
 
 
 def family_verbs() -> dict[str, Verb]:

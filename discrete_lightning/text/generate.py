@@ -34,7 +34,9 @@ def stream_tokens(
         model: any module with `logits(tokens, cache)`; put it in eval() yourself.
         prompt: integers (B, S), S >= 1.
         temperature: >= 0.
-        top_k, top_p, min_p: see `functional.truncate_logits`.
+        top_k: see `functional.truncate_logits`.
+        top_p: likewise.
+        min_p: likewise.
         generator: source of randomness.
 
     Yields:
@@ -139,7 +141,11 @@ def sample_sequences(
         length: T, the most tokens of a sequence, 1 or more.
         end: a token, or several, that end a sequence; None: all have T tokens.
         ends: a sequence ends at its `ends`-th end token.
-        temperature, top_k, top_p, min_p, generator: see `stream_tokens`.
+        temperature: see `stream_tokens`.
+        top_k: see `functional.truncate_logits`.
+        top_p: likewise.
+        min_p: likewise.
+        generator: source of randomness.
 
     Raises:
         ValueError: if an argument is out of its range, or prompt and sequence together are longer than the model's context.

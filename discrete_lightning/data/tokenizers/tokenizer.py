@@ -6,7 +6,7 @@ from typing import Any
 
 
 def to_bytes(text: str) -> bytes:
-    """The bytes of a text in UTF-8; a lone surrogate stands for a byte that was none, as `open(errors="surrogateescape")` reads."""
+    """The bytes of a text in UTF-8; a lone surrogate is a byte that was no UTF-8, as `errors="surrogateescape"` reads it."""
     return text.encode("utf-8", "surrogateescape")
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import SumMetric
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.functional._precision import float32
+from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter
 from discrete_lightning.text.networks import GRUNetwork, TokenNetwork
 from discrete_lightning.text.training.text_module import TextModule
 
@@ -51,10 +51,10 @@ class LanguageModel(TextModule):
             raise ValueError(f"weight_decay is 0 or more, got {weight_decay}")
         self.network = GRUNetwork(2048) if network is None else network
         self.learning_rate, self.weight_decay, self.carry = learning_rate, weight_decay, carry
-        stages = ("val", "test")
-        self.nats = nn.ModuleDict({stage: SumMetric() for stage in stages})
-        self.counted = nn.ModuleDict({stage: SumMetric() for stage in stages})
-        self._carried: Any = None
+        self.val_nats, self.test_nats = NatsPerCharacter(), NatsPerCharacter()
+        self._carried: Any = None  # what the network keeps of the batch before, and how many rows that had
+        self._rows: int | None = None
+        self._of_training: tuple[Any, int | None] = None, None
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Logits (B, S, V) of the token after each of the tokens (B, S)."""
@@ -86,38 +86,35 @@ class LanguageModel(TextModule):
 
     def _restart(self, batch_idx: int, inputs: Tensor) -> None:
         """Forgets the state where another text begins, or a batch has other rows."""
-        if batch_idx == 0 or getattr(self, "_rows", None) != len(inputs):
+        if batch_idx == 0 or self._rows != len(inputs):
             self._carried = None
         self._rows = len(inputs)
 
-    def _evaluate(self, stage: str, batch: Any, batch_idx: int) -> None:
+    def _evaluate(self, metric: NatsPerCharacter, batch: Any, batch_idx: int) -> None:
         inputs, targets = self.token_batch(batch, batch_idx)
         assert targets is not None
         self._restart(batch_idx, inputs)
-        self.nats[stage].update(self._nats(inputs, targets))
-        self.counted[stage].update(self.characters_of(targets))
+        metric.update(self._nats(inputs, targets), self.characters_of(targets))
+
+    def _report(self, name: str, metric: NatsPerCharacter) -> None:
+        self.log(name, metric.compute(), prog_bar=True)  # equal on all ranks
+        metric.reset()
 
     def on_validation_epoch_start(self) -> None:
-        self._training_state, self._carried = (self._carried, getattr(self, "_rows", None)), None
-
-    def on_validation_epoch_end(self) -> None:
-        self._report("val")
-        self._carried, self._rows = self._training_state  # training goes on where it was
-
-    def on_test_epoch_end(self) -> None:
-        self._report("test")
-
-    def _report(self, stage: str) -> None:
-        nats, counted = self.nats[stage].compute(), self.counted[stage].compute()
-        for metric in (self.nats[stage], self.counted[stage]):
-            metric.reset()
-        self.log(f"{stage}/nats_per_character", nats / counted.clamp_min(1), prog_bar=True, rank_zero_only=False)
+        self._of_training, self._carried = (self._carried, self._rows), None
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluate("val", batch, batch_idx)
+        self._evaluate(self.val_nats, batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val/nats_per_character", self.val_nats)
+        self._carried, self._rows = self._of_training  # training goes on where it was
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        self._evaluate("test", batch, batch_idx)
+        self._evaluate(self.test_nats, batch, batch_idx)
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test/nats_per_character", self.test_nats)
 
     def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         """Cross-entropy of each target, in nats, float32 (B, S); 0 where there is none."""

@@ -1,5 +1,6 @@
 """What a language model writes as it learns: in the terminal, in a file and in W&B."""
 
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,6 +61,7 @@ class TextWriter(Callback):
             "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
         }  # fmt: skip
         self._pages: list[str] = []
+        self._path: Path | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if not isinstance(pl_module, TextModule):
