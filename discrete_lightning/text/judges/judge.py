@@ -6,6 +6,7 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.recorded import Recorded
 
 
@@ -27,6 +28,7 @@ class Judge(Recorded, nn.Module, ABC):
     def scores(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Scores (B,), the higher the better, float32, of rows (B, T, C) and a mask (B, T), True up to the end of a line."""
 
+    @without_autocast  # in its own precision: the score is what is trained on
     def forward(self, rows: Tensor, mask: Tensor) -> Tensor:
         """Scores (B,) of lines, see `scores`.
 

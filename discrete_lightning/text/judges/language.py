@@ -9,7 +9,7 @@ the embedding is left out where it is W. The sum over the vocabulary runs in blo
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._precision import float32, without_autocast
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.text.judges.judge import Judge
 from discrete_lightning.text.networks.token_network import TokenNetwork
 from discrete_lightning.text.recomputed import recomputed
@@ -54,7 +54,6 @@ class LanguageJudge(Judge):
         parts = [own, bias.unsqueeze(1)] if self._tied else [own, head.weight, bias.unsqueeze(1)]
         return torch.cat(parts, 1)
 
-    @without_autocast
     def scores(self, rows: Tensor, mask: Tensor) -> Tensor:
         head, own = self.network.head, self.network.embedding.weight
         dim = own.shape[1]
