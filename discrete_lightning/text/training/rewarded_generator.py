@@ -1,6 +1,6 @@
 """A language model that is trained through the words it draws, by a score function: any reward, with a KL brake."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,6 +13,8 @@ from discrete_lightning.functional._arguments import check_at_least, check_posit
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.sequence_policy_gradient import sequence_policy_gradient
 from discrete_lightning.text.generate import SampledSequence, sample_sequences
+from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter
+from discrete_lightning.text.metrics.words import words_of
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.text.training.base_network import StartedModule
 
@@ -37,13 +39,13 @@ class Drawn(NamedTuple):
 
 
 class RewardedGenerator(StartedModule):
-    """A generator of lines, trained by a leave-one-out score function (RLOO) for any reward, braked by the KL to where it began.
+    """A generator of lines, trained by a leave-one-out score function (RLOO) for any reward, braked by the KL to its start.
 
     loss = -E reward + kl_weight KL(pi || ref) + mle_weight cross-entropy of the data's lines
 
     pi is the network, ref the language model that it started from, after `adapt_steps` steps of maximum likelihood on the
-    data's lines. The optimum without further terms is ref exp(reward / kl_weight) / Z: a reward of 0 or 1 and base rate p
-    reaches the share p e^(1 / kl_weight) / (p e^(1 / kl_weight) + 1 - p). Each step draws `samples` sequences without a gradient
+    data's lines. The optimum without further terms is ref exp(reward / kl_weight) / Z: a reward of 0 or 1 with base rate p
+    has the share p e^(1 / kl_weight) / (p e^(1 / kl_weight) + 1 - p). A step draws `samples` sequences without a gradient
     and scores them in one parallel pass; the gradient is that of `functional.sequence_policy_gradient`. Logged while training:
     `train/reward`, `train/kl` (nats a text), `train/words` (tokens of a text).
 
@@ -95,6 +97,8 @@ class RewardedGenerator(StartedModule):
         self.reward, self.adapt_steps, self.prompt, self.end = reward, adapt_steps, prompt, end
         self.lines, self.length, self.samples = lines, length, samples
         self.kl_weight, self.mle_weight, self.learning_rate = kl_weight, mle_weight, learning_rate
+        # of lines of the data, by the word: words are what the forms of verse count
+        self.val_nats, self.test_nats, self.base_nats = NatsPerCharacter(), NatsPerCharacter(), NatsPerCharacter()
         self.allowed: Tensor
         self.register_buffer("allowed", torch.ones(self.network.vocabulary, dtype=torch.bool))
 
@@ -264,6 +268,32 @@ class RewardedGenerator(StartedModule):
         self.log("train/kl", result.kl, prog_bar=True, batch_size=self.samples)
         self.log("train/words", mask.sum(1).float().mean(), batch_size=self.samples)
         return loss
+
+    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._held_out(self.val_nats, self.network, batch, batch_idx)
+
+    def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
+        self._held_out(self.test_nats, self.network, batch, batch_idx)
+        self._held_out(self.base_nats, self.reference, batch, batch_idx)
+
+    def _held_out(self, metric: NatsPerCharacter, network: TokenNetwork, batch: Any, batch_idx: int) -> None:
+        inputs, targets = self.token_batch(batch, batch_idx)
+        assert targets is not None
+        assert self.tokenizer is not None
+        nats, _ = self.nats_of_lines(network, inputs, targets)
+        rows = [[token for token in row if token != NO_TARGET] for row in targets.tolist()]
+        metric.update(nats, sum(len(words_of(self.tokenizer.decode(row))) for row in rows))
+
+    def on_validation_epoch_end(self) -> None:
+        self._report("val", {"nats_per_word": self.val_nats})
+
+    def on_test_epoch_end(self) -> None:
+        self._report("test", {"nats_per_word": self.test_nats, "base_nats_per_word": self.base_nats})
+
+    def _report(self, stage: str, metrics: Mapping[str, NatsPerCharacter]) -> None:
+        for name, metric in metrics.items():
+            self.log(f"{stage}/{name}", metric.compute())  # equal on all ranks
+            metric.reset()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.network.parameters(), self.learning_rate, betas=(0.9, 0.99))
