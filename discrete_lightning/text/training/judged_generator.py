@@ -1,14 +1,13 @@
 """A generator of lines that is trained through the tokens it samples, to please a frozen judge."""
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torchmetrics import SumMetric
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.text import TextData
-from discrete_lightning.distributed import broadcast_, rank, world_size
+from discrete_lightning.distributed import all_reduce_sum
 from discrete_lightning.estimators import Estimator, StraightThrough
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.functional._precision import float32
@@ -105,28 +104,16 @@ class JudgedGenerator(StartedModule):
         for module in self.network.modules():
             if isinstance(module, nn.Dropout):
                 module.p = 0.0  # a draw and the pass that is differentiated have to agree
-        self.taught: Tensor
-        self.register_buffer("taught", torch.tensor(lesson is None))
-        names = [f"{stage}_{each}" for stage in ("val", "test") for each in ("nats", "base_nats", "counted")]
-        self.sums = nn.ModuleDict({name: SumMetric() for name in names})
+        self._sums: dict[str, Tensor] = {}  # of nats and characters, in a validation or test
 
-    def setup(self, stage: str) -> None:
-        super().setup(stage)
-        if stage == "fit" and not bool(self.taught) and not self._is_resumed():
-            self._teach(getattr(self.trainer, "datamodule", None))
-
-    def _teach(self, data: Any) -> None:
-        """The judge learns on rank 0, and is given to the others."""
-        assert self.lesson is not None
+    def prepare(self, data: Any) -> None:
+        """The judge learns."""
+        if self.lesson is None:
+            return
         if self.tokenizer is None or not isinstance(data, TextData):
             raise ValueError(f"a lesson needs the tokenizer of a TextData, got {type(data).__name__}")
-        if rank() == 0:
-            with torch.enable_grad():
-                print(f"{type(self).__name__}: {self.lesson.teach(self.judge, data, self.tokenizer)}", flush=True)
-        if world_size() > 1:
-            for each in self.judge.state_dict().values():
-                broadcast_(each)
-        self.taught.fill_(True)
+        with torch.enable_grad():
+            print(f"{type(self).__name__}: {self.lesson.teach(self.judge, data, self.tokenizer)}", flush=True)
 
     def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         """Logits (B, S, V) and a cache: see `TokenNetwork.logits`."""
@@ -178,17 +165,23 @@ class JudgedGenerator(StartedModule):
         for name, network in (("nats", self.network), ("base_nats", self.reference)):
             flat = float32(network.logits(inputs)[0]).flatten(0, 1)
             nats = nn.functional.cross_entropy(flat, targets.flatten(), reduction="sum", ignore_index=NO_TARGET)
-            self._sum(stage, name).update(nats)
-        self._sum(stage, "counted").update(self.characters_of(targets))
+            self._add(name, nats)
+        self._add("characters", self.characters_of(targets))
 
-    def _sum(self, stage: str, name: str) -> SumMetric:
-        return cast(SumMetric, self.sums[f"{stage}_{name}"])
+    def _add(self, name: str, value: Tensor) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value.detach().float()
 
     def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate("val", batch, batch_idx)
 
     def test_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         self._evaluate("test", batch, batch_idx)
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = {}  # an earlier one may have come to nothing
+
+    def on_test_epoch_start(self) -> None:
+        self._sums = {}
 
     def on_validation_epoch_end(self) -> None:
         self._report("val")
@@ -198,12 +191,12 @@ class JudgedGenerator(StartedModule):
 
     @torch.no_grad()
     def _report(self, stage: str) -> None:
-        counted = self._sum(stage, "counted").compute().clamp_min(1)
-        for name in ("nats", "base_nats"):
-            figure = self._sum(stage, name).compute() / counted
-            self.log(f"{stage}/{name}_per_character", figure, sync_dist=True)
-        for name in ("nats", "base_nats", "counted"):
-            self._sum(stage, name).reset()
+        nothing = torch.zeros((), device=self.device)
+        names = ("nats", "base_nats", "characters")
+        *nats, characters = all_reduce_sum(torch.stack([self._sums.get(each, nothing) for each in names]))
+        self._sums = {}
+        for name, total in zip(names, nats, strict=False):
+            self.log(f"{stage}/{name}_per_character", total / characters.clamp_min(1), rank_zero_only=False)
         found = self.draw(max(2, self.drawn), seed=0)
         texts = self.texts_of(found)
         figures = {"judge": found.scores.float().mean(), "kl": found.kl.mean(), "distinct_2": distinct_n(texts, 2)}
@@ -222,6 +215,8 @@ class JudgedGenerator(StartedModule):
         assert self.tokenizer is not None
         end, rows = self._end(), lines.tokens.tolist()
         cut = [row[: row.index(end)] if end in row else row for row in rows]
+        size = self.tokenizer.size  # a network may have tokens that the data has not: they spell nothing
+        cut = [[token for token in row if token < size] for row in cut]
         return [printable(self.tokenizer.decode(row)) for row in cut]
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
