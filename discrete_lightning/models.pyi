@@ -20,6 +20,7 @@ from discrete_lightning.text.training.judged_generator import JudgedGenerator as
 from discrete_lightning.text.training.language_model import LanguageModel as LanguageModel
 from discrete_lightning.text.training.lessons import KindOfPlay as KindOfPlay
 from discrete_lightning.text.training.lessons import OtherText as OtherText
+from discrete_lightning.text.training.word_optimizer import WordOptimizer as WordOptimizer
 from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
 from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE
 from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as DiscreteVAE

@@ -4,12 +4,13 @@ python -m benchmarks.text.judge [--seeds 3]
 
 A small GRU (V = 1,500 words and bytes) that writes lines of at most 16 tokens, trained on half of Shakespeare's plays.
 Two judges: a classifier (is the line from a comedy, not from a history? score: log p), and a language model that has read the
-other half (score: mean log p a token). All start from one network, with one KL weight a judge. Leave-one-out (each line's
-baseline is the mean of the others) draws 25,600 lines; the others draw a tenth. Learning rate and lines a step were chosen for
-each way with a seed that is not among those reported (--tune prints that table). Scores are the judge's mean over 1,000 lines
-drawn exactly.
+other half (score: mean log p a token). All start from one network. Leave-one-out (each line's baseline is the mean of the
+others) draws 6,400 lines; the ways through words draw a tenth. `score` is the judge's mean over 500 lines drawn exactly,
+`score-bKL` the objective, b the weight that leave-one-out has.
 
-Bar: with at most a tenth of the lines a way through words reaches the score at which leave-one-out ends, in 3 of 3 seeds.
+Bar: a way through words reaches the score at which leave-one-out ends, with a tenth of its lines, in 3 of 3 seeds. Gradients
+through words are biased, and settle where the brake holds them earlier, so that equal weights give unequal KL: the rows with a
+smaller weight show what they reach with the KL that leave-one-out takes.
 """
 
 import argparse
@@ -24,26 +25,24 @@ from discrete_lightning.data.tokenizers import WordTokenizer
 from discrete_lightning.estimators import (
     Estimator,
     GumbelRao,
-    GumbelSoftmax,
     ReinMax,
     StraightThrough,
-    StraightThroughGumbel,
 )
 from discrete_lightning.text import ClassifierJudge, GRUNetwork, Judge, LanguageJudge, TokenChoice
 from discrete_lightning.text.judged_lines import JudgedLines, judged_lines
 
 KINDS = ("comedies", "histories")
 V, LENGTH, END = 1500, 16, 10
-MOST, SHARE, EVALUATIONS = 25_600, 0.1, 10
-KL_WEIGHT = {"comedy": 0.3, "language": 0.1}
-# learning rate and lines a step
-WAYS: dict[str, tuple[Estimator | None, float, float, int]] = {
-    "LeaveOneOut": (None, 1.0, 2e-3, 128),
-    "StraightThrough": (StraightThrough(), 1.0, 2e-3, 32),
-    "ReinMax": (ReinMax(), 1.0, 2e-3, 32),
-    "StraightThroughGumbel": (StraightThroughGumbel(), 1.0, 2e-3, 32),
-    "GumbelSoftmax": (GumbelSoftmax(), 0.5, 2e-3, 32),
-    "GumbelRao": (GumbelRao(), 0.5, 2e-3, 32),
+MOST, SHARE, EVALUATIONS = 6400, 0.1, 5
+KL_WEIGHT = {"comedy": 0.3, "language": 1.0}
+# estimator, temperature, learning rate, lines a step, share of the KL weight
+WAYS: dict[str, tuple[Estimator | None, float, float, int, float]] = {
+    "LeaveOneOut": (None, 1.0, 1e-3, 64, 1.0),
+    "StraightThrough": (StraightThrough(), 1.0, 2e-3, 16, 1.0),
+    "ReinMax": (ReinMax(), 1.0, 2e-3, 16, 1.0),
+    "GumbelRao": (GumbelRao(), 0.5, 2e-3, 16, 1.0),
+    "StraightThrough, weight/2": (StraightThrough(), 1.0, 2e-3, 16, 0.5),
+    "ReinMax, weight/2": (ReinMax(), 1.0, 2e-3, 16, 0.5),
 }
 
 
@@ -92,13 +91,13 @@ def started() -> tuple[GRUNetwork, dict[str, Judge]]:
     lines, _ = lines_of(mine, tokenizer)
     others, _ = lines_of(theirs, tokenizer)
     network = GRUNetwork(tokenizer.size, dim=64, hidden_dim=128)
-    learn_lines(network, lines, 1500)
+    learn_lines(network, lines, 800)
     classifier = ClassifierJudge(tokenizer.size)
     two, comic = lines_of([each for each in names if play_files()[each].parent.name in KINDS], tokenizer)
     kept = torch.cat([(comic == kind).nonzero()[: int(comic.sum()), 0] for kind in (0, 1)])  # as many of each
     accuracy = classifier.learn(two[kept], comic[kept], mask_of(two[kept]), steps=600)
     read = GRUNetwork(tokenizer.size, dim=64, hidden_dim=128)
-    learn_lines(read, others, 1500)
+    learn_lines(read, others, 800)
     language = LanguageJudge(read, prompt=END)
     held = f"{len(kept) // 10:,} held-out lines, half of them comic"
     print(f"{len(lines):,} and {len(others):,} lines; the classifier is right about {accuracy:.2f} of {held}")
@@ -116,7 +115,7 @@ def score_text(judge: Judge, lines: Tensor) -> float:
 
 def draw(network: GRUNetwork, base: GRUNetwork, judge: Judge, weight: float) -> JudgedLines:
     with torch.no_grad():
-        prompt = torch.full((1000, 1), END)
+        prompt = torch.full((500, 1), END)
         generator = torch.Generator().manual_seed(12345)
         return judged_lines(
             network, base, judge, prompt, LENGTH, choice=None, kl_weight=weight, end=END, generator=generator
@@ -130,12 +129,10 @@ def distinct_2(lines: JudgedLines) -> float:
 
 
 def train(
-    base: GRUNetwork, judge: Judge, weight: float, way: str, seed: int, lines: int,
-    learning_rate: float | None = None, batch: int | None = None,
+    base: GRUNetwork, judge: Judge, weight: float, way: str, seed: int, lines: int
 ) -> tuple[list[tuple[int, float]], JudgedLines, float]:  # fmt: skip
     """(lines drawn, score) as it learns, what it draws in the end, and the seconds of its steps."""
-    estimator, tau, rate, size = WAYS[way]
-    rate, size = learning_rate or rate, batch or size
+    estimator, tau, rate, size, share = WAYS[way]
     torch.manual_seed(seed)
     network = copy.deepcopy(base)
     choice = None if estimator is None else TokenChoice(estimator, tau)
@@ -146,7 +143,7 @@ def train(
         for group in optimizer.param_groups:
             group["lr"] = rate * (1 - step / steps)
         prompt = torch.full((size, 1), END)
-        loss = judged_lines(network, base, judge, prompt, LENGTH, choice=choice, kl_weight=weight, end=END).loss
+        loss = judged_lines(network, base, judge, prompt, LENGTH, choice=choice, kl_weight=share * weight, end=END).loss
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -160,36 +157,21 @@ def train(
 def row(label: str, lines: int, found: JudgedLines, weight: float, tail: str) -> None:
     score, kl = float(found.scores.mean()), float(found.kl.mean())
     print(
-        f"  {label:26}{lines:>8,}{score:9.3f}{kl:8.2f}{score - weight * kl:9.3f}{distinct_2(found):8.2f}{tail}",
+        f"  {label:34}{lines:>8,}{score:9.3f}{kl:8.2f}{score - weight * kl:9.3f}{distinct_2(found):8.2f}{tail}",
         flush=True,
     )
-
-
-def tune(base: GRUNetwork, judges: dict[str, Judge]) -> None:
-    for name, judge in judges.items():
-        weight = KL_WEIGHT[name]
-        for way in WAYS:
-            share = 1.0 if way == "LeaveOneOut" else SHARE
-            for rate in (1e-3, 2e-3, 4e-3, 8e-3):
-                for batch in (64, 128, 256) if way == "LeaveOneOut" else (16, 32, 64):
-                    found = train(base, judge, weight, way, 100, int(MOST * share), rate, batch)[1]
-                    row(f"{name} {way} {rate} {batch}", int(MOST * share), found, weight, "")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--tune", action="store_true")
     arguments = parser.parse_args()
     base, judges = started()
-    if arguments.tune:
-        tune(base, judges)
-        return
     for name, judge in judges.items():
         weight, reached = KL_WEIGHT[name], dict.fromkeys(WAYS, 0)
         print(f"\njudge: {name}, KL weight {weight}")
         print(
-            f"  {'':26}{'lines':>8}{'score':>9}{'KL':>8}{'score-bKL':>9}{'dist-2':>8}{'reached at':>12}{'seconds':>9}"
+            f"  {'':34}{'lines':>8}{'score':>9}{'KL':>8}{'score-bKL':>9}{'dist-2':>8}{'reached at':>12}{'seconds':>9}"
         )
         row("start", 0, draw(base, base, judge, weight), weight, "")
         for seed in range(arguments.seeds):
