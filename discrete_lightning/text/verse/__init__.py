@@ -5,6 +5,17 @@ from discrete_lightning.text.verse.metre import Metre
 from discrete_lightning.text.verse.phones import Pronunciation
 from discrete_lightning.text.verse.pronunciations import knows, pronunciations
 from discrete_lightning.text.verse.rhyme import Rhyme
+from discrete_lightning.text.verse.sonnets import sonnets
 from discrete_lightning.text.verse.verse_lines import verse_lines
 
-__all__ = ["CoupletReward", "Metre", "Outcome", "Pronunciation", "Rhyme", "knows", "pronunciations", "verse_lines"]
+__all__ = [
+    "CoupletReward",
+    "Metre",
+    "Outcome",
+    "Pronunciation",
+    "Rhyme",
+    "knows",
+    "pronunciations",
+    "sonnets",
+    "verse_lines",
+]

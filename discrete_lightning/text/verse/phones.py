@@ -65,7 +65,7 @@ def with_elisions(sounds: Sequence[str]) -> Iterator[list[str]]:
 
     - long I or OU before the weak ER of "fire" and "power" is one syllable;
     - a weak I or U before a weak vowel glides: "glorious" in two syllables, "influence" too;
-    - a weak vowel before r or n and a weak vowel falls out: "wandering", "different", "listening" in two.
+    - a weak vowel before r, n or l and a weak vowel falls out: "wandering", "different", "listening" in two.
 
     Example:
         >>> [" ".join(each) for each in with_elisions("W AA1 N D ER0 IH0 NG".split())]
@@ -83,7 +83,7 @@ def with_elisions(sounds: Sequence[str]) -> Iterator[list[str]]:
             glide = {"IY0": "Y", "UW0": "W", "ER0": "R"}.get(sound)
             if glide:
                 yield [*before, glide, *after]
-        elif sound in ("AH0", "IH0") and after[0] in ("R", "N") and len(after) > 1 and after[1][-1] == "0":
+        elif sound in ("AH0", "IH0") and after[0] in ("R", "N", "L") and len(after) > 1 and after[1][-1] == "0":
             yield [*before, *after]
 
 

@@ -16,7 +16,7 @@ _FILE = Path(__file__).with_name("pronunciations.txt.xz")
 # ending and its sounds, the longest first; with "'" no syllable is added (but after t, d, s)
 _ENDINGS = (
     ("'dst", "D S T"), ("'st", "S T"), ("'ll", "L"), ("'lt", "L T"), ("'ld", "D"), ("'rt", "R T"), ("'re", "R"), ("'ve", "V"),
-    ("'d", "D"), ("'s", "S"), ("'t", "T"), ("s'", "S"), ("eth", "AH0 TH"), ("est", "AH0 S T"), ("st", "S T"), ("ed", "D"),
+    ("'d", "D"), ("'s", "S"), ("'t", "T"), ("eth", "AH0 TH"), ("est", "AH0 S T"), ("st", "S T"), ("ed", "D"),
     ("ing", "IH0 NG"), ("ness", "N AH0 S"), ("less", "L AH0 S"), ("ly", "L IY0"), ("ful", "F AH0 L"), ("er", "ER0"),
     ("ish", "IH0 SH"), ("es", "S"), ("s", "S"),
 )  # fmt: skip
@@ -73,14 +73,15 @@ def knows(word: str) -> bool:
 @cache
 def _dictionary() -> dict[str, str]:
     lines = lzma.decompress(_FILE.read_bytes()).decode().split("\n")
-    return dict(line.split("\t", 1) for line in lines)  # type: ignore[misc]
+    return dict(line.split("\t", 1) for line in lines)
 
 
 @lru_cache(1 << 16)
 def _pronunciations(word: str) -> tuple[Pronunciation, ...]:
     if "-" in word:
         return _joined(word.split("-"))
-    for spelt in dict.fromkeys((word, word.removesuffix("'"), word.removeprefix("'"), word.strip("'"))):
+    as_it_is = [word] if word in table() else []
+    for spelt in dict.fromkeys([*as_it_is, word.removesuffix("'"), word, word.strip("'")]):
         found = dict.fromkeys(_ways(spelt))
         if found:
             return tuple(found)
@@ -137,10 +138,10 @@ def _known(word: str) -> Iterator[Pronunciation]:
 
 def _built(word: str) -> Iterator[Pronunciation]:
     """A word that is not in the dictionary, from a stem that is."""
-    if _LONG_ED.search(word):
-        for each in _pronunciations(f"{word[:-2]}'d"):
-            if each.rhyme.endswith((" D", " T")):
-                yield Pronunciation(each.stresses + "0", f"{each.rhyme[:-2]} IH D", each.onset)
+    if _LONG_ED.search(word):  # "banishèd"
+        found = list(_pronunciations(f"{word[:-2]}ed"))
+        most = max((len(each.stresses) for each in found), default=0)
+        yield from (each for each in found if len(each.stresses) == most)
         return
     yield from _contracted(word) or _with_endings(word) or _respelt(word) or _with_beginnings(word)
 
@@ -192,14 +193,12 @@ def _with_endings(word: str) -> list[Pronunciation]:
 def _bases(stem: str, ending: str) -> Iterator[str]:
     """What a word may have been before its ending: "lov" was "love", "stopp" "stop", "carri" "carry"."""
     yield stem
-    if not (ending in ("'s", "s'", "s", "less", "ness") or ending.startswith("'l")):
+    if not (ending in ("'s", "s", "less", "ness") or ending.startswith("'l")):
         yield stem + "e"
         if stem[-1] == stem[-2]:
             yield stem[:-1]
     if stem[-1] == "i":
         yield stem[:-1] + "y"
-    if ending == "s'":
-        yield stem + "s"
 
 
 def _unbound_after(beginning: str, word: Pronunciation) -> str:

@@ -20,7 +20,7 @@ def verse_lines(markdown: str) -> list[list[str]]:
         Lines without blanks around them; a dash is "--".
 
     Example:
-        >>> play = "**CAT**  \nThe moon is up—the mice\nAre out. _He\nyawns._\n\n**DOG**  \nI had a bone, and it was\na good one.\n"
+        >>> play = "**CAT**  \nThe moon is up—the mice\nAre out. _He\nyawns._\n\n**DOG**  \nI had one, and it was\na bad one.\n"
         >>> verse_lines(play)
         [['The moon is up--the mice', 'Are out.']]
     """
