@@ -16,6 +16,7 @@ from tests.tables.faults import cases
 from tests.tables.holder import hooks
 from tests.tables.makers import ESTIMATORS, MODELS, protected
 from tests.tiny_images import TinyImages, quiet_trainer, tiny_split
+from tests.tiny_lines import TinyLines
 from tests.tiny_tokens import TinyRows, TinyText
 
 pytestmark = [
@@ -27,7 +28,9 @@ _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
     "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
     "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
+    "LanguageModel": TinyText,
     "PatternLearning": TinyText,
+    "RewardedGenerator": TinyLines,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,
     "SequenceDesigner": lambda: None,

@@ -93,11 +93,6 @@ class LineGenerator(StartedModule):
         """Logits (B, S, V) of the generator, -inf for tokens that are never drawn, and a cache."""
         return self._limited(self.network, tokens, cache)
 
-    @property
-    def context(self) -> int | None:
-        """The most tokens that a pass takes; None: any number."""
-        return self.network.context
-
     def _limited(self, network: TokenNetwork, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
         logits, cache = network.logits(tokens, cache)
         return logits.masked_fill(~self.allowed, -torch.inf), cache

@@ -52,6 +52,20 @@ class TextModule(RestorableModule):
             )
         self.tokenizer = tokenizer
 
+    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, S, V), -inf for tokens that the tokenizer does not have, and a cache: see `TokenNetwork.logits`."""
+        logits, cache = self.network.logits(tokens, cache)
+        if self.tokenizer is not None and self.tokenizer.size < logits.shape[-1]:
+            logits = logits.index_fill(
+                -1, torch.arange(self.tokenizer.size, logits.shape[-1], device=logits.device), -torch.inf
+            )
+        return logits, cache
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that a pass takes; None: any number."""
+        return self.network.context
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["tokenizer"] = None if self.tokenizer is None else self.tokenizer.state()
