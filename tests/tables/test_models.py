@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,11 @@ _DATA: dict[str, Callable[[], Any]] = {
     "RoutedNetwork": TinyRows,
     "SequenceDesigner": lambda: None,
 }
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # models write there what they start from
 
 
 def built(name: str) -> LightningModule:
