@@ -63,6 +63,11 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     ]
     if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
+    arguments = parsed["model"].get("init_args", {})
+    if "base" in arguments:  # a language model is trained first
+        options.append("--model.base_epochs=0.002")
+    if "lesson" in arguments:
+        options.append("--model.lesson.init_args.steps=3")
     if "file" in parsed["data"].get("init_args", {}):
         options += [f"--data.file={data}/table.csv", "--data.target=kind"]
     if parsed["data"]["class_path"] == "FeatureTable":

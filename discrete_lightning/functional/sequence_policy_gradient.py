@@ -6,8 +6,8 @@
     G_t = sum_{s >= t} r_s - beta sum_{s > t} KL_s
 
 KL_t is the exact sum over all choices, so that the noise of the choice itself is in neither of its terms (Rao-Blackwell; Amini
-et al. 2025, https://arxiv.org/abs/2504.10637). The optimum over all policies is ref exp(r / beta) / Z. The baseline b_t is the mean
-of G_t of the other sequences that still go on at t (leave-one-out: Kool et al. 2019; RLOO: Ahmadian et al. 2024,
+et al. 2025, https://arxiv.org/abs/2504.10637). The optimum over all policies is ref exp(r / beta) / Z. The baseline b_t is the
+mean of G_t of the other sequences that still go on at t (leave-one-out: Kool et al. 2019; RLOO: Ahmadian et al. 2024,
 https://arxiv.org/abs/2402.14740), of those in the same stage (line, say). It depends on the past and on other sequences, not
 on the choice, so that the gradient is unbiased.
 """

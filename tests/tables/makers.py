@@ -73,6 +73,12 @@ ELSEWHERE = {
     "InvertedResidualSpace": "tests/nas/spaces/test_search_spaces.py",
     "NASBench201": "tests/nas/spaces/test_search_spaces.py",
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
+    # judges and what they learn from, arguments of JudgedGenerator
+    "ClassifierJudge": "tests/text/test_judges.py",
+    "Judge": "tests/text/test_judges.py",
+    "LanguageJudge": "tests/text/test_judges.py",
+    "KindOfPlay": "tests/text/training/test_judged_generator.py",
+    "OtherText": "tests/text/training/test_judged_generator.py",
     # takes what a router returns, and gives several figures
     "ExpertLoad": "tests/routing/test_expert_load.py",
     # take lines of text
@@ -142,6 +148,14 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
         models.MixtureFeedForward(4, 2, 6), vocabulary=10, context=8, dim=8, heads=2, layers=1
     ),
     "RoutedNetwork": lambda: models.RoutedNetwork(4, 3, sources=2),
+    "JudgedGenerator": lambda: models.JudgedGenerator(
+        layers.ClassifierJudge(96, dim=4, hidden_dim=4),
+        network=layers.GRUNetwork(96, dim=4, hidden_dim=6),
+        base_epochs=1e-4,
+        length=4,
+        lines=4,
+        drawn=8,
+    ),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),

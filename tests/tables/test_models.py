@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
-from discrete_lightning.data import FeatureTable
+from discrete_lightning.data import FeatureTable, Shakespeare
 from discrete_lightning.nn import GumbelQuantizer
 from tests.tables.faults import cases
 from tests.tables.holder import hooks
@@ -21,10 +21,12 @@ from tests.tiny_tokens import TinyRows, TinyText
 pytestmark = [
     pytest.mark.filterwarnings("ignore:the choices are still undecided"),
     pytest.mark.filterwarnings("ignore:The `training_step` returned"),
+    pytest.mark.filterwarnings("ignore:Found .* in eval mode"),  # frozen parts
 ]
 _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
     "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
+    "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
     "PatternLearning": TinyText,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,

@@ -26,6 +26,7 @@ class TextModule(RestorableModule):
     def __init__(self) -> None:
         super().__init__()
         self.tokenizer: Tokenizer | None = None
+        self._characters: Tensor | None = None
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
@@ -100,7 +101,7 @@ class TextModule(RestorableModule):
         real = targets != NO_TARGET
         if self.tokenizer is None:
             return real.sum()
-        if not hasattr(self, "_characters") or len(self._characters) != self.tokenizer.size:
+        if self._characters is None or len(self._characters) != self.tokenizer.size:
             self._characters = torch.tensor(self.tokenizer.characters())
         counts = self._characters.to(targets.device)
         return counts[targets.clamp_min(0)].masked_fill(~real, 0).sum()
