@@ -57,7 +57,7 @@ def sequence_policy_gradient(
         stage: integers (m, T); sequences are compared at equal steps of equal stages. By default the step alone counts.
 
     Raises:
-        ValueError: if the shapes do not fit, beta is negative, or a reward is NaN or infinite.
+        ValueError: if the shapes do not fit, beta is negative, the mask is not bool, or a reward is NaN or infinite.
 
     Example:
         >>> logits = torch.zeros(2, 1, 2, requires_grad=True)
@@ -72,6 +72,8 @@ def sequence_policy_gradient(
         raise ValueError(f"rewards, log_probabilities, kl, mask and stage are (m, T) each, got {shapes}")
     if not beta >= 0:
         raise ValueError(f"beta, the weight of the KL, is 0 or more, got {beta}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"a mask is bool, True where a sequence goes on, got {mask.dtype}")
     log_p = float32(log_probabilities)
     going = torch.ones_like(rewards, dtype=torch.bool) if mask is None else mask
     r = rewards.detach().to(log_p.dtype).masked_fill(~going, 0.0)
