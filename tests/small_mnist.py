@@ -78,6 +78,8 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     arguments = parsed["model"].get("init_args", {})
     if "base" in arguments:  # a language model is trained first
         options.append("--model.base_epochs=0.002")
+    if "evaluations" in arguments:
+        options.append("--model.evaluations=40")
     if "adapt_steps" in arguments:
         options += ["--model.adapt_steps=2", "--model.samples=8", f"-c={data}/verse_report.yaml"]
     if config in ("text/quickstart", "text/shakespeare"):
