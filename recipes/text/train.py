@@ -81,7 +81,8 @@ def main() -> None:
             Trainer(max_steps=options.steps, **quiet).fit(model)
         with torch.no_grad():
             lines = [line for _ in range(4) for line in model.draw()[3]]
-        print(f"{name}: reward {sum(map(model.reward, lines)) / len(lines):.3f}", *lines[:4], sep="\n  ")
+        shown = [line.encode("utf-8", "replace").decode() for line in lines[:4]]  # bytes may be no character
+        print(f"{name}: reward {sum(map(model.reward, lines)) / len(lines):.3f}", *shown, sep="\n  ")
 
 
 if __name__ == "__main__":
