@@ -93,7 +93,9 @@ def main() -> None:
                 found = METHODS[name].run(make(each), arguments.evaluations, torch.Generator().manual_seed(seed))
                 assert found.evaluations <= arguments.evaluations
                 values[-1].append(found.nll)
-                quarter.append(min([nll for at, nll in found.history if at <= arguments.evaluations // 4] or [torch.nan]))
+                quarter.append(
+                    min([nll for at, nll in found.history if at <= arguments.evaluations // 4] or [torch.nan])
+                )
         table = torch.tensor(values)
         line = f"{name:34}{float(table.mean()):7.2f}  seeds " + " ".join(f"{float(row.mean()):6.2f}" for row in table)
         line += f"  after a quarter {mean(quarter):6.2f}"
