@@ -159,6 +159,9 @@ class WordOptimizer(StartedModule):
         text = self.tokenizer.decode(found.tokens.tolist())
         return LineFound(template.text, name, text, found.nll, found.evaluations, found.history)
 
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Does nothing: lines are found in training, whatever the data."""
+
     def test_step(self, batch: Any, batch_idx: int) -> None:
         for name in self.methods:
             nll = [each.nll for each in self.found if each.method == name]
