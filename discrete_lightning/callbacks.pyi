@@ -11,7 +11,9 @@ from discrete_lightning.selection.training.gate_monitor import GateMonitor as Ga
 from discrete_lightning.selection.training.pruned_writer import PrunedWriter as PrunedWriter
 from discrete_lightning.selection.training.selection_report import SelectionReport as SelectionReport
 from discrete_lightning.text.training.counted_text import CountedText as CountedText
+from discrete_lightning.text.training.line_writer import LineWriter as LineWriter
 from discrete_lightning.text.training.text_writer import TextWriter as TextWriter
+from discrete_lightning.text.training.verse_report import VerseReport as VerseReport
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing

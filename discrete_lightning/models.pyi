@@ -16,7 +16,12 @@ from discrete_lightning.routing.training.network import RoutedNetwork as RoutedN
 from discrete_lightning.selection.training.feature_selection import FeatureSelection as FeatureSelection
 from discrete_lightning.selection.training.patterns import PatternLearning as PatternLearning
 from discrete_lightning.selection.training.pruned_network import PrunedNetwork as PrunedNetwork
+from discrete_lightning.text.training.judged_generator import JudgedGenerator as JudgedGenerator
 from discrete_lightning.text.training.language_model import LanguageModel as LanguageModel
+from discrete_lightning.text.training.lessons import KindOfPlay as KindOfPlay
+from discrete_lightning.text.training.lessons import OtherText as OtherText
+from discrete_lightning.text.training.rewarded_generator import RewardedGenerator as RewardedGenerator
+from discrete_lightning.text.training.word_optimizer import WordOptimizer as WordOptimizer
 from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
 from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE
 from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as DiscreteVAE

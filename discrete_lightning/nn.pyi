@@ -53,9 +53,13 @@ from discrete_lightning.selection.networks.derived_network import DerivedNetwork
 from discrete_lightning.selection.networks.gated_conv_net import GatedConvNet as GatedConvNet
 from discrete_lightning.selection.networks.gated_transformer import GatedTransformer as GatedTransformer
 from discrete_lightning.selection.pattern_mask import PatternMask as PatternMask
+from discrete_lightning.text.judges.classifier import ClassifierJudge as ClassifierJudge
+from discrete_lightning.text.judges.judge import Judge as Judge
+from discrete_lightning.text.judges.language import LanguageJudge as LanguageJudge
 from discrete_lightning.text.networks.gru import GRUNetwork as GRUNetwork
 from discrete_lightning.text.networks.token_network import TokenNetwork as TokenNetwork
 from discrete_lightning.text.networks.transformer import TransformerNetwork as TransformerNetwork
+from discrete_lightning.text.token_choice import TokenChoice as TokenChoice
 from discrete_lightning.vq.codebook_updates import update_codebooks_after_step as update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook

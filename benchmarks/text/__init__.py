@@ -1,0 +1,1 @@
+"""What text generation costs, and what it is worth."""

@@ -17,3 +17,4 @@ from discrete_lightning.nas.training.search_split import SearchSplit as SearchSp
 from discrete_lightning.routing.training.digit_sources import DigitSources as DigitSources
 from discrete_lightning.routing.training.planted_experts import PlantedExperts as PlantedExperts
 from discrete_lightning.selection.training.table_data import FeatureTable as FeatureTable
+from discrete_lightning.text.training.verses import Verses as Verses

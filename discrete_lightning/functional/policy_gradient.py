@@ -29,8 +29,8 @@ def policy_gradient(
     divided out, which would bias it (Liu et al. 2025, https://arxiv.org/abs/2503.20783).
 
     Args:
-        rewards: r, larger is better, shape (m, ...): m actions for each of the same starts (prompts, states). No gradient
-            passes.
+        rewards: r, larger is better, shape (m, ...): m actions for each of the same starts (prompts, states), on any
+            device. No gradient passes.
         log_probabilities: log pi(action), same shape, with the gradient of the policy.
         baseline: "leave_one_out": the mean reward of the other actions of the same start, m >= 2; None: 0; or a tensor that
             broadcasts to the rewards, such as the values of a critic, which must not depend on the action. No gradient passes.
@@ -59,17 +59,16 @@ def policy_gradient(
             f"one reward for each action: the reward returned shape {tuple(rewards.shape)} for actions of shape "
             f"{tuple(log_probabilities.shape)}"
         )
-    log_p = float32(log_probabilities)
-    r = rewards.detach().to(log_p.dtype)
+    r, log_p = rewards.detach(), float32(log_probabilities)
     leaves_out = isinstance(baseline, str)
     counted = None
     if mask is not None:
-        # a scalar has no start that could be left out
         counted = positions_mask(mask, r.shape[1:] if leaves_out else r.shape)
-        counted = counted.expand(r.shape)
-        r, log_p = torch.where(counted, r, 0.0), torch.where(counted, log_p, 0.0)
+        counted = counted.expand(r.shape).to(log_p.device)
+        r, log_p = torch.where(counted.to(r.device), r, 0.0), torch.where(counted, log_p, 0.0)
     _check_numbers(r, "rewards", "what the reward returned")
     _check_numbers(log_p, "log-probabilities", "an action of probability 0 was not drawn from this policy")
+    r = r.to(log_p)  # a judge that runs on the host returns its rewards there
     each = leave_one_out(-r, log_p) if _is_leave_one_out(baseline) else _with_baseline(r, log_p, baseline)
     if counted is None:
         return each.sum() / max(1, each.numel())
@@ -90,7 +89,7 @@ def _with_baseline(r: Tensor, log_p: Tensor, baseline: object) -> Tensor:
             found = f"shape {tuple(baseline.shape)}" if isinstance(baseline, Tensor) else repr(baseline)
             raise ValueError(f"a baseline broadcasts to the shape of the rewards, {tuple(r.shape)}, got {found}")
         check_floating(baseline, "baseline")
-        advantage = r - baseline.detach().to(r.dtype)
+        advantage = r - baseline.detach().to(r)
     surrogate = advantage * log_p
     return -r - (surrogate - surrogate.detach())
 

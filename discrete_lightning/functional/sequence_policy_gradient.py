@@ -6,8 +6,8 @@
     G_t = sum_{s >= t} r_s - beta sum_{s > t} KL_s
 
 KL_t is the exact sum over all choices, so that the noise of the choice itself is in neither of its terms (Rao-Blackwell; Amini
-et al. 2025, https://arxiv.org/abs/2504.10637). The optimum over all policies is ref exp(r / beta) / Z. The baseline b_t is the mean
-of G_t of the other sequences that still go on at t (leave-one-out: Kool et al. 2019; RLOO: Ahmadian et al. 2024,
+et al. 2025, https://arxiv.org/abs/2504.10637). The optimum over all policies is ref exp(r / beta) / Z. The baseline b_t is the
+mean of G_t of the other sequences that still go on at t (leave-one-out: Kool et al. 2019; RLOO: Ahmadian et al. 2024,
 https://arxiv.org/abs/2402.14740), of those in the same stage (line, say). It depends on the past and on other sequences, not
 on the choice, so that the gradient is unbiased.
 """
@@ -57,7 +57,7 @@ def sequence_policy_gradient(
         stage: integers (m, T); sequences are compared at equal steps of equal stages. By default the step alone counts.
 
     Raises:
-        ValueError: if the shapes do not fit, beta is negative, or a reward is NaN or infinite.
+        ValueError: if the shapes do not fit, beta is negative, the mask is not bool, or a reward is NaN or infinite.
 
     Example:
         >>> logits = torch.zeros(2, 1, 2, requires_grad=True)
@@ -72,6 +72,8 @@ def sequence_policy_gradient(
         raise ValueError(f"rewards, log_probabilities, kl, mask and stage are (m, T) each, got {shapes}")
     if not beta >= 0:
         raise ValueError(f"beta, the weight of the KL, is 0 or more, got {beta}")
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(f"a mask is bool, True where a sequence goes on, got {mask.dtype}")
     log_p = float32(log_probabilities)
     going = torch.ones_like(rewards, dtype=torch.bool) if mask is None else mask
     r = rewards.detach().to(log_p.dtype).masked_fill(~going, 0.0)

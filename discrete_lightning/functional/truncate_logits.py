@@ -24,8 +24,10 @@ from discrete_lightning.functional._checks import (
 )
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import over_tau
+from discrete_lightning.functional._threads import in_threads
 from discrete_lightning.functional.categorical import running_sum
 
+_FEW = 4096  # numbers that are sorted in about the time of the calls
 _ROUNDING = 1e-12  # of a float64 sum: of 10 equal probabilities top_p = .7 keeps 7, whatever the sum of 7 rounds to
 
 
@@ -82,7 +84,7 @@ def truncate_logits(
     top_k, top_p = (None if top_k == size else top_k), (None if top_p == 1 else top_p)
     dropped = None
     if z.numel() and (top_k is not None or top_p is not None):
-        dropped = _beyond(z, *_largest(z, top_k, top_p))
+        dropped = _beyond(z, *_last(z, top_k, top_p))
     if z.numel() and min_p:
         unlikely = z - z.amax(-1, keepdim=True) < math.log(min_p)
         dropped = unlikely if dropped is None else dropped | unlikely
@@ -99,54 +101,66 @@ def _check_limits(size: int, top_k: int | None, top_p: float | None, min_p: floa
             raise ValueError(f"{name} is a probability, in [0, 1], got {value}")
 
 
-def _largest(z: Tensor, top_k: int | None, top_p: float | None) -> tuple[Tensor, Tensor]:
-    """The largest logits of each row, the largest first, and how many of them stay, (..., 1).
-
-    There is one more than stay wherever the row has one more.
-    """
-    size = z.shape[-1]
-    if top_k is not None:
-        values = z.topk(min(top_k + 1, size), -1).values
-        if top_p is None:
-            return values, torch.full_like(values[..., :1], top_k, dtype=torch.int64)
-        return values, _nucleus((values[..., :top_k] - values[..., :1]).exp(), top_p)
-    assert top_p is not None
-    weights = (z - z.amax(-1, keepdim=True)).exp()
-    if values_can_be_read(z):
-        # those of probability below (1 - p) / V have less than 1 - p in all: the others reach p without them
-        total = weights.sum(-1, keepdim=True, dtype=torch.float64)
-        candidates = int(host_number((weights >= total * ((1 - top_p) / size * 0.999)).sum(-1).max()))
-        if candidates < size // 8:  # many more are sorted sooner than selected
-            values = z.topk(candidates + 1, -1).values
-            first = (values - values[..., :1]).exp()
-            rest = (total - first.sum(-1, keepdim=True, dtype=torch.float64)).clamp_min(0)
-            return values, _nucleus(first, top_p, rest)
-    values = _descending(z)
-    return values, _nucleus((values - values[..., :1]).exp(), top_p)
-
-
-def _nucleus(weights: Tensor, top_p: float, rest: Tensor | None = None) -> Tensor:
-    """How many of `weights`, the largest first, reach the share `top_p` of their sum (and of `rest`), (..., 1)."""
-    exact = weights if weights.device.type == "mps" else weights.double()  # MPS has no float64
-    running = running_sum(exact if rest is None else torch.cat([exact, rest], -1))
+def _last(z: Tensor, top_k: int | None, top_p: float | None) -> tuple[Tensor, Tensor]:
+    """The smallest logit of each row that top-k and top-p leave, and how many they leave, each (..., 1)."""
+    if top_k is None and top_p is not None and z.shape[-1] > _FEW and _on_host(z):
+        return _by_selection(z, top_p)
+    values = _largest(z, top_k or z.shape[-1])
+    if top_p is None:
+        return values[..., -1:], torch.full_like(values[..., -1:], values.shape[-1], dtype=torch.int64)
+    weights = (values - values[..., :1]).exp()
+    running = running_sum(weights if weights.device.type == "mps" else weights.double())  # MPS has no float64
     short = running < running[..., -1:] * (top_p * (1 - _ROUNDING))
-    return short.sum(-1, keepdim=True).add(1).clamp_max(weights.shape[-1])
+    count = short.sum(-1, keepdim=True).add(1).clamp_max(values.shape[-1])
+    return values.gather(-1, count - 1), count
 
 
-def _beyond(z: Tensor, values: Tensor, count: Tensor) -> Tensor:
-    """True at the categories that are not among the `count` (..., 1) largest, given the largest, sorted. False at NaN."""
-    last = values.gather(-1, count - 1)
+def _on_host(z: Tensor) -> bool:
+    """Whether numpy may be used."""
+    return z.device.type == "cpu" and not is_traced() and type(z) is Tensor
+
+
+def _largest(z: Tensor, count: int) -> Tensor:
+    """The `count` largest logits of each row, the largest first."""
+    rest = z.shape[-1] - count
+    # torch sorts indices along, which takes several times as long where there are many
+    if _on_host(z) and count * 64 > z.shape[-1] and z.numel() > _FEW:
+        numbers = np.partition(z.numpy(), rest, -1)[..., rest:] if rest else z.numpy()
+        return torch.from_numpy(np.sort(numbers, -1)).flip(-1)
+    return z.topk(count, -1).values if rest else z.sort(-1, descending=True).values
+
+
+def _by_selection(z: Tensor, top_p: float) -> tuple[Tensor, Tensor]:
+    """`_last` without sorting all of a row: its largest quarter, again and again, where that holds the mass that is missing."""
+    rows = z.reshape(-1, z.shape[-1]).numpy()
+    last, count = np.empty(len(rows), dtype=rows.dtype), np.empty(len(rows), dtype=np.int64)
+
+    def select(number: int) -> None:
+        left, best = rows[number], rows[number].max()
+        missing, above = np.exp(left - best).sum(dtype=np.float64) * (top_p * (1 - _ROUNDING)), 0
+        while len(left) > _FEW:
+            rest = len(left) - len(left) // 4
+            left = np.partition(left, rest)
+            mass = np.exp(left[rest:] - best).sum(dtype=np.float64)
+            if mass >= missing:
+                left = left[rest:]
+            else:
+                missing, above, left = missing - mass, above + len(left) - rest, left[:rest]
+        left = np.sort(left)[::-1]
+        short = int((np.exp(left - best).cumsum(dtype=np.float64) < missing).sum())
+        place = min(short, len(left) - 1)
+        count[number], last[number] = above + place + 1, left[place]
+
+    in_threads(range(len(rows)), select)
+    shape = (*z.shape[:-1], 1)
+    return torch.from_numpy(last).view(shape), torch.from_numpy(count).view(shape)
+
+
+def _beyond(z: Tensor, last: Tensor, count: Tensor) -> Tensor:
+    """True at the categories that are not among the `count` (..., 1) largest, of which `last` is the smallest. False at NaN."""
     below = z < last
-    if values_can_be_read(z):
-        following = values.gather(-1, count.clamp_max(values.shape[-1] - 1))
-        if not host_number(((following == last) & (count < values.shape[-1])).any()):
-            return below  # the last that stays is larger than the next
+    if values_can_be_read(z) and host_number((below.shape[-1] - below.sum(-1, keepdim=True) == count).all()):
+        return below  # the last that stays is larger than the next
     equal = z == last
-    room = count - (values > last).sum(-1, keepdim=True)
+    room = count - (z > last).sum(-1, keepdim=True)
     return below | (equal & (equal.cumsum(-1) > room))
-
-
-def _descending(z: Tensor) -> Tensor:
-    if z.device.type != "cpu" or is_traced() or type(z) is not Tensor:
-        return z.sort(-1, descending=True).values
-    return torch.from_numpy(np.sort(z.numpy(), -1)).flip(-1)  # without indices, and several times as fast as torch's

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional import gumbel_max, truncate_logits
-from discrete_lightning.functional.truncate_logits import _descending
 from tests.references.goodness_of_fit import chi_square_p
 from tests.references.inputs import leaf, seeded
 
@@ -86,11 +85,17 @@ def test_draws(limits: Limits) -> None:
         assert chi_square_p(index.bincount(minlength=40), expected) > 1e-3
 
 
-@pytest.mark.parametrize("top_p", [0.02, 0.5, 0.9, 0.99])
+@pytest.mark.parametrize("top_p", [0.0, 0.02, 0.5, 0.9, 0.99])
 @pytest.mark.parametrize("scale", [0.3, 3.0, 10.0])
 def test_large_vocabularies(top_p: float, scale: float) -> None:
-    """Where a few of many categories are selected instead of sorted."""
-    check(torch.randn(3, 5000, generator=seeded(2)) * scale, {"top_p": top_p})
+    """Where the last category that stays is selected instead of sorted, with and without ties and masks."""
+    x = torch.randn(3, 20_000, generator=seeded(2)) * scale
+    x[1] = (x[1] * 4).round() / 4
+    x[2, 100:19_900] = -INF
+    for dtype in (torch.float32, torch.float64):
+        check(x.to(dtype), {"top_p": top_p})
+    check(x[:1].bfloat16(), {"top_p": top_p})
+    check(torch.zeros(1, 20_000), {"top_p": top_p})
 
 
 @pytest.mark.parametrize("limits", [{"top_k": 7}, {"top_p": 0.5}, {"top_k": 300, "top_p": 0.4, "min_p": 0.3}], ids=str)
@@ -227,7 +232,3 @@ def test_over_examples_by_vmap() -> None:
         assert torch.equal(
             torch.func.vmap(lambda row, of=limits: truncate_logits(row, **of))(x), truncate_logits(x, **limits)
         )
-
-
-def test_both_sorts_give_the_same() -> None:
-    assert torch.equal(_descending(rows()), rows().sort(-1, descending=True).values)

@@ -1,11 +1,13 @@
 """A tokenizer of the package `tokenizers` (Hugging Face)."""
 
+import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from discrete_lightning.data.errors import DataError
-from discrete_lightning.data.tokenizers.tokenizer import Tokenizer
+from discrete_lightning.data.tokenizers.tokenizer import Tokenizer, begun
 
 
 class HuggingFaceTokenizer(Tokenizer):
@@ -51,7 +53,37 @@ class HuggingFaceTokenizer(Tokenizer):
         return str(self._tokenizer.decode(list(tokens), skip_special_tokens=False))
 
     def characters(self) -> list[int]:
-        return [len(self.decode([i])) for i in range(self.size)]
+        decoder = json.loads(self._tokenizer.to_str()).get("decoder") or {}
+        of_bytes = "ByteLevel" in {each["type"] for each in (decoder, *decoder.get("decoders", ()))}
+        first = self.encode("a")[-1:]
+        length = len(self.decode(first))
+        counts: list[int] = []
+        for i in range(self.size):
+            piece = self._tokenizer.id_to_token(i) or ""
+            data = _data(piece) if of_bytes else _ONE_BYTE.fullmatch(piece)
+            if isinstance(data, re.Match):
+                data = bytes([int(data[1], 16)])
+            # decoders may take off the blank of the first token, so that each stands after another one
+            counts.append(len(self.decode([*first, i])) - length if data is None else begun(data))
+        return counts
 
     def state(self) -> dict[str, Any]:
         return {"kind": "hugging_face", "name": self.name, "content": self._tokenizer.to_str()}
+
+
+def _byte_letters() -> dict[str, int]:
+    """The letters that GPT-2 writes bytes as: those that print as themselves, the others from U+0100 on."""
+    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
+    others = [each for each in range(256) if each not in printed]
+    return {chr(each): each for each in printed} | {chr(256 + n): each for n, each in enumerate(others)}
+
+
+_BYTE_LETTERS = _byte_letters()
+_ONE_BYTE = re.compile(r"<0x([0-9A-F]{2})>")  # as SentencePiece spells what it has no piece for
+
+
+def _data(piece: str) -> bytes | None:
+    """The bytes of a token of GPT-2's kind; None: it is none, but a special one."""
+    if not all(each in _BYTE_LETTERS for each in piece):
+        return None
+    return bytes(_BYTE_LETTERS[each] for each in piece)

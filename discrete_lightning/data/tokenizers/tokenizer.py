@@ -20,6 +20,16 @@ def to_text(data: bytes) -> str:
     return data.decode("utf-8", "surrogateescape")
 
 
+def begun(data: bytes) -> int:
+    r"""The number of characters of UTF-8 that begin in these bytes.
+
+    Example:
+        >>> begun("né".encode()), begun("é".encode()[1:])
+        (2, 0)
+    """
+    return sum(not 0x80 <= each < 0xC0 for each in data)
+
+
 class Tokenizer(ABC):
     """Base of the tokenizers: `encode`, `decode`, and how many characters a token stands for.
 

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Self
 
-from discrete_lightning.data.tokenizers.tokenizer import Tokenizer, to_bytes, to_text
+from discrete_lightning.data.tokenizers.tokenizer import Tokenizer, begun, to_bytes, to_text
 
 _PIECE = re.compile(r" ?[^\W\d_]+|['’][^\W\d_]+|\n\n?|\r\n?| ?[^\w\s]|[\s\S]")
 BYTES = 256
@@ -86,8 +86,7 @@ class WordTokenizer(Tokenizer):
         return to_text(b"".join(self._bytes[token] for token in tokens))
 
     def characters(self) -> list[int]:
-        # of a character's bytes in UTF-8 the first counts
-        return [int(not 0x80 <= i < 0xC0) for i in range(BYTES)] + [len(piece) for piece in self.pieces]
+        return [begun(each) for each in self._bytes]
 
     def state(self) -> dict[str, Any]:
         return {"kind": "words", "pieces": list(self.pieces), "seen": self.seen}

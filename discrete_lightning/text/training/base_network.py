@@ -138,18 +138,30 @@ class StartedModule(TextModule):
             started = True
         self.network = GRUNetwork(3072) if network is None else network
         self.started: Tensor
+        self.ready: Tensor
         self.register_buffer("started", torch.tensor(started))
+        self.register_buffer("ready", torch.tensor(False))
         self.reference = copy.deepcopy(self.network).eval().requires_grad_(False)
         # what a checkpoint holds needs no file of another run
         self.record(base=None, network=self.network)
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
-        if stage == "fit" and not bool(self.started) and not self._is_resumed():
+        resumed = self.trainer.ckpt_path is not None
+        if stage != "fit" or resumed or bool(self.ready):
+            return
+        if not bool(self.started):
             self._start()
+        if rank() == 0:
+            self.prepare(getattr(self.trainer, "datamodule", None))
+        if world_size() > 1:
+            for each in self.state_dict().values():
+                broadcast_(each)
+        self.reference.load_state_dict(self.network.state_dict())
+        self.ready.fill_(True)
 
-    def _is_resumed(self) -> bool:
-        return self.trainer.ckpt_path is not None
+    def prepare(self, data: Any) -> None:
+        """What is done to the language model before training, on rank 0; the others get the result."""
 
     def _start(self) -> None:
         """Trains the network on rank 0 and gives it to the others."""
@@ -173,10 +185,6 @@ class StartedModule(TextModule):
                 path = fresh_path(output_folder(self.trainer), "base.ckpt")
                 write_network(path, self.network, self.tokenizer)
                 print(f"{type(self).__name__}: the language model is in {os.path.relpath(path)}", flush=True)
-        if world_size() > 1:
-            for each in self.network.state_dict().values():
-                broadcast_(each)
-        self.reference.load_state_dict(self.network.state_dict())
         self.started.fill_(True)
 
     def train(self, mode: bool = True) -> "StartedModule":

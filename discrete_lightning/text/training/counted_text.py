@@ -4,6 +4,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.data.text import TextData
 from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.text.ngram import NGram
 
 
 class CountedText(Callback):
@@ -31,8 +32,6 @@ class CountedText(Callback):
             raise ValueError(f"CountedText counts the characters of a TextData, and the data is {type(data).__name__}")
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        from discrete_lightning.text.ngram import NGram
-
         data = trainer.datamodule  # type: ignore[attr-defined]
         found: dict[str, float] = {}
         if trainer.is_global_zero:

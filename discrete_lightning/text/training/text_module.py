@@ -26,6 +26,7 @@ class TextModule(RestorableModule):
     def __init__(self) -> None:
         super().__init__()
         self.tokenizer: Tokenizer | None = None
+        self._characters: Tensor | None = None
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
@@ -50,6 +51,20 @@ class TextModule(RestorableModule):
                 f"{tokenizer.size}: give the data, its tokenizer and its vocabulary that the model was trained with"
             )
         self.tokenizer = tokenizer
+
+    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, S, V), -inf for tokens that the tokenizer does not have, and a cache: see `TokenNetwork.logits`."""
+        logits, cache = self.network.logits(tokens, cache)
+        if self.tokenizer is not None and self.tokenizer.size < logits.shape[-1]:
+            logits = logits.index_fill(
+                -1, torch.arange(self.tokenizer.size, logits.shape[-1], device=logits.device), -torch.inf
+            )
+        return logits, cache
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that a pass takes; None: any number."""
+        return self.network.context
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
@@ -100,7 +115,7 @@ class TextModule(RestorableModule):
         real = targets != NO_TARGET
         if self.tokenizer is None:
             return real.sum()
-        if not hasattr(self, "_characters") or len(self._characters) != self.tokenizer.size:
+        if self._characters is None or len(self._characters) != self.tokenizer.size:
             self._characters = torch.tensor(self.tokenizer.characters())
         counts = self._characters.to(targets.device)
         return counts[targets.clamp_min(0)].masked_fill(~real, 0).sum()

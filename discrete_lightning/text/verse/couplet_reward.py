@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.text.verse.metre import Metre, words_of
-from discrete_lightning.text.verse.pronunciations import knows
+from discrete_lightning.text.verse.pronunciations import knows, pronunciations
 from discrete_lightning.text.verse.rhyme import Rhyme
 
 _LINE = re.compile(r"['\"‘“]?[A-Z][A-Za-z ,.;:!?'’\-]*")
@@ -117,6 +117,34 @@ class CoupletReward(Recorded):
         if len(word) == 1:
             return word in _LETTERS
         return word.replace("’", "'") in _ENDINGS or knows(word.strip("-"))
+
+    def features(self, piece: str) -> list[str]:
+        """Names of what a piece shares with others: stress patterns and rhymes of the word that it spells.
+
+        Example:
+            >>> CoupletReward().features(" away")
+            ['stress 01', 'rhyme EY']
+        """
+        match = _WORD.fullmatch(piece)
+        if match is None or not self.knows(piece):
+            return []
+        found = pronunciations(match[1])
+        return list(
+            dict.fromkeys([f"stress {each.stresses}" for each in found] + [f"rhyme {each.rhyme}" for each in found])
+        )
+
+    def scan(self, line: str) -> str | None:
+        """The marks of a line in metre, one a syllable; None: not in metre."""
+        return self._metre.scan(line)
+
+    def rhymes(self, first: str, second: str) -> bool:
+        """Whether two lines rhyme."""
+        return self._rhyme.fits(first, second)
+
+    def syllables(self, word: str) -> int | None:
+        """How many syllables a word has if all its ways of being said agree; None otherwise."""
+        counts = {len(each.stresses) for each in pronunciations(word)}
+        return counts.pop() if len(counts) == 1 else None
 
     def _outcome(self, lines: tuple[str, str], keys: tuple[str, str]) -> Outcome:
         well_formed = _is_line(lines[0], keys[0]), _is_line(lines[1], keys[1])
