@@ -120,3 +120,14 @@ def test_its_arguments_are_recorded() -> None:
     assert (again.metre, again.rhyme) == (1.0, 3.0)
     assert again([of(GOOD, RHYMES)]) == [(1.0, 4.0)]  # the lines are those of the data: they are not recorded
     assert copy.deepcopy(reward)([of(GOOD, RHYMES)]) == [(0.0, 1.0)]
+
+
+def test_what_reports_ask_of_it() -> None:
+    reward = CoupletReward()
+    assert reward.scan(GOOD) == "x/x/x/x/x/"
+    assert reward.scan("The sea") is None
+    assert reward.rhymes(GOOD, RHYMES)
+    assert not reward.rhymes(GOOD, OTHER)
+    assert [reward.syllables(word) for word in ("delight", "heaven", "slithy")] == [2, None, None]
+    assert reward.features(" delight") == ["stress 01", "rhyme AY T"]
+    assert reward.features(" slithy") == reward.features(",") == []
