@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from discrete_lightning.functional._arguments import check_at_least
-from discrete_lightning.text.generate import stream_tokens
+from discrete_lightning.text.generation import stream_tokens
 from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.text.training.text_writer import printable
 from discrete_lightning.training.atomic_write import write_text
@@ -95,7 +95,7 @@ def _generate(module: TextModule, data: Prompt, *_args: Any) -> str:
     if context is not None:
         prompt = prompt[:, -context:]
     generator = torch.Generator(module.device).manual_seed(data.seed)
-    stream = stream_tokens(module, prompt, generator=generator, **data.sampling)
+    stream = stream_tokens(module.drawn_from(), prompt, generator=generator, **data.sampling)
     sys.stdout.write(data.prompt)
     tokens: list[int] = []
     printed = ""

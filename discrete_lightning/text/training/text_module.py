@@ -8,6 +8,7 @@ from torch import Tensor
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.tokenizers import Tokenizer, tokenizer_of
+from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.training.batches import Examples, examples_of
 from discrete_lightning.training.restorable import RestorableModule
@@ -52,14 +53,14 @@ class TextModule(RestorableModule):
             )
         self.tokenizer = tokenizer
 
+    def drawn_from(self) -> LimitedNetwork:
+        """The network as `generate` takes it: tokens that the tokenizer lacks are never drawn."""
+        known = self.network.vocabulary if self.tokenizer is None else self.tokenizer.size
+        return LimitedNetwork(self.network, torch.arange(self.network.vocabulary, device=self.device) < known)
+
     def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, S, V), -inf for tokens that the tokenizer does not have, and a cache: see `TokenNetwork.logits`."""
-        logits, cache = self.network.logits(tokens, cache)
-        if self.tokenizer is not None and self.tokenizer.size < logits.shape[-1]:
-            logits = logits.index_fill(
-                -1, torch.arange(self.tokenizer.size, logits.shape[-1], device=logits.device), -torch.inf
-            )
-        return logits, cache
+        """Logits (B, S, V), -inf for tokens that are never drawn, and a cache: see `TokenNetwork.logits`."""
+        return self.drawn_from().logits(tokens, cache)
 
     @property
     def context(self) -> int | None:

@@ -162,7 +162,7 @@ class WordOptimizer(StartedModule):
         return LineFound(template.text, name, text, found.nll, found.evaluations, found.history)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Nothing: data that the language model is trained on serves batches for it, and Lightning warns without this."""
+        """Does nothing: lines are found in training, whatever the data."""
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         for name in self.methods:
