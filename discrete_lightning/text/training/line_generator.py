@@ -7,10 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.data.streams import NO_TARGET
+from discrete_lightning.data.tokenizers import Tokenizer
 from discrete_lightning.functional import kl_to_reference
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.text.generate import SampledSequence, sample_sequences
+from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter
 from discrete_lightning.text.metrics.words import words_of
 from discrete_lightning.text.networks import TokenNetwork
@@ -65,8 +67,14 @@ class LineGenerator(StartedModule):
         self.prompt, self.end, self.lines, self.length = prompt, end, lines, length
         self.allowed: Tensor
         self.register_buffer("allowed", torch.ones(self.network.vocabulary, dtype=torch.bool))
+        if self.tokenizer is not None:
+            self.allowed[self.tokenizer.size :] = False  # a network may have more tokens than a short text has words
         # of lines of the data, by the word: words are what the forms of verse count
         self.val_nats, self.test_nats, self.base_nats = NatsPerCharacter(), NatsPerCharacter(), NatsPerCharacter()
+
+    def use_tokenizer(self, tokenizer: Tokenizer) -> None:
+        super().use_tokenizer(tokenizer)
+        self.allowed[tokenizer.size :] = False
 
     def nats_of_lines(self, network: TokenNetwork, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """The cross-entropy of all targets, in nats, and their number."""
@@ -118,7 +126,7 @@ class LineGenerator(StartedModule):
             reference: whether those of the language model.
             generator: source of randomness.
         """
-        model = _Limited(self.reference if reference else self.network, self.allowed)
+        model = LimitedNetwork(self.reference if reference else self.network, self.allowed)
         prompt = torch.tensor(self._tokens_of(self.prompt), device=self.device).expand(samples, -1)
         sequences = sample_sequences(
             model,
@@ -187,14 +195,3 @@ class LineGenerator(StartedModule):
         for name, metric in metrics.items():
             self.log(f"{stage}/{name}", metric.compute())  # equal on all ranks
             metric.reset()
-
-
-class _Limited:
-    """A network whose tokens are among those allowed."""
-
-    def __init__(self, network: TokenNetwork, allowed: Tensor) -> None:
-        self.network, self.forbidden, self.context = network, ~allowed, network.context
-
-    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        hidden, cache = self.network.hidden(self.network.embedding.look_up(tokens), cache)
-        return self.network.head(hidden[:, -1:]).masked_fill(self.forbidden, -torch.inf), cache

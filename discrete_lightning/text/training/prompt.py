@@ -95,7 +95,7 @@ def _generate(module: TextModule, data: Prompt, *_args: Any) -> str:
     if context is not None:
         prompt = prompt[:, -context:]
     generator = torch.Generator(module.device).manual_seed(data.seed)
-    stream = stream_tokens(module.network, prompt, generator=generator, **data.sampling)
+    stream = stream_tokens(module.drawn_from(), prompt, generator=generator, **data.sampling)
     sys.stdout.write(data.prompt)
     tokens: list[int] = []
     printed = ""

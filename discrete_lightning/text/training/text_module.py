@@ -8,6 +8,8 @@ from torch import Tensor
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.tokenizers import Tokenizer, tokenizer_of
+from discrete_lightning.protocols import PredictsTokens
+from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.training.batches import Examples, examples_of
 from discrete_lightning.training.restorable import RestorableModule
@@ -51,6 +53,11 @@ class TextModule(RestorableModule):
                 f"{tokenizer.size}: give the data, its tokenizer and its vocabulary that the model was trained with"
             )
         self.tokenizer = tokenizer
+
+    def drawn_from(self) -> PredictsTokens:
+        """The network as `generate` takes it: tokens that the tokenizer lacks are never drawn."""
+        known = self.network.vocabulary if self.tokenizer is None else self.tokenizer.size
+        return LimitedNetwork(self.network, torch.arange(self.network.vocabulary, device=self.device) < known)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

@@ -97,7 +97,7 @@ class TextWriter(Callback):
         try:
             with model.trainer.precision_plugin.forward_context():
                 found = generate(
-                    model.network,
+                    model.drawn_from(),
                     prompt.expand(self.count, -1),
                     self.tokens,
                     generator=torch.Generator(model.device).manual_seed(self.seed),

@@ -118,7 +118,10 @@ def test_training_a_network_lowers_its_cross_entropy(capsys: pytest.CaptureFixtu
         ((torch.zeros(2, 3), torch.zeros(2, 3)), "integers"),
         ((torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)), r"\(B, S\)"),
         ((torch.zeros(2, 3, dtype=torch.int64), torch.zeros(2, 4, dtype=torch.int64)), r"\(2, 4\)"),
-        ((torch.full((2, 3), 11), torch.zeros(2, 3, dtype=torch.int64)), "tokens are 0 to 10.*0 to 11"),
+        (
+            (torch.full((2, 3), 11), torch.zeros(2, 3, dtype=torch.int64)),
+            "tokens are 0 to 10.*11 to 11: set vocabulary",
+        ),
         ((torch.full((2, 3), -1), torch.zeros(2, 3, dtype=torch.int64)), "-1 to 0"),
         (
             (torch.zeros(2, 40, dtype=torch.int64), torch.zeros(2, 40, dtype=torch.int64)),
