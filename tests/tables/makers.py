@@ -20,6 +20,7 @@ from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
 from tests.tiny_images import FAST, SPACE
+from tests.tiny_lines import ShareOfCats
 from tests.vq.quantizers.makers import ALL, SINGLE
 
 FACES: dict[str, Any] = {
@@ -73,6 +74,12 @@ ELSEWHERE = {
     "InvertedResidualSpace": "tests/nas/spaces/test_search_spaces.py",
     "NASBench201": "tests/nas/spaces/test_search_spaces.py",
     "SearchNetwork": "tests/nas/spaces/test_search_spaces.py",
+    # take integers, and give logits and a cache
+    "GRUNetwork": "tests/text/test_networks.py",
+    "TokenNetwork": "tests/text/test_networks.py",
+    "TransformerNetwork": "tests/text/test_networks.py",
+    # its steps are lines of its own, not batches
+    "WordOptimizer": "tests/text/training/test_word_optimizer.py",
     # judges and what they learn from, arguments of JudgedGenerator
     "ClassifierJudge": "tests/text/test_judges.py",
     "Judge": "tests/text/test_judges.py",
@@ -148,6 +155,11 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
         models.MixtureFeedForward(4, 2, 6), vocabulary=10, context=8, dim=8, heads=2, layers=1
     ),
     "RoutedNetwork": lambda: models.RoutedNetwork(4, 3, sources=2),
+    "CausalAttention": lambda: layers.CausalAttention(4, 2),
+    "LanguageModel": lambda: models.LanguageModel(layers.GRUNetwork(10, dim=4, hidden_dim=6)),
+    "RewardedGenerator": lambda: models.RewardedGenerator(
+        ShareOfCats(), network=layers.GRUNetwork(280, dim=4, hidden_dim=6), adapt_steps=1, length=8, samples=4
+    ),
     "JudgedGenerator": lambda: models.JudgedGenerator(
         layers.ClassifierJudge(96, dim=4, hidden_dim=4),
         network=layers.GRUNetwork(96, dim=4, hidden_dim=6),
@@ -278,6 +290,7 @@ class Layer:
 
 _INPUTS: dict[str, Callable[[Any], tuple[Tensor, ...]]] = {
     "ArchitectureChoice": nothing,
+    "CausalAttention": sequences,
     "Conditional": sequences,
     "ExpertChoiceRouter": sequences,
     "LossWeight": nothing,

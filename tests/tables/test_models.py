@@ -3,6 +3,7 @@
 import copy
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.tables.faults import cases
 from tests.tables.holder import hooks
 from tests.tables.makers import ESTIMATORS, MODELS, protected
 from tests.tiny_images import TinyImages, quiet_trainer, tiny_split
+from tests.tiny_lines import TinyLines
 from tests.tiny_tokens import TinyRows, TinyText
 
 pytestmark = [
@@ -27,11 +29,18 @@ _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
     "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
     "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
+    "LanguageModel": TinyText,
     "PatternLearning": TinyText,
+    "RewardedGenerator": TinyLines,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,
     "SequenceDesigner": lambda: None,
 }
+
+
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # models write there what they start from
 
 
 def built(name: str) -> LightningModule:

@@ -4,11 +4,12 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding
+from discrete_lightning.text.networks.tied_head import TiedHead
 from discrete_lightning.text.networks.token_network import TokenNetwork
 
 
 class GRUNetwork(TokenNetwork):
-    """Embedding, GRU, projection, and a head that shares the table of the embedding (Press & Wolf 2017, arXiv 1608.05859).
+    """Embedding, GRU, projection, and a `TiedHead`.
 
     Its cache is the state of the GRU, (layers, B, hidden), whatever the number of tokens.
 
@@ -43,9 +44,7 @@ class GRUNetwork(TokenNetwork):
         self.gru = nn.GRU(dim, hidden_dim, layers, batch_first=True)
         self.dropout = nn.Dropout(dropout)
         self.projection = nn.Linear(hidden_dim, dim)
-        self.head = nn.Linear(dim, vocabulary)
-        self.head.weight = self.embedding.weight
-        nn.init.zeros_(self.head.bias)
+        self.head = TiedHead(self.embedding)
 
     def hidden(self, rows: Tensor, cache: Tensor | None = None) -> tuple[Tensor, Tensor]:
         states, cache = self.gru(rows, cache)

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding
+from discrete_lightning.text.networks.tied_head import TiedHead
 
 
 class TokenNetwork(Recorded, nn.Module, ABC):
@@ -23,13 +24,13 @@ class TokenNetwork(Recorded, nn.Module, ABC):
         vocabulary: V, number of different tokens.
         context: the most tokens that a pass takes, those in the cache counted; None: any number.
         embedding: the table (V, D), a `RelaxedEmbedding`.
-        head: linear, hidden (..., H) to logits (..., V).
+        head: hidden (..., H) to logits (..., V), with `weight` (V, H) and `bias` (V,).
     """
 
     vocabulary: int
     context: int | None = None
     embedding: RelaxedEmbedding
-    head: nn.Linear
+    head: nn.Linear | TiedHead
 
     @abstractmethod
     def hidden(self, rows: Tensor, cache: Any = None) -> tuple[Tensor, Any]:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.causal_attention import CausalAttention, KeysValues
 from discrete_lightning.layers.relaxed_embedding import RelaxedEmbedding
+from discrete_lightning.text.networks.tied_head import TiedHead
 from discrete_lightning.text.networks.token_network import TokenNetwork
 
 
@@ -26,7 +27,7 @@ class _Block(nn.Module):
 
 
 class TransformerNetwork(TokenNetwork):
-    """Embedding, blocks of attention and a perceptron of 4 D, a norm, and a head that shares the table of the embedding.
+    """Embedding, blocks of attention and a perceptron of 4 D, a norm, and a `TiedHead`.
 
     Its cache holds the keys and values of each block, (B, heads, past, D / heads). Where a gradient is needed through a token
     at a time, each step keeps its own copy of the past, T^2 D numbers a block: `GRUNetwork` keeps T D.
@@ -67,9 +68,7 @@ class TransformerNetwork(TokenNetwork):
         nn.init.normal_(self.embedding.weight, std=0.02 * (768 / dim) ** 0.5)  # logits of the shared table near 0
         self.blocks = nn.ModuleList(_Block(dim, heads) for _ in range(layers))
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
-        self.head = nn.Linear(dim, vocabulary)
-        self.head.weight = self.embedding.weight
-        nn.init.zeros_(self.head.bias)
+        self.head = TiedHead(self.embedding)
 
     def hidden(self, rows: Tensor, cache: Sequence[KeysValues] | None = None) -> tuple[Tensor, tuple[KeysValues, ...]]:
         past = 0 if cache is None else cache[0].length

@@ -60,15 +60,6 @@ class LanguageModel(TextModule):
         """Logits (B, S, V) of the token after each of the tokens (B, S)."""
         return self.network(tokens)
 
-    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, S, V) and a cache: see `TokenNetwork.logits`."""
-        return self.network.logits(tokens, cache)
-
-    @property
-    def context(self) -> int | None:
-        """The most tokens that a pass takes; None: any number."""
-        return self.network.context
-
     def _nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the cross-entropies of the targets, float32."""
         logits, cache = self.network.logits(inputs, self._carried)

@@ -97,18 +97,8 @@ class LineGenerator(StartedModule):
             raise ValueError(f"end={self.end!r} must be one token, and is {len(tokens)}")
         return tokens[0]
 
-    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, S, V) of the generator, -inf for tokens that are never drawn, and a cache."""
-        return self._limited(self.network, tokens, cache)
-
-    @property
-    def context(self) -> int | None:
-        """The most tokens that a pass takes; None: any number."""
-        return self.network.context
-
-    def _limited(self, network: TokenNetwork, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        logits, cache = network.logits(tokens, cache)
-        return logits.masked_fill(~self.allowed, -torch.inf), cache
+    def drawn_from(self) -> LimitedNetwork:
+        return LimitedNetwork(self.network, self.allowed)
 
     @torch.no_grad()
     def draw(

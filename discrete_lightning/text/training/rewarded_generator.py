@@ -90,11 +90,10 @@ class RewardedGenerator(LineGenerator):
         assert self.tokenizer is not None
         pieces = [self.tokenizer.decode([token]) for token in range(self.tokenizer.size)]
         knows = getattr(self.reward, "knows", None)
-        if knows is not None:
-            known = torch.tensor([bool(knows(piece)) for piece in pieces])
-            self.allowed.zero_()[: len(known)] = known.to(self.allowed.device)
-            if not bool(self.allowed[self.end_token()]):
-                raise ValueError(f"the reward does not know {self.end!r}, which ends a line")
+        known = torch.tensor([knows is None or bool(knows(piece)) for piece in pieces])
+        self.allowed.zero_()[: len(known)] = known.to(self.allowed.device)
+        if not bool(self.allowed[self.end_token()]):
+            raise ValueError(f"the reward does not know {self.end!r}, which ends a line")
         if self.adapt_steps:
             self._adapt(data, 2 if self.trainer.fast_dev_run else self.adapt_steps)  # type: ignore[attr-defined]
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.tokenizers import Tokenizer, tokenizer_of
-from discrete_lightning.protocols import PredictsTokens
 from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.training.batches import Examples, examples_of
@@ -54,10 +53,19 @@ class TextModule(RestorableModule):
             )
         self.tokenizer = tokenizer
 
-    def drawn_from(self) -> PredictsTokens:
+    def drawn_from(self) -> LimitedNetwork:
         """The network as `generate` takes it: tokens that the tokenizer lacks are never drawn."""
         known = self.network.vocabulary if self.tokenizer is None else self.tokenizer.size
         return LimitedNetwork(self.network, torch.arange(self.network.vocabulary, device=self.device) < known)
+
+    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
+        """Logits (B, S, V), -inf for tokens that are never drawn, and a cache: see `TokenNetwork.logits`."""
+        return self.drawn_from().logits(tokens, cache)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens that a pass takes; None: any number."""
+        return self.network.context
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)

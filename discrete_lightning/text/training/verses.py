@@ -54,7 +54,7 @@ class Verses(Shakespeare):
 
     Verse is told from prose as in `text.verse_lines`. Batches are `(inputs, targets)`, int64 (B, longest): targets are the
     inputs one token later, -100 after the end. Texts overlap: each line but the last of a speech starts one. The tokenizer is
-    learnt from the whole plays, as that of `Shakespeare(tokenizer="words")` is.
+    learnt from all that is spoken, as that of `Shakespeare(speech=True, tokenizer="words")` is.
 
     Args:
         lines: of a text, 1 or more.
@@ -82,7 +82,14 @@ class Verses(Shakespeare):
         num_workers: int = 0,
     ) -> None:
         super().__init__(
-            length, batch_size, validation, test, tokenizer="words", vocabulary=vocabulary, num_workers=num_workers
+            length,
+            batch_size,
+            validation,
+            test,
+            tokenizer="words",
+            vocabulary=vocabulary,
+            speech=True,
+            num_workers=num_workers,
         )
         if lines < 1:
             raise ValueError(f"lines={lines}: expected 1 or more lines a text.")

@@ -62,6 +62,7 @@ def descend(
     candidates: int,
     tested: set[tuple[int, ...]],
     generator: torch.Generator | None,
+    below: float = torch.inf,
 ) -> LocalOptimum:
     """Replaces one word of a line (F,) after another by a better one, until no position has one among its proposals.
 
@@ -71,6 +72,7 @@ def descend(
         candidates: proposals at a position.
         tested: lines and positions whose proposals were judged before and are not judged again; it grows.
         generator: of the order of positions.
+        below: proposals have a first-order change of less than this, in nats.
     """
     count, allowed, stuck, order = len(words), budget.problem.allowed, 0, list[int]()
     judged = budget.evaluate(words.unsqueeze(0), gradient=True)
@@ -85,7 +87,7 @@ def descend(
             continue
         tested.add(key)
         assert judged.change is not None
-        proposals = replacements(words, judged.change[0], allowed, candidates, position)
+        proposals = replacements(words, judged.change[0], allowed, candidates, position, below)
         if not len(proposals):
             continue
         found = budget.evaluate(proposals).nll
@@ -100,11 +102,13 @@ def descend(
     return LocalOptimum(words, nll, log_p, effect)
 
 
-def replacements(words: Tensor, change: Tensor, allowed: Tensor, count: int, position: int) -> Tensor:
-    """Lines (<= count, F) that differ from `words` (F,) at one position, those with the lowest change (F, V) first."""
+def replacements(
+    words: Tensor, change: Tensor, allowed: Tensor, count: int, position: int, below: float = torch.inf
+) -> Tensor:
+    """Lines (<= count, F) that differ from `words` (F,) at one position: those with the lowest change (F, V), if below a bound."""
     score = change[position].masked_fill(~allowed[position], torch.inf).index_fill(0, words[position], torch.inf)
     best = score.topk(min(count, len(score)), largest=False)
-    chosen = best.indices[best.values < torch.inf]
+    chosen = best.indices[best.values < below]
     lines = words.repeat(len(chosen), 1)
     lines[:, position] = chosen
     return lines

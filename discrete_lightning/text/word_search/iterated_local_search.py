@@ -5,6 +5,9 @@ A language model gives more than the nll of a line: the probabilities of all wor
 With the first-order effect on the words after, they propose both the steps of the descent and the words that are redrawn:
 
     q(v) ~ exp(log p(v | x_<t) - (e_v - e_{x_t}) . d nll / d e_{x_t})
+
+The first-order change is nearly a lower bound of the exact one: nll is convex in the logits, and close to that in the words
+before. A replacement that it does not expect to help does not help, and no evaluation is spent on it.
 """
 
 from dataclasses import dataclass
@@ -26,7 +29,7 @@ class IteratedLocalSearch(WordSearch):
     before; then coordinate search goes on from there. Steps are accepted by the exact nll alone.
 
     Args:
-        candidates: words judged at a position.
+        candidates: the most words judged at a position: those with the lowest first-order change, if it is below 0.
         redrawn: the most words that are drawn again, 1 or more.
         pool: local optima that are kept.
 
@@ -39,7 +42,7 @@ class IteratedLocalSearch(WordSearch):
         50
     """
 
-    candidates: int = 4
+    candidates: int = 8
     redrawn: int = 3
     pool: int = 8
 
@@ -51,7 +54,7 @@ class IteratedLocalSearch(WordSearch):
         words = budget.draw(1, 1.0, generator)[0]
         optima: list[LocalOptimum] = []
         while True:
-            found = descend(budget, words, self.candidates, tested, generator)
+            found = descend(budget, words, self.candidates, tested, generator, below=0.0)
             if not any(torch.equal(found.words, each.words) for each in optima):
                 optima = sorted([*optima, found], key=lambda each: each.nll)[: self.pool]
             rank = int(torch.empty((), device=words.device).exponential_(generator=generator))

@@ -20,6 +20,11 @@ V = 300
 TEXT = "".join(f"the cat and the dog {'and the cow ' * (i % 3)}go\n" for i in range(200))
 
 
+@pytest.fixture(autouse=True)
+def in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # where the language model is written
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> TextFiles:
     for name in "abc":
