@@ -1,7 +1,7 @@
 """Text: the next word as a discrete choice, and generators that are trained through the words they sample."""
 
 from discrete_lightning.text.form_divergence import form_divergence
-from discrete_lightning.text.generate import (
+from discrete_lightning.text.generation import (
     SampledSequence,
     generate,
     sample_sequences,

@@ -79,6 +79,7 @@ ELSEWHERE = {
     "TokenNetwork": "tests/text/test_networks.py",
     "TransformerNetwork": "tests/text/test_networks.py",
     # its steps are lines of its own, not batches
+    "LineWriter": "tests/text/training/test_word_optimizer.py",
     "WordOptimizer": "tests/text/training/test_word_optimizer.py",
     # judges and what they learn from, arguments of JudgedGenerator
     "ClassifierJudge": "tests/text/test_judges.py",

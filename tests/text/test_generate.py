@@ -10,7 +10,7 @@ from torch import Tensor
 
 from discrete_lightning.functional import gumbel_max
 from discrete_lightning.functional.truncate_logits import truncate_logits
-from discrete_lightning.text.generate import generate, sample_sequences, sequence_log_probabilities, stream_tokens
+from discrete_lightning.text.generation import generate, sample_sequences, sequence_log_probabilities, stream_tokens
 from discrete_lightning.text.networks import TokenNetwork
 from tests.references.goodness_of_fit import chi_square_p
 from tests.references.inputs import seeded

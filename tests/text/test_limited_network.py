@@ -3,7 +3,7 @@
 import torch
 
 from discrete_lightning.data.tokenizers import WordTokenizer
-from discrete_lightning.text.generate import generate, sample_sequences
+from discrete_lightning.text.generation import generate, sample_sequences
 from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.networks import GRUNetwork
 from discrete_lightning.text.training.language_model import LanguageModel

@@ -11,7 +11,7 @@ from discrete_lightning.data.tokenizers import Tokenizer
 from discrete_lightning.functional import kl_to_reference
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.functional._precision import float32
-from discrete_lightning.text.generate import SampledSequence, sample_sequences
+from discrete_lightning.text.generation import SampledSequence, sample_sequences
 from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter
 from discrete_lightning.text.metrics.words import words_of

@@ -41,8 +41,10 @@ class LineWriter(Callback):
             self._write(trainer, pl_module)
 
     def _write(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assert isinstance(pl_module, WordOptimizer)
-        if self._written or not trainer.is_global_zero or not pl_module.found:
+        if self._written or not trainer.is_global_zero:
+            return
+        assert isinstance(pl_module, WordOptimizer)  # setup() has checked it
+        if not pl_module.found:
             return
         self._written = True
         text = page(pl_module.found)

@@ -9,7 +9,7 @@ from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from torch.utils.data import DataLoader
 
 from discrete_lightning.functional._arguments import check_at_least
-from discrete_lightning.text.generate import stream_tokens
+from discrete_lightning.text.generation import stream_tokens
 from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.text.training.text_writer import printable
 from discrete_lightning.training.atomic_write import write_text

@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional._arguments import check_at_least
-from discrete_lightning.text.generate import generate
+from discrete_lightning.text.generation import generate
 from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.training.atomic_write import write_text
 from discrete_lightning.training.pictures import never_ends_a_run

@@ -12,6 +12,7 @@ from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.text.training.base_network import StartedModule
+from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.text.word_search import IteratedLocalSearch, WordProblem, WordSearch
 from discrete_lightning.text.word_search.template import Template, read_template, words_only
 from discrete_lightning.training.averaging import check_not_averaged
@@ -98,9 +99,7 @@ class WordOptimizer(StartedModule):
         self.anchor = nn.Parameter(torch.zeros(()))  # DistributedDataParallel wants a parameter that is trained
 
     def setup(self, stage: str) -> None:
-        self.network.requires_grad_(True)  # where it is trained first
-        super().setup(stage)
-        self.network.requires_grad_(False)
+        TextModule.setup(self, stage)  # the tokenizer: what is wrong with a line shows before two minutes of training
         if self.tokenizer is None:
             raise ValueError(
                 "WordOptimizer needs a language model and its tokenizer: give base, the folder of a run of text/quickstart, "
@@ -108,7 +107,10 @@ class WordOptimizer(StartedModule):
             )
         self._templates = [read_template(each, self.tokenizer) for each in self.line_templates]
         for template in self._templates:
-            self._problem(template)  # says now what is wrong with any of them
+            self._problem(template)
+        self.network.requires_grad_(True)  # where it is trained first
+        super().setup(stage)
+        self.network.requires_grad_(False)
 
     def _problem(self, template: Template) -> WordProblem:
         assert self.tokenizer is not None
@@ -158,6 +160,9 @@ class WordOptimizer(StartedModule):
             found = self.methods[name].run(self._problem(template), self.evaluations, generator)
         text = self.tokenizer.decode(found.tokens.tolist())
         return LineFound(template.text, name, text, found.nll, found.evaluations, found.history)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Does nothing: lines are found in training, whatever the data."""
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         for name in self.methods:

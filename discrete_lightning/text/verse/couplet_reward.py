@@ -166,7 +166,7 @@ def _lines(text: str) -> tuple[str, str]:
 
 def _key(line: str) -> str:
     """A line without case and marks."""
-    return " ".join(words_of(line)).lower()
+    return " ".join(words_of(line)).lower().replace("'", "").replace("’", "")
 
 
 def _is_line(line: str, key: str) -> bool:

@@ -21,7 +21,8 @@ class Pronunciation(NamedTuple):
 
     Attributes:
         stresses: a digit a syllable: 1 primary stress, 2 secondary, 0 none. Empty where no vowel is left, as in "th'".
-        rhyme: the sounds from the last stressed vowel on, without stresses: "AY T" of "delight".
+        rhyme: the sounds from the last stressed vowel on, without stresses: "AY T" of "delight". A weak IH, but in -ing, is
+            AH, since the dictionary does not keep them apart: "faces" ends in "AH Z" or "IH Z".
         onset: the consonants that begin the syllable of that vowel: "L" of "delight".
     """
 
@@ -53,11 +54,14 @@ def pronunciation(sounds: Sequence[str]) -> Pronunciation:
     onset = sounds[start:last]
     if not onset and last > 0 and sounds[last - 1].startswith("ER"):
         onset = ["R"]  # the r of "arise" (ER AY Z) is heard in its second syllable
-    return Pronunciation(stresses, " ".join(map(_bare, sounds[last:])), " ".join(onset))
+    return Pronunciation(stresses, _rhyme(sounds[last:]), " ".join(onset))
 
 
-def _bare(sound: str) -> str:
-    return sound.rstrip("012")
+def _rhyme(sounds: Sequence[str]) -> str:
+    found = []
+    for sound, after in zip(sounds, [*sounds[1:], ""], strict=True):
+        found.append("AH" if sound == "IH0" and after != "NG" else sound.rstrip("012"))
+    return " ".join(found)
 
 
 def with_elisions(sounds: Sequence[str]) -> Iterator[list[str]]:
@@ -92,7 +96,7 @@ def with_ending(word: Pronunciation, ending: str) -> Pronunciation:
 
     Example:
         >>> with_ending(Pronunciation("1", "IH SH", "W"), "D"), with_ending(Pronunciation("1", "IH SH", "W"), "S")
-        (Pronunciation(stresses='1', rhyme='IH SH T', onset='W'), Pronunciation(stresses='10', rhyme='IH SH IH Z', onset='W'))
+        (Pronunciation(stresses='1', rhyme='IH SH T', onset='W'), Pronunciation(stresses='10', rhyme='IH SH AH Z', onset='W'))
     """
     last = word.rhyme.rpartition(" ")[2]
     if ending == "S":
@@ -101,4 +105,4 @@ def with_ending(word: Pronunciation, ending: str) -> Pronunciation:
         ending = "IH0 D" if last in ("T", "D") else "T" if last in _VOICELESS else "D"
     sounds = ending.split()
     stresses = "".join(sound[-1] for sound in sounds if is_vowel(sound))
-    return Pronunciation(word.stresses + stresses, " ".join([word.rhyme, *map(_bare, sounds)]), word.onset)
+    return Pronunciation(word.stresses + stresses, f"{word.rhyme} {_rhyme(sounds)}", word.onset)

@@ -107,8 +107,8 @@ def _ways(word: str) -> Iterator[Pronunciation]:
     yield from plain
     if word.endswith("ed"):  # early verse says "banished" in three syllables; "banish'd" in two
         for each in plain:
-            if each.rhyme.endswith((" D", " T")) and not each.rhyme.endswith((" IH D", " AH D")):
-                yield Pronunciation(each.stresses + "0", f"{each.rhyme[:-2]} IH D", each.onset)
+            if each.rhyme.endswith((" D", " T")) and not each.rhyme.endswith(" AH D"):
+                yield Pronunciation(each.stresses + "0", f"{each.rhyme[:-2]} AH D", each.onset)
     if _is_elided(word):
         for each in plain:
             if each.stresses.startswith("10"):

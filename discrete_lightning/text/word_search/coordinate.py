@@ -105,7 +105,7 @@ def descend(
 def replacements(
     words: Tensor, change: Tensor, allowed: Tensor, count: int, position: int, below: float = torch.inf
 ) -> Tensor:
-    """Lines (<= count, F) that differ from `words` (F,) at one position: those with the lowest change (F, V), if below a bound."""
+    """Lines (<= count, F) that differ from `words` (F,) at one position: those with the lowest change below a bound."""
     score = change[position].masked_fill(~allowed[position], torch.inf).index_fill(0, words[position], torch.inf)
     best = score.topk(min(count, len(score)), largest=False)
     chosen = best.indices[best.values < below]

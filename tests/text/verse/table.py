@@ -26,7 +26,7 @@ LINES: list[tuple[str, str | None]] = [
     ("Once more unto the breach, dear friends, once more;", PLAIN),
     ("Shall I not then be stay'd, but walk in verse?", PLAIN),
     ("Tomorrow, and tomorrow, and tomorrow", WEAK_END),
-    ("To the last syllable of recorded time,", PLAIN),  # syllable: two
+    ("To the last syllable of recorded time,", None),  # syllable is said in three, so that eleven
     ("That I should love a bright particular star", PLAIN),  # particular: three syllables
     ("Rough winds do shake the darling buds of May,", PLAIN),
     ("And summer's lease hath all too short a date:", PLAIN),

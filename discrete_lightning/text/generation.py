@@ -87,7 +87,7 @@ def generate(
     """The tokens that follow a prompt, int64 (B, tokens): see `stream_tokens`.
 
     Example:
-        >>> from discrete_lightning.text import GRUNetwork, generate
+        >>> from discrete_lightning.text import GRUNetwork
         >>> network = GRUNetwork(vocabulary=10, dim=8, hidden_dim=16).eval()
         >>> generate(network, torch.zeros(2, 3, dtype=torch.int64), tokens=5, top_p=0.9).shape
         torch.Size([2, 5])
@@ -198,7 +198,7 @@ def sequence_log_probabilities(model: PredictsTokens, prompt: Tensor, tokens: Te
         float32 (B, T).
 
     Example:
-        >>> from discrete_lightning.text import GRUNetwork
+        >>> from discrete_lightning.text.networks import GRUNetwork
         >>> network, prompt = GRUNetwork(vocabulary=4, dim=8, hidden_dim=16).eval(), torch.zeros(3, 1, dtype=torch.int64)
         >>> sampled = sample_sequences(network, prompt, 6)
         >>> found = sequence_log_probabilities(network, prompt, sampled.tokens)
