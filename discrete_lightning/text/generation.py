@@ -103,7 +103,7 @@ class SampledSequence:
     """Sequences that a model drew.
 
     Attributes:
-        tokens: int64 (B, T); what follows a sequence's end is the end token.
+        tokens: int64 (B, T), T of the longest; what follows a sequence's end is the end token.
         log_probabilities: float32 (B, T), of each token under the distribution that it was drawn from, without a gradient; 0
             after the end.
         mask: bool (B, T), True up to the end token, which is included.
@@ -154,8 +154,8 @@ def sample_sequences(
         >>> from discrete_lightning.text import GRUNetwork
         >>> network = GRUNetwork(vocabulary=4, dim=8, hidden_dim=16).eval()
         >>> sampled = sample_sequences(network, torch.zeros(3, 1, dtype=torch.int64), 6, end=0)
-        >>> bool((sampled.tokens[~sampled.mask] == 0).all()), sampled.log_probabilities.shape
-        (True, torch.Size([3, 6]))
+        >>> bool((sampled.tokens[~sampled.mask] == 0).all()), sampled.log_probabilities.shape == sampled.tokens.shape
+        (True, True)
     """
     check_at_least(1, length=length, ends=ends)
     context = getattr(model, "context", None)
