@@ -36,7 +36,7 @@ def attending() -> Judge:
 
 def untied() -> Judge:
     network = GRUNetwork(V, dim=4, hidden_dim=6)
-    network.head.weight = nn.Parameter(torch.randn(V, 4))
+    network.head = nn.Linear(4, V)  # not tied to the table
     nn.init.normal_(network.head.bias)
     return LanguageJudge(network, prompt=1)
 
