@@ -76,7 +76,7 @@ class RewardedGenerator(LineGenerator):
             raise ValueError(f"weights are 0 or more, got kl_weight={kl_weight}, mle_weight={mle_weight}")
         self.reward, self.adapt_steps, self.samples = reward, adapt_steps, samples
         self.kl_weight, self.mle_weight, self.learning_rate = kl_weight, mle_weight, learning_rate
-        self.shared = None
+        self._held: tuple[TableFeatures | None] = (None,)
 
     def setup(self, stage: str) -> None:
         data = getattr(self.trainer, "datamodule", None)
@@ -186,7 +186,7 @@ class RewardedGenerator(LineGenerator):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         groups: list[dict[str, Any]] = [{"params": list(self.network.parameters()), "lr": self.learning_rate}]
-        self.shared = self._shared()
+        self._held = (self._shared(),)  # a tuple: a module would become part of this one
         if self.shared is not None:
             groups.append({"params": list(self.shared.parameters()), "lr": self.learning_rate})
         return torch.optim.Adam(groups, betas=(0.9, 0.99))
@@ -204,10 +204,6 @@ class RewardedGenerator(LineGenerator):
     def shared(self) -> TableFeatures | None:
         """Not a sub-module: its projection is 0 between steps, and a checkpoint holds what it has moved."""
         return self._held[0]
-
-    @shared.setter
-    def shared(self, value: TableFeatures | None) -> None:
-        self._held = (value,)
 
 
 def _forever(loader: Callable[[], Iterable[Any]]) -> Iterator[Any]:

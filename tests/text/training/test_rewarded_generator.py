@@ -106,6 +106,25 @@ def test_tokens_that_a_reward_does_not_know_are_never_drawn(tmp_path: Path) -> N
     assert {char for text in texts for char in text} <= set("\n cat.")
 
 
+def test_shared_features_are_no_part_of_the_state(tmp_path: Path) -> None:
+    class Featured(ShareOfCats):
+        def features(self, piece: str) -> list[str]:
+            return ["animal"] if piece.strip() in ("cat", "dog") else []
+
+    model = generator(Featured())
+    before = set(model.state_dict())
+    trainer = trained(model, tmp_path, 3)
+    assert model.shared is not None
+    assert not bool(model.shared.projection.any())  # folded into the table
+    assert set(model.state_dict()) == before
+    trainer.save_checkpoint(tmp_path / "b.ckpt")
+    RewardedGenerator.load_from_checkpoint(tmp_path / "b.ckpt", reward=model.reward)
+    table = model.network.embedding.weight
+    cat, dog = (model._tokens_of(" " + word)[0] for word in ("cat", "dog"))
+    assert not torch.equal(table[cat], model.reference.embedding.weight[cat])
+    assert not torch.equal(table[dog], model.reference.embedding.weight[dog])
+
+
 def test_a_line_longer_than_the_context() -> None:
     from discrete_lightning.nn import TransformerNetwork
 
