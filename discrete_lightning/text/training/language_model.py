@@ -56,10 +56,6 @@ class LanguageModel(TextModule):
         self._rows: int | None = None
         self._of_training: tuple[Any, int | None] = None, None
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Logits (B, S, V) of the token after each of the tokens (B, S)."""
-        return self.network(tokens)
-
     def _nats(self, inputs: Tensor, targets: Tensor) -> Tensor:
         """The sum of the cross-entropies of the targets, float32."""
         logits, cache = self.network.logits(inputs, self._carried)
@@ -106,14 +102,6 @@ class LanguageModel(TextModule):
 
     def on_test_epoch_end(self) -> None:
         self._report("test/nats_per_character", self.test_nats)
-
-    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        """Cross-entropy of each target, in nats, float32 (B, S); 0 where there is none."""
-        inputs, targets = self.token_batch(batch, batch_idx)
-        assert targets is not None
-        logits = float32(self(inputs)).flatten(0, -2)
-        nats = nn.functional.cross_entropy(logits, targets.flatten(), reduction="none", ignore_index=NO_TARGET)
-        return {"nats": nats.view(targets.shape)}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(

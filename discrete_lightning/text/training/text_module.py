@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.tokenizers import Tokenizer, tokenizer_of
+from discrete_lightning.functional._precision import float32
 from discrete_lightning.text.limited_network import LimitedNetwork
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.training.batches import Examples, examples_of
@@ -67,6 +68,10 @@ class TextModule(RestorableModule):
         """The most tokens that a pass takes; None: any number."""
         return self.network.context
 
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits (B, S, V) of the token after each of the tokens (B, S)."""
+        return self.network(tokens)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
         checkpoint["tokenizer"] = None if self.tokenizer is None else self.tokenizer.state()
@@ -120,3 +125,11 @@ class TextModule(RestorableModule):
             self._characters = torch.tensor(self.tokenizer.characters())
         counts = self._characters.to(targets.device)
         return counts[targets.clamp_min(0)].masked_fill(~real, 0).sum()
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        """Cross-entropy of each target, in nats, float32 (B, S); 0 where there is none."""
+        inputs, targets = self.token_batch(batch, batch_idx)
+        assert targets is not None
+        logits = float32(self(inputs)).flatten(0, -2)
+        nats = nn.functional.cross_entropy(logits, targets.flatten(), reduction="none", ignore_index=NO_TARGET)
+        return {"nats": nats.view(targets.shape)}

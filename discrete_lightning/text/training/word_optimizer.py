@@ -164,6 +164,10 @@ class WordOptimizer(StartedModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Does nothing: lines are found in training, whatever the data."""
 
+    def val_dataloader(self) -> list[Any]:
+        """None, where there is no data module."""
+        return []
+
     def test_step(self, batch: Any, batch_idx: int) -> None:
         for name in self.methods:
             nll = [each.nll for each in self.found if each.method == name]
