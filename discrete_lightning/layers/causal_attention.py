@@ -71,7 +71,7 @@ class CausalAttention(nn.Module):
         q, k, v = self._parts(x)
         place = None if positions is None else positions.unsqueeze(1)  # the same for all heads
         seen = scaled_dot_product_attention(rotated(q, place), rotated(k, place), v, is_causal=True)
-        return self.out(seen.transpose(1, 2).flatten(-2))
+        return self._joined(seen, x)
 
     def step(self, x: Tensor, past: KeysValues | None = None) -> tuple[Tensor, KeysValues]:
         """Tokens (B, S, d) that follow those in `past`; returns (B, S, d), and what tokens after these need."""
@@ -81,12 +81,15 @@ class CausalAttention(nn.Module):
         q, k = rotated(q, place), rotated(k, place)
         if past is None:
             seen = scaled_dot_product_attention(q, k, v, is_causal=True)
-            return self.out(seen.transpose(1, 2).flatten(-2)), KeysValues(k, v)
+            return self._joined(seen, x), KeysValues(k, v)
         whole = KeysValues(torch.cat([past.keys, k], -2), torch.cat([past.values, v], -2))
         # `is_causal` aligns its mask to the upper left, as if there were no past
         mask = torch.arange(whole.length, device=x.device) <= place.unsqueeze(1)
         seen = scaled_dot_product_attention(q, whole.keys, whole.values, attn_mask=mask)
-        return self.out(seen.transpose(1, 2).flatten(-2)), whole
+        return self._joined(seen, x), whole
+
+    def _joined(self, seen: Tensor, x: Tensor) -> Tensor:
+        return self.out(seen.transpose(1, 2).flatten(-2)).to(x.dtype)  # autocast gives its own dtype
 
     def _parts(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         q, k, v = (each.unflatten(-1, (self.heads, -1)).transpose(1, 2) for each in self.qkv(x).chunk(3, -1))

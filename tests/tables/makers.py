@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from discrete_lightning import callbacks, estimators, losses, metrics, models
+from discrete_lightning import callbacks, estimators, losses, metrics, models, text
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
 from tests.tiny_images import FAST, SPACE
-from tests.tiny_lines import ShareOfCats
 from tests.vq.quantizers.makers import ALL, SINGLE
 
 FACES: dict[str, Any] = {
@@ -101,6 +100,9 @@ ELSEWHERE = {
     "Budget": "tests/selection/training/test_budget.py",
     "GateMonitor": "tests/selection/training/test_gate_monitor.py",
     "PrunedWriter": "tests/selection/training/test_pruned_writer.py",
+    "CountedText": "tests/text/training/test_commands.py",
+    "TextWriter": "tests/text/training/test_commands.py",
+    "VerseReport": "tests/test_configs.py",
     "SelectionReport": "tests/selection/training/test_selection_report.py",
     # networks of images or tokens
     "DerivedNetwork": "tests/selection/pruning/test_networks.py",
@@ -159,7 +161,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "CausalAttention": lambda: layers.CausalAttention(4, 2),
     "LanguageModel": lambda: models.LanguageModel(layers.GRUNetwork(10, dim=4, hidden_dim=6)),
     "RewardedGenerator": lambda: models.RewardedGenerator(
-        ShareOfCats(), network=layers.GRUNetwork(280, dim=4, hidden_dim=6), adapt_steps=1, length=8, samples=4
+        text.CoupletReward(), network=layers.GRUNetwork(280, dim=4, hidden_dim=6), adapt_steps=1, length=8, samples=4
     ),
     "JudgedGenerator": lambda: models.JudgedGenerator(
         layers.ClassifierJudge(96, dim=4, hidden_dim=4),

@@ -69,7 +69,9 @@ class LanguageModel(TextModule):
         self._restart(batch_idx, inputs)
         nats = self._nats(inputs, targets)
         self.log("train/nats_per_character", nats.detach() / self.characters_of(targets).clamp_min(1), prog_bar=True)
-        return nats / (targets != NO_TARGET).sum().clamp_min(1)
+        loss = nats / (targets != NO_TARGET).sum().clamp_min(1)
+        self.log("train/loss", loss.detach())
+        return loss
 
     def _restart(self, batch_idx: int, inputs: Tensor) -> None:
         """Forgets the state where another text begins, or a batch has other rows."""

@@ -179,6 +179,7 @@ class RewardedGenerator(LineGenerator):
             assert targets is not None
             nats, count = self.nats_of_lines(self.network, inputs, targets)
             loss = loss + self.mle_weight * nats / count.clamp_min(1)
+        self.log("train/loss", loss.detach(), batch_size=self.samples)
         self.log("train/reward", result.reward, prog_bar=True, batch_size=self.samples)
         self.log("train/kl", result.kl, prog_bar=True, batch_size=self.samples)
         self.log("train/words", mask.sum(1).float().mean(), batch_size=self.samples)

@@ -8,7 +8,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.text.form_divergence import form_divergence
-from discrete_lightning.text.metrics import CopiedRuns, distinct_lines, distinct_n
+from discrete_lightning.text.metrics import copied_runs, distinct_lines, distinct_n
 from discrete_lightning.text.training.rewarded_generator import RewardedGenerator
 from discrete_lightning.text.training.verses import Verses
 from discrete_lightning.text.verse import CoupletReward, Outcome
@@ -89,7 +89,6 @@ class VerseReport(Callback):
         data, reward = trainer.datamodule, model.reward  # type: ignore[attr-defined]
         assert isinstance(reward, CoupletReward)
         training = [line for speech in data.speeches("train") for line in speech]
-        copies = {n: CopiedRuns(training, n) for n in (5, 8)}
         generator = torch.Generator(model.device).manual_seed(self.seed)
         few = trainer.fast_dev_run  # type: ignore[attr-defined]
         samples = 8 if few else self.samples
@@ -107,10 +106,8 @@ class VerseReport(Callback):
             found[f"{name}rhyme"] = _share([outcome.rhyme for outcome in each])
             found[f"{name}distinct_lines"] = distinct_lines(lines[:_LINES])
             found[f"{name}distinct_2"] = distinct_n(lines[:_LINES], 2)
-            for n, metric in copies.items():
-                metric.reset()
-                metric.update(lines[: 2 * len(mine)])
-                found[f"{name}copied_{n}"] = float(metric.compute())
+            for n in (5, 8):  # not the metric: this rank alone computes
+                found[f"{name}copied_{n}"] = copied_runs(lines[: 2 * len(mine)], training, n)
         found["kl"] = kl
         bound = form_divergence(map(_form, outcomes[""]), map(_form, outcomes["base_"]))
         found["kl_efficiency"] = bound / kl if kl > 0 else 1.0

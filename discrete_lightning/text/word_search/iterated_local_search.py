@@ -38,8 +38,8 @@ class IteratedLocalSearch(WordSearch):
         >>> from discrete_lightning.text.word_search.problem import WordProblem
         >>> network = GRUNetwork(vocabulary=5, dim=4, hidden_dim=8)
         >>> problem = WordProblem(network, torch.tensor([0, 0, 3]), torch.tensor([True, True, False]), torch.tensor([1]))
-        >>> IteratedLocalSearch().run(problem, evaluations=50).evaluations
-        50
+        >>> IteratedLocalSearch().run(problem, evaluations=50).evaluations <= 50
+        True
     """
 
     candidates: int = 8
