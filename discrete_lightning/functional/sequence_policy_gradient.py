@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._precision import float32
+from discrete_lightning.functional._precision import float32, float32_matmul, without_autocast
 from discrete_lightning.functional.policy_gradient import policy_gradient
 
 
@@ -80,13 +80,21 @@ def sequence_policy_gradient(
     k = torch.zeros_like(r) if kl is None else float32(kl).to(log_p.dtype).masked_fill(~going, 0.0)
     held, count = k.detach(), max(1, len(r))
     # a choice earns what follows; the KL of its own step has its exact gradient
-    to_go = (r - beta * held).flip(1).cumsum(1).flip(1) + beta * held
+    to_go = _following(r - beta * held) + beta * held
     baseline = _others(to_go, going, torch.zeros_like(r, dtype=torch.int64) if stage is None else stage)
     score = policy_gradient(to_go, log_p.masked_fill(~going, 0.0), baseline, mask=going) * (going.sum() / count)
     brake = beta * k.sum() / count
     reward, total_kl = r.sum() / count, held.sum() / count
     value = beta * total_kl - reward
     return SequenceLoss(value + (score - score.detach()) + (brake - brake.detach()), reward, total_kl)
+
+
+@without_autocast
+@float32_matmul
+def _following(values: Tensor) -> Tensor:
+    """The sum of each value and those after it, (m, T). On CUDA a running sum of floats has no order; a product has."""
+    length = values.shape[1]
+    return values @ torch.ones(length, length, dtype=values.dtype, device=values.device).tril()
 
 
 def _others(values: Tensor, mask: Tensor, stage: Tensor) -> Tensor:

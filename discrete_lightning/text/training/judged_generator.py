@@ -155,6 +155,7 @@ class JudgedGenerator(StartedModule):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         found = self.draw(self.lines, exact=False)
+        self.log("train/loss", found.loss.detach(), batch_size=self.lines)
         self.log("train/judge", found.scores.mean(), prog_bar=True, batch_size=self.lines)
         self.log("train/kl", found.kl.mean(), prog_bar=True, batch_size=self.lines)
         return found.loss
