@@ -24,8 +24,8 @@ class CoordinateSearch(WordSearch):
         >>> network = GRUNetwork(vocabulary=5, dim=4, hidden_dim=8)
         >>> problem = WordProblem(network, torch.tensor([0, 0, 3]), torch.tensor([True, True, False]), torch.tensor([1]))
         >>> found = CoordinateSearch(candidates=4).run(problem, evaluations=50)
-        >>> len(found.tokens), int(found.tokens[2]), found.evaluations
-        (3, 3, 50)
+        >>> len(found.tokens), int(found.tokens[2]), found.evaluations <= 50
+        (3, 3, True)
     """
 
     candidates: int = 4
