@@ -114,8 +114,8 @@ def train_network(
 class StartedModule(TextModule):
     """Base of the models that start from a language model: `network` is trained on, `reference` stays as it was.
 
-    Without a base the network is trained on the data first, when `fit` is set up, and written to the run's folder as base.ckpt,
-    which another run can start from.
+    Without a base the network is trained on the data first, when `fit` is set up, and written to the run's folder, if there is
+    one, as base.ckpt, which another run can start from.
 
     Args:
         base: folder of a run of a model of text, or a checkpoint; None: see above.
@@ -181,8 +181,10 @@ class StartedModule(TextModule):
                 flush=True,
             )
             train_network(self.network, tokens, epochs=self.base_epochs)
-            if not self.trainer.fast_dev_run and self.tokenizer is not None:  # type: ignore[attr-defined]
-                path = fresh_path(output_folder(self.trainer), "base.ckpt")
+            folder = output_folder(self.trainer)
+            has_folder = folder.resolve() != Path.cwd()  # a trainer without one: no file where a program happens to run
+            if has_folder and not self.trainer.fast_dev_run and self.tokenizer is not None:  # type: ignore[attr-defined]
+                path = fresh_path(folder, "base.ckpt")
                 write_network(path, self.network, self.tokenizer)
                 print(f"{type(self).__name__}: the language model is in {os.path.relpath(path)}", flush=True)
         self.started.fill_(True)
