@@ -126,7 +126,12 @@ def main() -> None:
         base, _ = drawn(model, 8 * options.samples, generator, reference=True)
         forms = reward.outcomes(base)
         row("base", base, forms, 0.0, None, 0.0)
-        verse = data.verse_texts("test")
+        # couplets that do not overlap: a line counts once
+        verse = [
+            "\n".join(speech[i : i + 2]) + "\n"
+            for speech in data.speeches("test")
+            for i in range(0, len(speech) - 1, 2)
+        ]
         row("held-out verse", verse, reward.outcomes(verse), 0.0, None, 0.0)
 
         def bound(outcomes: Sequence[Outcome], forms: Sequence[Outcome] = forms) -> float:

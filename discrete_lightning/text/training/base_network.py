@@ -123,7 +123,7 @@ class StartedModule(TextModule):
         base_epochs: passes over the training text, > 0.
 
     Attributes:
-        network: that is trained.
+        network: that is trained; its dropout is switched off, since a draw and the pass that scores it have to agree.
         reference: the language model, frozen.
     """
 
@@ -137,6 +137,9 @@ class StartedModule(TextModule):
             network, self.tokenizer = read_network(base)
             started = True
         self.network = GRUNetwork(3072) if network is None else network
+        for module in self.network.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0  # a draw and the pass that is differentiated have to agree
         self.started: Tensor
         self.ready: Tensor
         self.register_buffer("started", torch.tensor(started))

@@ -101,9 +101,6 @@ class JudgedGenerator(StartedModule):
         self.kl_weight = LossWeight(kl_weight)
         self.prompt, self.end, self.length, self.lines = prompt, end, length, lines
         self.through_last, self.learning_rate, self.drawn = through_last, learning_rate, drawn
-        for module in self.network.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = 0.0  # a draw and the pass that is differentiated have to agree
         self._sums: dict[str, Tensor] = {}  # of nats and characters, in a validation or test
 
     def prepare(self, data: Any) -> None:
@@ -114,15 +111,6 @@ class JudgedGenerator(StartedModule):
             raise ValueError(f"a lesson needs the tokenizer of a TextData, got {type(data).__name__}")
         with torch.enable_grad():
             print(f"{type(self).__name__}: {self.lesson.teach(self.judge, data, self.tokenizer)}", flush=True)
-
-    def logits(self, tokens: Tensor, cache: Any = None) -> tuple[Tensor, Any]:
-        """Logits (B, S, V) and a cache: see `TokenNetwork.logits`."""
-        return self.network.logits(tokens, cache)
-
-    @property
-    def context(self) -> int | None:
-        """The most tokens that a pass takes; None: any number."""
-        return self.network.context
 
     def draw(self, lines: int, exact: bool = True, seed: int | None = None) -> JudgedLines:
         """Lines with their scores and KL.

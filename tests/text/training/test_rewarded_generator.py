@@ -125,6 +125,17 @@ def test_shared_features_are_no_part_of_the_state(tmp_path: Path) -> None:
     assert not torch.equal(table[dog], model.reference.embedding.weight[dog])
 
 
+def test_dropout_is_off_in_draws_and_scores(tmp_path: Path) -> None:
+    seed_everything(0, verbose=False)
+    model = RewardedGenerator(
+        ShareOfCats(), network=GRUNetwork(280, dim=16, hidden_dim=32, dropout=0.5), adapt_steps=0, length=8, samples=4
+    )
+    model.use_tokenizer(TinyLines().tokenizer)
+    model.train()
+    drawn = model.draw(8, generator=torch.Generator().manual_seed(0)).sequences
+    torch.testing.assert_close(model.scored(drawn)[0].detach(), drawn.log_probabilities, rtol=1e-4, atol=1e-4)
+
+
 def test_a_line_longer_than_the_context() -> None:
     from discrete_lightning.nn import TransformerNetwork
 
