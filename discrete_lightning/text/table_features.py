@@ -69,11 +69,12 @@ class TableFeatures(nn.Module):
     def add_gradient(self, table: Tensor) -> None:
         """Adds the gradient of the projection, given that of the table (V, D)."""
         if table.grad is not None:
-            found = self.features.to(table.grad.dtype).t() @ table.grad[: len(self.features)]
+            # float32 whatever the table is in
+            found = self.features.t() @ table.grad[: len(self.features)].to(self.features.dtype)
             self.projection.grad = found if self.projection.grad is None else self.projection.grad + found
 
     @torch.no_grad()
     def fold(self, table: Tensor) -> None:
         """Moves the rows of the table along what the projection has become, and sets it to 0."""
-        table[: len(self.features)] += self.features.to(table.dtype) @ self.projection.to(table.dtype)
+        table[: len(self.features)] += (self.features @ self.projection).to(table.dtype)
         self.projection.zero_()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from discrete_lightning.distributed import rank_generator
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.functional.sequence_policy_gradient import sequence_policy_gradient
+from discrete_lightning.layers.temperature import LossWeight
 from discrete_lightning.text.networks import TokenNetwork
 from discrete_lightning.text.table_features import TableFeatures, feature_matrix
 from discrete_lightning.text.training.line_generator import Drawn, LineGenerator
@@ -44,7 +45,7 @@ class RewardedGenerator(LineGenerator):
         lines: number of lines of a text.
         length: the most tokens of a text.
         samples: texts a step and rank, 2 or more.
-        kl_weight: >= 0.
+        kl_weight: >= 0, a `LossWeight` that `WeightAnnealing` can move.
         mle_weight: >= 0.
         learning_rate: of Adam.
 
@@ -75,7 +76,8 @@ class RewardedGenerator(LineGenerator):
         if not (kl_weight >= 0 and mle_weight >= 0):
             raise ValueError(f"weights are 0 or more, got kl_weight={kl_weight}, mle_weight={mle_weight}")
         self.reward, self.adapt_steps, self.samples = reward, adapt_steps, samples
-        self.kl_weight, self.mle_weight, self.learning_rate = kl_weight, mle_weight, learning_rate
+        self.kl_weight = LossWeight(kl_weight)
+        self.mle_weight, self.learning_rate = mle_weight, learning_rate
         self._held: tuple[TableFeatures | None] = (None,)
 
     def setup(self, stage: str) -> None:
@@ -173,7 +175,9 @@ class RewardedGenerator(LineGenerator):
         log_p, kl = self.scored(drawn.sequences)
         mask = drawn.sequences.mask
         stage = ((drawn.sequences.tokens == self.end_token()) & mask).long()
-        result = sequence_policy_gradient(rewards, log_p, kl, self.kl_weight, mask=mask, stage=stage.cumsum(1) - stage)
+        result = sequence_policy_gradient(
+            rewards, log_p, kl, float(self.kl_weight()), mask=mask, stage=stage.cumsum(1) - stage
+        )
         loss = result.loss
         if self.mle_weight:
             assert targets is not None

@@ -125,6 +125,15 @@ def test_shared_features_are_no_part_of_the_state(tmp_path: Path) -> None:
     assert not torch.equal(table[dog], model.reference.embedding.weight[dog])
 
 
+def test_the_weight_of_the_kl_is_one_that_callbacks_anneal(tmp_path: Path) -> None:
+    from discrete_lightning.callbacks import WeightAnnealing
+    from discrete_lightning.schedules import Linear
+
+    model = generator(kl_weight=0.1)
+    trained(model, tmp_path, 2, callbacks=[WeightAnnealing(Linear(0.5, 0.4, 1), only=["kl_weight"])])
+    assert 0.4 <= float(model.kl_weight()) <= 0.5
+
+
 def test_dropout_is_off_in_draws_and_scores(tmp_path: Path) -> None:
     seed_everything(0, verbose=False)
     model = RewardedGenerator(
