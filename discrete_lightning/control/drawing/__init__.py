@@ -1,0 +1,1 @@
+"""Pictures of environments, drawn with pillow: no display is needed."""

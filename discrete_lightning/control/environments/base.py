@@ -1,0 +1,73 @@
+"""What an environment in torch is: pure functions of a batch of states, differentiable in the action."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from discrete_lightning.layers.recorded import Recorded
+
+
+class Transition(NamedTuple):
+    """What a step of a `DifferentiableEnv` leads to.
+
+    Attributes:
+        state: (n, D), with a gradient to the action.
+        reward: (n,), the true one, as gymnasium gives it; without a gradient.
+        cost: (n,), smooth, with a gradient to the action through the new state: what the path gradient descends.
+        terminated: bool (n,).
+    """
+
+    state: Tensor
+    reward: Tensor
+    cost: Tensor
+    terminated: Tensor
+
+
+class DifferentiableEnv(Recorded, ABC):
+    """An environment as functions of a batch of states: no state of its own, no random numbers of its own.
+
+    Randomness comes in as uniform numbers, so that the same numbers give the same episodes on any number of processes. Arithmetic
+    is in the dtype of the state: float64 states give gymnasium's own numbers.
+
+    Attributes:
+        state_size: D.
+        observation_shape: of one observation.
+        states: see `VectorEnvironments`.
+        actions: number of actions of each component.
+        time_limit: see `VectorEnvironments`.
+        reward_threshold: see `VectorEnvironments`.
+        start_noise: uniform numbers that `start` takes for each environment.
+        step_noise: uniform numbers that `step` takes for each environment; 0: steps are deterministic.
+    """
+
+    state_size: int
+    observation_shape: tuple[int, ...]
+    states: int | None = None
+    actions: tuple[int, ...]
+    time_limit: int | None = None
+    reward_threshold: float | None = None
+    start_noise: int = 0
+    step_noise: int = 0
+
+    @abstractmethod
+    def start(self, uniform: Tensor) -> Tensor:
+        """First states (n, D), of the dtype of `uniform`, numbers in [0, 1), (n, start_noise)."""
+
+    @abstractmethod
+    def step(self, state: Tensor, action: Tensor, uniform: Tensor | None = None) -> Transition:
+        """One step.
+
+        Args:
+            state: (n, D).
+            action: one-hot (n, K), or anything of that shape: the gradient passes through it.
+            uniform: (n, step_noise), where steps are random.
+        """
+
+    def observe(self, state: Tensor) -> Tensor:
+        """Observations (n, *observation_shape) of states; differentiable. The state itself by default."""
+        return state
+
+    def draw(self, state: Tensor) -> Any:
+        """A pillow image (RGB, about 300 x 200) of one state (D,)."""
+        raise NotImplementedError

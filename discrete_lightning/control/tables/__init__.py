@@ -1,0 +1,1 @@
+"""Finite decision processes, exactly: soft values, both objectives, the learned temperature."""

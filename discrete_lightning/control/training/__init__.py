@@ -1,0 +1,1 @@
+"""The Lightning part of the control family."""

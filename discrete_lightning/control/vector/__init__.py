@@ -1,0 +1,1 @@
+"""Several environments that are stepped together, in torch or in gymnasium, in one form."""
