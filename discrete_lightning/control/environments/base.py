@@ -27,8 +27,8 @@ class Transition(NamedTuple):
 class DifferentiableEnv(Recorded, ABC):
     """An environment as functions of a batch of states: no state of its own, no random numbers of its own.
 
-    Randomness comes in as uniform numbers, so that the same numbers give the same episodes on any number of processes. Arithmetic
-    is in the dtype of the state: float64 states give gymnasium's own numbers.
+    Randomness comes in as uniform numbers, so that the same numbers give the same episodes on any number of processes.
+    Arithmetic is in the dtype of the state: float64 states give gymnasium's own numbers.
 
     Attributes:
         state_size: D.
