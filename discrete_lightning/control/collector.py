@@ -89,7 +89,8 @@ class Collector:
         active = torch.ones(self.environments.count, dtype=torch.bool)
         generator, noise = self.generator, None
         if whole:  # how many steps are taken differs between processes, how much noise is drawn must not
-            generator = torch.Generator().manual_seed(int(torch.randint(2**62, (), generator=self.generator)))
+            seed = int(torch.randint(2**62, (), generator=self.generator))
+            generator = torch.Generator().manual_seed(seed)
         for _ in range(steps):
             policy = distribution(*observed)
             shape = (self.total, *policy.logits.shape[1:])
@@ -108,6 +109,19 @@ class Collector:
                     break
         self._now = observed
         return self._stack(rows)
+
+    def device_generator(self) -> torch.Generator:
+        """A generator on the policy's device, seeded anew by the noise of this one; equal on all ranks."""
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return torch.Generator(self.device).manual_seed(seed)
+
+    def count(self, step: Step) -> None:
+        """Counts a step that somebody else took, for returns and lengths of episodes."""
+        self.episodes.add(step.rewards.double().cpu(), (step.terminated | step.truncated).cpu(), step.counted.cpu())
+
+    def move(self, observed: Observed) -> None:
+        """Says where the environments are after steps that somebody else took."""
+        self._now = self._here(observed)
 
     def _stack(self, rows: list[tuple[Observed, Tensor, Step, Tensor, Tensor]]) -> Rollout:
         def of_steps(values: list[Tensor]) -> Tensor:
@@ -128,6 +142,7 @@ class Collector:
             self.now.observations,
             final.to(self.device),
             None if first.legal is None else of_steps([each.legal for each, *_ in rows if each.legal is not None]),
+            self.now.legal,
             of_steps([each for *_, each in rows]),
         )
 

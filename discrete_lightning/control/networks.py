@@ -1,7 +1,7 @@
 """Networks of policies and critics, with the weights that they are known to need at the start.
 
-Orthogonal weights, biases of zero, and a last layer of a policy 100 times smaller than the others, so that a policy starts close
-to uniform (Huang et al. 2022, https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/, details 2 and 13;
+Orthogonal weights, biases of zero, and a last layer of a policy 100 times smaller: a policy starts close to uniform
+(Huang et al. 2022, https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/, details 2 and 13;
 Andrychowicz et al. 2020, https://arxiv.org/abs/2006.05990, section 3.2).
 """
 
@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
+from discrete_lightning.control.running_norm import RunningNorm
 from discrete_lightning.layers.recorded import Recorded
 
 Activation = Literal["tanh", "relu", "silu"]
@@ -27,6 +28,7 @@ class ControlMLP(Recorded, nn.Module):
         hidden: units of each hidden layer; empty: a table where observations are one-hot.
         activation: "tanh", "relu" or "silu".
         gain: of the last layer's weights: 0.01 for a policy, 1 for a critic.
+        norm: of the observations; networks may share one.
 
     Raises:
         ValueError: if a size is less than 1, or the activation is unknown.
@@ -43,11 +45,12 @@ class ControlMLP(Recorded, nn.Module):
         hidden: Sequence[int] = (64, 64),
         activation: Activation = "tanh",
         gain: float = 1.0,
+        norm: RunningNorm | None = None,
     ) -> None:
         super().__init__()
         if activation not in get_args(Activation):
             raise ValueError(f"activation is one of {', '.join(get_args(Activation))}, got {activation!r}")
-        self.shape = tuple(shape)
+        self.shape, self.norm = tuple(shape), norm
         sizes = [math.prod(shape), *hidden, outputs]
         if min(sizes) < 1:
             raise ValueError(f"sizes are 1 or more, got shape={list(shape)}, hidden={list(hidden)}, outputs={outputs}")
@@ -62,6 +65,8 @@ class ControlMLP(Recorded, nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """Outputs, (..., outputs)."""
+        if self.norm is not None:
+            observations = self.norm(observations)
         flat = observations.flatten(-len(self.shape)) if self.shape else observations.unsqueeze(-1)
         weight = self.layers[0].weight
         assert isinstance(weight, Tensor)

@@ -56,7 +56,7 @@ def ppo_clip(
 def clipped_value_loss(
     values: Tensor, old_values: Tensor, targets: Tensor, clip: float | Tensor, *, mask: Tensor | None = None
 ) -> Tensor:
-    """The mean of max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) / 2 over the rows of all ranks that count.
+    """Half the mean of max((V - target)^2, (V_old + clip(V - V_old, -clip, clip) - target)^2) over the rows that count.
 
     Detail 9 of Huang et al. 2022. Andrychowicz et al. 2020 (https://arxiv.org/abs/2006.05990) find that it hurts: PPO does
     without it here unless it is asked for.
