@@ -104,12 +104,16 @@ class CategoricalPolicy(nn.Module):
         Raises:
             ValueError: if `legal` does not fit, or (on the CPU, when entropies are taken) leaves no action in a state.
         """
-        logits = split_components(self.network(observations), self.actions, legal)
+        logits = self.raw_logits(observations, legal)
         if self.norm is not None:
             logits = self.norm(logits)
         if self.temperature is not None:
             logits = over_tau(logits, self.temperature())
         return ActionDistribution(logits)
+
+    def raw_logits(self, observations: Tensor, legal: Tensor | None = None) -> Tensor:
+        """Logits (..., M, A) as the network gives them, neither normed nor divided by the temperature."""
+        return split_components(self.network(observations), self.actions, legal)
 
     def relaxed(
         self, distribution: ActionDistribution, generator: torch.Generator | None = None, first: int = 0, total: int = 0

@@ -69,6 +69,9 @@ class Agent(Protocol):
     def collect(self, whole_episodes: bool = False) -> Rollout:
         """A rollout with rewards as they are learned from: scaled, with an intrinsic bonus."""
 
+    def saw(self, rollout: Rollout) -> None:
+        """Takes note of a rollout that `collect` did not make, for running statistics."""
+
     def descend(self, loss: Tensor) -> None:
         """One step of the optimiser, on the gradient of all ranks."""
 

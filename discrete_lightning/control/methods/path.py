@@ -74,14 +74,15 @@ class Path(ControlMethod):
         counted = torch.ones_like(terminated)
         loss = counted_mean(discounts * cost, counted) - agent.beta * counted_mean(entropy, counted)
         figures = {"cost": counted_mean(cost.detach(), counted), "entropy": counted_mean(entropy.detach(), counted)}
+        rollout = Rollout(
+            seen, torch.zeros_like(counted, dtype=torch.int64).unsqueeze(-1), cost.detach(), terminated, truncated, counted,
+            now.observations.detach(), final[truncated], None, None, torch.zeros_like(counted, dtype=torch.int64),
+        )  # fmt: skip
+        agent.saw(rollout)
         if self.critic:
             loss = loss + counted_mean(_frozen(agent.parts["critic"], now.observations) * discount, counted[0]) / len(
                 rows
             )
-            rollout = Rollout(
-                seen, torch.zeros_like(counted, dtype=torch.int64).unsqueeze(-1), cost.detach(), terminated, truncated, counted,
-                now.observations.detach(), final[truncated], None, None, torch.zeros_like(counted, dtype=torch.int64),
-            )  # fmt: skip
             error, explained = self._critic_error(agent, rollout)
             loss = loss + self.value_weight * error
             figures |= {"value_loss": error.detach(), "explained_variance": explained}
