@@ -19,9 +19,14 @@ Weight = float | Tensor  # a number, or one for each of several policies (...)
 def policy_entropy(policy: Tensor) -> Tensor:
     """Entropies (..., S) of the distributions (..., S, A) over actions, in nats.
 
-    An action of probability 0 has a finite gradient here: softmax in float64 ends in 0, and 0 times infinity is no number.
+    An action of probability 0 has a finite gradient here, see `log_probabilities`.
     """
-    return -(policy * policy.clamp_min(torch.finfo(policy.dtype).tiny).log()).sum(-1)
+    return -(policy * log_probabilities(policy)).sum(-1)
+
+
+def log_probabilities(policy: Tensor) -> Tensor:
+    """Logarithms, finite where softmax has ended in 0: 0 times infinity is no number."""
+    return policy.clamp_min(torch.finfo(policy.dtype).tiny).log()
 
 
 def check_discount(process: TabularProcess, policy: Tensor, gamma: float) -> None:
