@@ -45,7 +45,6 @@ class Agent(Protocol):
     Attributes:
         policy: over actions.
         parts: the method's own modules, by name.
-        collector: of the environments.
         gamma: discount.
         memory: what the method's `memory` made.
         steps: of a rollout, in each environment.
@@ -55,12 +54,15 @@ class Agent(Protocol):
 
     policy: CategoricalPolicy
     parts: nn.ModuleDict
-    collector: Collector
     memory: Replay | None
     gamma: float
     steps: int
     maximum_entropy: bool
     discounted: bool
+
+    @property
+    def collector(self) -> Collector:
+        """Of the environments."""
 
     @property
     def beta(self) -> Tensor:
@@ -132,12 +134,16 @@ def episode_mean(values: Tensor, counted: Tensor) -> Tensor:
     return global_mean(torch.where(counted, values, 0.0).sum(), counted.shape[1])
 
 
-def minibatches(collector: Collector, steps: int, size: int) -> Iterator[Tensor]:
+def minibatches(collector: Collector, steps: int, size: int) -> Iterator[Tensor | None]:
     """Rows of a flat rollout (steps * n) in an order drawn anew, `size` rows of all processes at a time: this process's part.
+    None stands for all of them.
 
     All processes draw the same order of all rows, so that any number of them takes the same steps.
     """
     count, total, first = collector.environments.count, collector.total, collector.environments.first
+    if size >= steps * total:
+        yield None
+        return
     order = torch.randperm(steps * total, generator=collector.generator)
     for chunk in order.split(size):
         if count == total:

@@ -132,6 +132,7 @@ class PolicyGradient(ControlModule):
         self.steps = 1
         self._losses: list[Tensor] = []
         self._seen: Rollout | None = None
+        self.figures: dict[str, float] = {}  # of the last update
         self._last_state: dict[str, Any] = {}
         if isinstance(temperature, Temperature) and temperature.learnable and not normed:
             CategoricalPolicy(nn.Identity(), 1, temperature)  # says why not
@@ -275,12 +276,16 @@ class PolicyGradient(ControlModule):
         if self.policy.temperature is not None:
             found["temperature"] = self.policy.temperature().detach()
         found["environment_steps"] = float(self.counters.environment_steps)
-        for name, value in found.items():
-            self.log(name, value, prog_bar=name in ("train/return", "train/entropy"), on_step=True, on_epoch=False)
+        self.figures = {name: float(value) for name, value in found.items()}
+        shown = {name: each for name, each in found.items() if name in ("train/return", "train/entropy")}
+        self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=False)
+        others = {name: each for name, each in found.items() if name not in shown}
+        self.log_dict(others, on_step=True, on_epoch=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [each for each in self.parameters() if each.requires_grad]
-        return torch.optim.Adam(trained, self.learning_rate, eps=1e-5)
+        fused = all(each.is_floating_point() and each.device.type in ("cpu", "cuda") for each in trained)
+        return torch.optim.Adam(trained, self.learning_rate, eps=1e-5, fused=fused)
 
     # State.
 
