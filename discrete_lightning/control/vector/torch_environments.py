@@ -158,7 +158,7 @@ class TorchEnvironments(VectorEnvironments):
         ended = ends | late
         final = following = self._observations(state)
         if ended.any():
-            state = self._replaced(ended, self.env.start(fresh), state)
+            state = self._replaced(ended, fresh, state)
             steps = steps * ~ended
             following = self._observations(state)
         self._state, self._steps = state, steps
@@ -168,11 +168,13 @@ class TorchEnvironments(VectorEnvironments):
         truncated = torch.from_numpy(late) if self._cpu else late
         return Step(Observed(following), rewards, terminated, truncated, final, all_counted(rewards))
 
-    @staticmethod
-    def _replaced(ended: Any, fresh: Tensor, state: Tensor) -> Tensor:
+    def _replaced(self, ended: Any, fresh: Tensor, state: Tensor) -> Tensor:
+        """States, first ones where an episode has ended."""
         if in_numpy(state):
-            return torch.from_numpy(np.where(ended[:, None], fresh.numpy(), state.numpy()))
-        return torch.where(torch.as_tensor(ended)[:, None], fresh, state)
+            joined = state.numpy().copy()
+            joined[ended] = self.env.start(torch.from_numpy(fresh.numpy()[ended])).numpy()
+            return torch.from_numpy(joined)
+        return torch.where(torch.as_tensor(ended)[:, None], self.env.start(fresh), state)
 
     def _counts(self, steps: Tensor) -> Any:
         """Steps of the running episodes: in numpy on the CPU."""
