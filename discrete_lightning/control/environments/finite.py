@@ -136,11 +136,9 @@ class FiniteEnv(DifferentiableEnv):
         """The tables in torch, of the type and on the device of the state."""
         key = (like.dtype, like.device)
         if key not in self._copies:
+            arrays = self._arrays(np.dtype(np.float64 if like.dtype is torch.float64 else np.float32))
             with torch.inference_mode(False):  # they will be used in training, too
-                every = (torch.from_numpy(each) for each in self._exact)
-                self._copies[key] = _Tables(
-                    *(each.to(like) if each.is_floating_point() else each.to(like.device) for each in every)
-                )
+                self._copies[key] = _Tables(*(torch.from_numpy(each).to(like.device) for each in arrays))
         return self._copies[key]
 
 
