@@ -10,7 +10,7 @@ from torch import Tensor
 
 from discrete_lightning.control.vector.base import Observed, Step, all_counted
 from discrete_lightning.control.vector.guard import Broken, checked_reset, checked_step
-from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, name_of
+from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, name_of, time_limit_of
 
 
 class EnvironmentList(GymnasiumBase):
@@ -56,7 +56,7 @@ class EnvironmentList(GymnasiumBase):
         for i, each in enumerate(environments):
             if (each.observation_space, each.action_space) != spaces:
                 raise ValueError(f"{name}: environment {i} has other spaces than environment 0")
-        super().__init__(*spaces, one.spec, name, len(environments), first, total, masks, device)
+        super().__init__(*spaces, one.spec, name, len(environments), first, total, masks, time_limit_of(one), device)
         self.environments = list(environments)
         self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
 
@@ -87,6 +87,7 @@ class EnvironmentList(GymnasiumBase):
             except Broken as broken:
                 raise self._fault(i, broken) from broken.__cause__
         self._check_finite(rows)
+        self._check_length(moving & ~(terminated | truncated))
         ended = np.flatnonzero(terminated | truncated).tolist()
         final = rows
         if ended:

@@ -62,9 +62,8 @@ class GymnasiumVector(GymnasiumBase):
         name = name or name_of(vector)
         self.mode = _mode(vector, name)
         spaces = vector.single_observation_space, vector.single_action_space
-        super().__init__(*spaces, vector.spec, name, vector.num_envs, first, total, masks, device)
-        if self.time_limit is None:
-            self.time_limit = time_limit
+        limit = getattr(vector.spec, "max_episode_steps", None) or getattr(vector, "time_limit", None) or time_limit
+        super().__init__(*spaces, vector.spec, name, vector.num_envs, first, total, masks, limit, device)
         self.vector = vector
         self._resetting = np.zeros(self.count, bool)  # the next step of these only resets them
         self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
@@ -194,11 +193,6 @@ class GymnasiumVector(GymnasiumBase):
         if FAULT in infos:
             index = int(np.flatnonzero(infos[f"_{FAULT}"])[0])
             raise self._fault(index, Broken(*infos[FAULT][index]), step)
-
-    def _check_length(self, going_on: NDArray[np.bool_]) -> None:
-        if self.time_limit is not None and (late := (self._age + 1 >= self.time_limit) & going_on).any():
-            found = f"it goes on after the time limit of {self.time_limit} steps"
-            raise self._fault(int(np.flatnonzero(late)[0]), Broken("episode", found))
 
     def _failed(self, call: str, error: Exception) -> EnvironmentFault:
         return self._of_all(exception_of(call, error))
