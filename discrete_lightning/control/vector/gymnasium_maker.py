@@ -151,10 +151,18 @@ def _render_mode(creator: Any, spec: Any = None) -> dict[str, str]:
     return {"render_mode": mode} if (mode := next((each for each in order if each in modes), None)) else {}
 
 
-def not_made(environment: str, error: Exception, entry: str = "") -> str:
-    """Why an environment cannot be made, and what to install if that is missing; `entry` is the path of its class."""
-    if type(error).__name__ == "DependencyNotInstalled" or isinstance(error, ImportError):
+def not_made(environment: str, error: Exception, entry: str = "", what: str = "made") -> str:
+    """Why an environment cannot be made or drawn, and what to install if that is missing.
+
+    Args:
+        environment: its name.
+        error: that was raised.
+        entry: the path of its class.
+        what: cannot be done with it.
+    """
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "DependencyNotInstalled":
         group = next((each for each in _GROUPS if each in entry.lower()), None)
-        reason = f"pip install 'gymnasium[{group.replace('_', '-')}]'" if group else " ".join(str(error).split())
-        return f"{environment} needs a package that is not installed: {reason}"
-    return f"{environment} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+        wanted = f"pip install 'gymnasium[{group.replace('_', '-')}]'" if group else text
+        return f"{environment} cannot be {what}: a package is not installed: {wanted}"
+    return f"{environment} cannot be {what}: {type(error).__name__}: {text}"

@@ -119,8 +119,11 @@ class GymnasiumVector(GymnasiumBase):
 
         if hasattr(self.vector, "envs"):
             return frame_of(self.vector.envs[index], self._rows[index], self.name)
-        rendered = self.vector.render() if self.vector.render_mode in ("rgb_array", "ansi") else None
-        return picture(None if rendered is None else rendered[index], self._rows[index])
+        try:
+            rendered = self.vector.render() if self.vector.render_mode in ("rgb_array", "ansi") else None
+            return picture(None if rendered is None else rendered[index], self._rows[index])
+        except Exception as error:
+            raise EnvironmentFault(f"{self.name} cannot be drawn: {' '.join(str(error).split())}") from error
 
     def close(self) -> None:
         if not self.vector.closed:
