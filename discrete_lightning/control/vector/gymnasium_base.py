@@ -75,25 +75,30 @@ class GymnasiumBase(VectorEnvironments):
             raise ValueError(f"actions: expected int64 {expected}, got {actions.dtype} {tuple(actions.shape)}")
         return actions.detach().cpu().numpy().astype(np.int64, copy=False)
 
-    def _check_range(self, given: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
-        if (bad := self._action_form.out_of_range(np.where(active[:, None], given, 0))) is not None:
+    def _check_range(self, given: NDArray[np.int64], active: NDArray[np.bool_] | None) -> None:
+        if active is not None:
+            given = np.where(active[:, None], given, 0)
+        if (bad := self._action_form.out_of_range(given)) is not None:
             raise self._fault(bad[0], Broken("action", bad[1]))
 
     def _check_finite(self, rows: NDArray[np.float32], step: bool = True) -> None:
         if (index := first_row(rows, not_finite)) is not None:
             raise self._fault(index, Broken("observation", "it has entries that are NaN or infinite"), step)
 
-    def _check_length(self, going_on: NDArray[np.bool_]) -> None:
-        if self.time_limit is not None and (late := (self._age + 1 >= self.time_limit) & going_on).any():
-            found = f"it goes on after the time limit of {self.time_limit} steps"
-            raise self._fault(int(np.flatnonzero(late)[0]), Broken("episode", found))
+    def _check_length(self) -> None:
+        """After a step, when those that have ended are at the start of another episode."""
+        if self.time_limit is not None and self._age.max() >= self.time_limit:
+            index = int(self._age.argmax())
+            self._age[index] -= 1  # of the step that was the last one
+            raise self._fault(index, Broken("episode", f"it goes on after the time limit of {self.time_limit} steps"))
 
     def _observed(self, rows: NDArray[np.float32]) -> Observed:
         legal = None if self._legal is None else self._tensor(self._legal.copy())
         return Observed(self._tensor(rows), legal)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.to(self.device)
 
 
 def name_of(environment: Any) -> str:

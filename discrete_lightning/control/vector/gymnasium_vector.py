@@ -103,9 +103,9 @@ class GymnasiumVector(GymnasiumBase):
         if self._legal is not None and self.mode == "NEXT_STEP":
             self._legal[ended] = True  # the action there is ignored
         self._resetting = ended if self.mode == "NEXT_STEP" else np.zeros(self.count, bool)
-        self._check_length(counted & ~ended)
         self._age += counted
         self._age[ended] = 0
+        self._check_length()
         self._rows = rows
         following = self._observed(rows.copy())
         last = following.observations if final is rows else self._tensor(final)
