@@ -16,6 +16,7 @@ from discrete_lightning.control.vector.gymnasium_maker import (
     import_gymnasium,
     load,
     module_of,
+    not_made,
 )
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.user_modules import ask_to_import
@@ -74,8 +75,10 @@ class EnvironmentSource:
 
             return TorchEnvironments(made, count, first, total, device, time_limit=self.time_limit)
         assert isinstance(self.environment, str)
-        if made is not None and "num_envs" in inspect.signature(made).parameters:
-            return self._vector(made(**self.arguments, num_envs=count), first, total, device)
+        if made is not None and _makes_several(made):
+            if self.processes:
+                raise ValueError(f"{self.environment} steps its environments itself: set processes=False")
+            return self._vector(made, count, first, total, device)
         maker = GymnasiumMaker(self.environment, self.arguments, self.time_limit)
         if self.processes:
             from discrete_lightning.control.vector.gymnasium_processes import GymnasiumProcesses
@@ -99,13 +102,19 @@ class EnvironmentSource:
         found = load(self.environment)
         if inspect.isclass(found) and issubclass(found, DifferentiableEnv):
             return self._called(found)
+        if inspect.isfunction(found) and not _makes_several(found):
+            made = self._called(found)
+            if isinstance(made, DifferentiableEnv):
+                return made
+            if hasattr(made, "close"):
+                made.close()
         return found
 
-    def _called(self, cls: Any) -> Any:
+    def _called(self, make: Any, **options: Any) -> Any:
         try:
-            return cls(**self.arguments)
-        except TypeError as error:
-            raise ValueError(f"{self.environment} cannot be made: {error}") from None
+            return make(**self.arguments, **options)
+        except Exception as error:
+            raise ValueError(not_made(str(self.environment), error)) from error
 
     def _check_id(self, name: str) -> None:
         gymnasium = import_gymnasium()
@@ -118,7 +127,17 @@ class EnvironmentSource:
                 '(a class of your own: "my_module:MyEnv")'
             ) from None
 
-    def _vector(self, made: Any, first: int, total: int, device: torch.device | str) -> VectorEnvironments:
+    def _vector(self, make: Any, count: int, first: int, total: int, device: torch.device | str) -> VectorEnvironments:
         from discrete_lightning.control.vector.gymnasium_vector import GymnasiumVector
 
+        made = self._called(make, num_envs=count)
+        if getattr(made, "num_envs", None) != count or not hasattr(made, "single_action_space"):
+            raise ValueError(
+                f"{self.environment} gave a {type(made).__name__}, and a function or class with an argument num_envs gives a "
+                f"gymnasium.vector.VectorEnv of so many, here {count}"
+            )
         return GymnasiumVector(made, first, total, masks=self.masks, time_limit=self.time_limit, device=device)
+
+
+def _makes_several(make: Any) -> bool:
+    return "num_envs" in inspect.signature(make).parameters

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from lightning.pytorch import LightningDataModule
-from torch.utils.data import DataLoader, IterableDataset
 
 from discrete_lightning.control.environments.base import DifferentiableEnv
 from discrete_lightning.control.training.environment_source import EnvironmentSource
@@ -15,11 +14,14 @@ from discrete_lightning.control.vector.base import VectorEnvironments
 from discrete_lightning.data.errors import DataError
 
 
-class Count(IterableDataset[int]):
-    """The numbers 0 to `length - 1`: batches that only count. Each process gets all of them.
+class Count:
+    """A loader of the numbers 0 to `length - 1`: batches that only count.
+
+    It is no `DataLoader`, which Lightning would split among the processes: each gets all of the numbers. An epoch that is
+    resumed in its middle starts to count anew, and Lightning ends it after the batches that were left.
 
     Args:
-        length: of the data set.
+        length: how many.
     """
 
     def __init__(self, length: int) -> None:
@@ -31,15 +33,23 @@ class Count(IterableDataset[int]):
     def __iter__(self) -> Iterator[int]:
         return iter(range(self.length))
 
+    def state_dict(self) -> dict[str, int]:
+        """Nothing: to Lightning, a loader with this method can be resumed in the middle of an epoch."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Does nothing."""
+
 
 class Environments(LightningDataModule):
-    """Environments to act in. A training batch stands for one rollout, and is its number; the module acts.
+    """Environments to act in. A training batch stands for one rollout: it is a number, and the module acts.
 
     An `environment` is
     - an id of gymnasium, "CartPole-v1", or "module:Id-v0" where the module has to be imported first;
     - an environment in torch, by name: "CartPole", "Acrobot", "MountainCar", "GridWorld", "DeepSea", or an object;
     - a class or function of your own, "my_module:MyEnv", which gives a `gymnasium.Env`, a `DifferentiableEnv` or, if it has an
-      argument `num_envs`, a `gymnasium.vector.VectorEnv`.
+      argument `num_envs`, a `gymnasium.vector.VectorEnv`. One that ends its episodes itself has the most steps of one as its
+      attribute `time_limit`.
 
     Args:
         environment: see above.
@@ -177,11 +187,11 @@ class Environments(LightningDataModule):
         """Looks at one environment: what is wrong with it is said before training."""
         _ = self._facts
 
-    def train_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Count(self.updates), batch_size=None)
+    def train_dataloader(self) -> Count:
+        return Count(self.updates)
 
-    def val_dataloader(self) -> DataLoader[int]:
-        return DataLoader(Count(1), batch_size=None)
+    def val_dataloader(self) -> Count:
+        return Count(1)
 
     test_dataloader = predict_dataloader = val_dataloader
 

@@ -8,9 +8,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from discrete_lightning.control.vector.base import Observed, Step, all_counted
+from discrete_lightning.control.vector.base import Observed, Step
 from discrete_lightning.control.vector.guard import Broken, checked_reset, checked_step
-from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, name_of
+from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, name_of, time_limit_of
+
+_NEVER = 2**62
 
 
 class EnvironmentList(GymnasiumBase):
@@ -56,8 +58,13 @@ class EnvironmentList(GymnasiumBase):
         for i, each in enumerate(environments):
             if (each.observation_space, each.action_space) != spaces:
                 raise ValueError(f"{name}: environment {i} has other spaces than environment 0")
-        super().__init__(*spaces, one.spec, name, len(environments), first, total, masks, device)
+        known = [limit for each in environments if (limit := time_limit_of(each)) is not None]
+        longest = max(known) if len(known) == len(environments) else None
+        super().__init__(*spaces, one.spec, name, len(environments), first, total, masks, longest, device)
         self.environments = list(environments)
+        self._counted = torch.ones(self.count, dtype=torch.bool, device=self.device)
+        self._bare, limits = zip(*(_without_counting(each) for each in environments), strict=True)
+        self._limits = np.array(limits)
         self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
 
     def reset(self, seed: int) -> Observed:
@@ -72,22 +79,21 @@ class EnvironmentList(GymnasiumBase):
 
     def step(self, actions: Tensor, active: Tensor | None = None) -> Step:
         given = self._given(actions)
-        moving = np.ones(self.count, bool) if active is None else active.cpu().numpy()
+        moving = None if active is None else active.cpu().numpy()
         self._check_range(given, moving)
-        native = self._action_form.native(given)
-        rows, rewards = self._rows.copy(), np.zeros(self.count, np.float64)
-        terminated, truncated = np.zeros(self.count, bool), np.zeros(self.count, bool)
+        native, rows = self._action_form.each(given), self._rows.copy()
+        rewards, terminated, truncated = [0.0] * self.count, [False] * self.count, [False] * self.count
         infos: dict[int, dict[str, Any]] = {}
-        for i in np.flatnonzero(moving).tolist():
+        for i in range(self.count) if moving is None else np.flatnonzero(moving).tolist():
             try:
-                observation, rewards[i], terminated[i], truncated[i], infos[i] = checked_step(
-                    self.environments[i], native[i]
-                )
+                observation, rewards[i], terminated[i], truncated[i], infos[i] = checked_step(self._bare[i], native[i])
                 rows[i] = self._form.row(observation)
             except Broken as broken:
                 raise self._fault(i, broken) from broken.__cause__
         self._check_finite(rows)
-        ended = np.flatnonzero(terminated | truncated).tolist()
+        for i in np.flatnonzero(self._age + 1 >= self._limits).tolist():
+            truncated[i] = True
+        ended = [i for i in infos if terminated[i] or truncated[i]]
         final = rows
         if ended:
             final = rows.copy()
@@ -96,14 +102,16 @@ class EnvironmentList(GymnasiumBase):
             self._check_finite(rows, step=False)
         if self.masks:
             for i, info in infos.items():
-                self._note_legal(i, info, step=True)
-        self._age[moving] += 1
+                self._note_legal(i, info, step=i not in ended)
+        self._age += 1 if moving is None else moving
         self._age[ended] = 0
+        self._check_length()
         self._rows = rows
-        earned = self._tensor(rewards.astype(np.float32))
-        following = self._observed(rows.copy())
+        following = self._observed(rows)
         last = self._tensor(final) if ended else following.observations
-        return Step(following, earned, self._tensor(terminated), self._tensor(truncated), last, all_counted(earned))
+        earned = self._tensor(np.array(rewards, np.float32))
+        ends = self._tensor(np.array((terminated, truncated)))
+        return Step(following, earned, ends[0], ends[1], last, self._counted)
 
     def _reset(self, index: int, rows: NDArray[np.float32], seed: int | None) -> dict[str, Any]:
         try:
@@ -133,3 +141,15 @@ class EnvironmentList(GymnasiumBase):
     def close(self) -> None:
         for each in self.environments:
             each.close()
+
+
+def _without_counting(environment: Any) -> tuple[Any, int]:
+    """What to step in place of an environment, and the step that ends an episode: its steps are counted here, in less time.
+
+    The wrappers that `gymnasium.make` adds count steps, and make sure that `reset` comes first.
+    """
+    from gymnasium.wrappers import OrderEnforcing, TimeLimit
+
+    if type(environment) is TimeLimit and type(environment.env) is OrderEnforcing:
+        return environment.env.env, environment._max_episode_steps
+    return environment, _NEVER

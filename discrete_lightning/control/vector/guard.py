@@ -8,6 +8,7 @@ import numpy as np
 
 FAULT = "environment_fault"  # in the infos of worker processes
 _RESET = "expected the pair (observation, info)"
+_BOOLS = (bool, np.bool_)
 _STEP = "expected (observation, reward, terminated, truncated, info)"
 
 
@@ -49,10 +50,13 @@ def checked_step(environment: Any, action: Any) -> tuple[Any, float, bool, bool,
         result = environment.step(action)
     except Exception as error:
         raise exception_of("step()", error) from error
-    if type(result) is not tuple or len(result) != 5:
+    if type(result) is tuple and len(result) == 5:
+        observation, reward, terminated, truncated, info = result
+        if type(terminated) in _BOOLS and type(truncated) in _BOOLS and type(info) is dict:  # the usual case
+            return observation, number(reward), terminated, truncated, info
+    else:
         old = " (4 values are the API of the old gym: use gymnasium's)" if _is_old(result) else ""
         raise Broken("step()", f"it returned {_shown(result)}, {_STEP}{old}")
-    observation, reward, terminated, truncated, info = result
     if not (_is_bool(terminated) and _is_bool(truncated) and isinstance(info, dict)):
         kinds = ", ".join(type(each).__name__ for each in result)
         raise Broken("step()", f"it returned values of the types {kinds}, {_STEP}")
@@ -82,9 +86,7 @@ def exception_of(call: str, error: Exception) -> Broken:
 
 
 def _is_bool(value: Any) -> bool:
-    return isinstance(value, bool | np.bool_) or (
-        isinstance(value, np.ndarray) and value.dtype == bool and value.ndim == 0
-    )
+    return isinstance(value, _BOOLS) or (isinstance(value, np.ndarray) and value.dtype == bool and value.ndim == 0)
 
 
 def _is_old(result: Any) -> bool:

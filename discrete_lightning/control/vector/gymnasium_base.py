@@ -26,6 +26,7 @@ class GymnasiumBase(VectorEnvironments):
         first: number of the first one among those of all processes.
         total: number of those of all processes; `first + count` by default.
         masks: whether `info["action_mask"]` says which actions are legal.
+        time_limit: the most steps of an episode, or None; one that is longer is a fault.
         device: of the tensors.
 
     Raises:
@@ -42,6 +43,7 @@ class GymnasiumBase(VectorEnvironments):
         first: int,
         total: int | None,
         masks: bool,
+        time_limit: int | None,
         device: torch.device | str,
     ) -> None:
         try:
@@ -52,7 +54,7 @@ class GymnasiumBase(VectorEnvironments):
         self.total = first + count if total is None else total
         self.observation_shape, self.states = self._form.shape, self._form.states
         self.actions = self._action_form.actions
-        self.time_limit = getattr(spec, "max_episode_steps", None)
+        self.time_limit = time_limit
         self.reward_threshold = getattr(spec, "reward_threshold", None)
         self._age = np.zeros(count, np.int64)  # steps that were taken in the episode
         self._legal: NDArray[np.bool_] | None = None
@@ -73,23 +75,48 @@ class GymnasiumBase(VectorEnvironments):
             raise ValueError(f"actions: expected int64 {expected}, got {actions.dtype} {tuple(actions.shape)}")
         return actions.detach().cpu().numpy().astype(np.int64, copy=False)
 
-    def _check_range(self, given: NDArray[np.int64], active: NDArray[np.bool_]) -> None:
-        if (bad := self._action_form.out_of_range(np.where(active[:, None], given, 0))) is not None:
+    def _check_range(self, given: NDArray[np.int64], active: NDArray[np.bool_] | None) -> None:
+        if active is not None:
+            given = np.where(active[:, None], given, 0)
+        if (bad := self._action_form.out_of_range(given)) is not None:
             raise self._fault(bad[0], Broken("action", bad[1]))
 
     def _check_finite(self, rows: NDArray[np.float32], step: bool = True) -> None:
         if (index := first_row(rows, not_finite)) is not None:
             raise self._fault(index, Broken("observation", "it has entries that are NaN or infinite"), step)
 
+    def _check_length(self) -> None:
+        """After a step, when those that have ended are at the start of another episode."""
+        if self.time_limit is not None and self._age.max() >= self.time_limit:
+            index = int(self._age.argmax())
+            self._age[index] -= 1  # of the step that was the last one
+            raise self._fault(index, Broken("episode", f"it goes on after the time limit of {self.time_limit} steps"))
+
     def _observed(self, rows: NDArray[np.float32]) -> Observed:
         legal = None if self._legal is None else self._tensor(self._legal.copy())
         return Observed(self._tensor(rows), legal)
 
     def _tensor(self, array: NDArray[Any]) -> Tensor:
-        return torch.from_numpy(array).to(self.device)
+        tensor = torch.from_numpy(array)
+        return tensor if self.device.type == "cpu" else tensor.to(self.device)
 
 
 def name_of(environment: Any) -> str:
     """The id that gymnasium knows an environment by, else the name of its class."""
     spec = getattr(environment, "spec", None)
     return spec.id if spec is not None else type(getattr(environment, "unwrapped", environment)).__name__
+
+
+def time_limit_of(environment: Any) -> int | None:
+    """The most steps of an episode: gymnasium's of its id, that of a `TimeLimit`, or an attribute `time_limit` of its own."""
+    from gymnasium.wrappers import TimeLimit
+
+    spec = getattr(environment, "spec", None)
+    if spec is not None and spec.max_episode_steps is not None:
+        return spec.max_episode_steps
+    each = environment
+    while each is not each.unwrapped:
+        if isinstance(each, TimeLimit):
+            return each._max_episode_steps
+        each = each.env
+    return getattr(each, "time_limit", None)

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -49,12 +50,12 @@ class GymnasiumMaker:
                 limit = {} if self.time_limit is None else {"max_episode_steps": self.time_limit}
                 environment = gymnasium.make(spec, disable_env_checker=True, **limit, **arguments)
             except Exception as error:
-                raise ValueError(_not_made(self.environment, error, str(spec.entry_point))) from error
+                raise ValueError(not_made(self.environment, error, str(spec.entry_point))) from error
         else:
             try:
                 environment = made(**{**_render_mode(made), **self.arguments})
             except Exception as error:
-                raise ValueError(_not_made(self.environment, error)) from error
+                raise ValueError(not_made(self.environment, error)) from error
             if not isinstance(environment, gymnasium.Env):
                 raise ValueError(
                     f"{self.environment} gave a {type(environment).__name__}, which is no gymnasium.Env"
@@ -107,9 +108,12 @@ def load(environment: str) -> Any:
         ) from error
     if callable(found := getattr(imported, name, None)):
         return found
-    if "gymnasium" in str(vars(imported)) or "/" in name or "-v" in name:
+    loaded = sys.modules.get("gymnasium.envs.registration")
+    registry = getattr(loaded, "registry", {})
+    if name in registry:
         return None
-    raise ValueError(f"{environment}: {module} has nothing to call named {name!r}{did_you_mean(name, dir(imported))}")
+    hint = did_you_mean(name, [*(each for each in dir(imported) if each[0] != "_"), *registry])
+    raise ValueError(f"{environment}: {module} has no class or function {name!r}, and registers no such id{hint}")
 
 
 def find_spec(environment: str) -> Any:
@@ -121,8 +125,6 @@ def find_spec(environment: str) -> Any:
     gymnasium = import_gymnasium()
     name = environment.rpartition(":")[2]
     registry = gymnasium.envs.registration.registry
-    if name in registry:
-        return registry[name]
     try:
         return gymnasium.spec(name)  # the latest version of an id without one
     except Exception:
@@ -149,9 +151,18 @@ def _render_mode(creator: Any, spec: Any = None) -> dict[str, str]:
     return {"render_mode": mode} if (mode := next((each for each in order if each in modes), None)) else {}
 
 
-def _not_made(environment: str, error: Exception, entry: str = "") -> str:
-    if type(error).__name__ == "DependencyNotInstalled" or isinstance(error, ImportError):
+def not_made(environment: str, error: Exception, entry: str = "", what: str = "made") -> str:
+    """Why an environment cannot be made or drawn, and what to install if that is missing.
+
+    Args:
+        environment: its name.
+        error: that was raised.
+        entry: the path of its class.
+        what: cannot be done with it.
+    """
+    text = " ".join(str(error).split())
+    if type(error).__name__ == "DependencyNotInstalled":
         group = next((each for each in _GROUPS if each in entry.lower()), None)
-        reason = f"pip install 'gymnasium[{group.replace('_', '-')}]'" if group else " ".join(str(error).split())
-        return f"{environment} needs a package that is not installed: {reason}"
-    return f"{environment} cannot be made: {type(error).__name__}: {' '.join(str(error).split())}"
+        wanted = f"pip install 'gymnasium[{group.replace('_', '-')}]'" if group else text
+        return f"{environment} cannot be {what}: a package is not installed: {wanted}"
+    return f"{environment} cannot be {what}: {type(error).__name__}: {text}"

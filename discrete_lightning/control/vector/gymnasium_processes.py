@@ -8,6 +8,7 @@ from torch import Tensor
 
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed, Step
 from discrete_lightning.control.vector.guard import Broken
+from discrete_lightning.control.vector.gymnasium_base import name_of, time_limit_of
 from discrete_lightning.control.vector.gymnasium_maker import GymnasiumMaker, import_gymnasium
 from discrete_lightning.control.vector.gymnasium_vector import GymnasiumVector
 from discrete_lightning.control.vector.reporting import ReportingMaker
@@ -46,8 +47,7 @@ class GymnasiumProcesses(GymnasiumVector):
             vector = gymnasium.vector.AsyncVectorEnv(
                 [ReportingMaker(maker)] * count, autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP
             )
-        super().__init__(vector, first, total, maker.environment, masks, device=device)
-        self.time_limit = getattr(one.spec, "max_episode_steps", None)
+        super().__init__(vector, first, total, name_of(one), masks, time_limit_of(one), device)
         self.reward_threshold = getattr(one.spec, "reward_threshold", None)
 
     def reset(self, seed: int) -> Observed:

@@ -62,9 +62,8 @@ class GymnasiumVector(GymnasiumBase):
         name = name or name_of(vector)
         self.mode = _mode(vector, name)
         spaces = vector.single_observation_space, vector.single_action_space
-        super().__init__(*spaces, vector.spec, name, vector.num_envs, first, total, masks, device)
-        if self.time_limit is None:
-            self.time_limit = time_limit
+        limit = getattr(vector.spec, "max_episode_steps", None) or getattr(vector, "time_limit", None) or time_limit
+        super().__init__(*spaces, vector.spec, name, vector.num_envs, first, total, masks, limit, device)
         self.vector = vector
         self._resetting = np.zeros(self.count, bool)  # the next step of these only resets them
         self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
@@ -104,9 +103,9 @@ class GymnasiumVector(GymnasiumBase):
         if self._legal is not None and self.mode == "NEXT_STEP":
             self._legal[ended] = True  # the action there is ignored
         self._resetting = ended if self.mode == "NEXT_STEP" else np.zeros(self.count, bool)
-        self._check_length(counted & ~ended)
         self._age += counted
         self._age[ended] = 0
+        self._check_length()
         self._rows = rows
         following = self._observed(rows.copy())
         last = following.observations if final is rows else self._tensor(final)
@@ -120,8 +119,11 @@ class GymnasiumVector(GymnasiumBase):
 
         if hasattr(self.vector, "envs"):
             return frame_of(self.vector.envs[index], self._rows[index], self.name)
-        rendered = self.vector.render() if self.vector.render_mode in ("rgb_array", "ansi") else None
-        return picture(None if rendered is None else rendered[index], self._rows[index])
+        try:
+            rendered = self.vector.render() if self.vector.render_mode in ("rgb_array", "ansi") else None
+            return picture(None if rendered is None else rendered[index], self._rows[index])
+        except Exception as error:
+            raise EnvironmentFault(f"{self.name} cannot be drawn: {' '.join(str(error).split())}") from error
 
     def close(self) -> None:
         if not self.vector.closed:
@@ -194,11 +196,6 @@ class GymnasiumVector(GymnasiumBase):
         if FAULT in infos:
             index = int(np.flatnonzero(infos[f"_{FAULT}"])[0])
             raise self._fault(index, Broken(*infos[FAULT][index]), step)
-
-    def _check_length(self, going_on: NDArray[np.bool_]) -> None:
-        if self.time_limit is not None and (late := (self._age + 1 >= self.time_limit) & going_on).any():
-            found = f"it goes on after the time limit of {self.time_limit} steps"
-            raise self._fault(int(np.flatnonzero(late)[0]), Broken("episode", found))
 
     def _failed(self, call: str, error: Exception) -> EnvironmentFault:
         return self._of_all(exception_of(call, error))

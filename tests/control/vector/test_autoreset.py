@@ -1,5 +1,7 @@
 """The same policy and seeds give the same transitions, whatever follows the end of an episode."""
 
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -159,3 +161,37 @@ def test_seeds_go_by_the_number_among_all_processes() -> None:
     assert len(np.unique(whole[:, 0])) > 1
     vector = GymnasiumVector(SyncVectorEnv([Walk] * 2), first=4, total=6)
     assert torch.equal(vector.reset(seed=3).observations, part)
+
+
+def test_time_limits_that_gymnasium_counts_are_counted_here() -> None:
+    def make(limit: int) -> Any:
+        return GymnasiumMaker("CartPole-v1", time_limit=limit)()
+
+    listed = EnvironmentList([make(3), make(3)])
+    vector = GymnasiumVector(SyncVectorEnv([lambda: make(3)] * 2, autoreset_mode=AutoresetMode.SAME_STEP))
+    listed.reset(seed=0)
+    vector.reset(seed=0)
+    for t in range(7):
+        actions = torch.tensor([[t % 2], [1]])
+        one, other = listed.step(actions), vector.step(actions)
+        assert one.truncated.tolist() == other.truncated.tolist() == [t % 3 == 2] * 2
+        assert torch.equal(one.final, other.final)
+        assert torch.equal(one.next.observations, other.next.observations)
+    listed.close()
+    vector.close()
+    uneven = EnvironmentList([make(2), make(3)])
+    uneven.reset(seed=0)
+    ends = [uneven.step(torch.zeros(2, 1, dtype=torch.long)).truncated.tolist() for _ in range(6)]
+    assert [sum(each) for each in zip(*ends, strict=True)] == [3, 2]
+    uneven.close()
+
+
+def test_ctrl_c_reaches_no_worker() -> None:
+    """A run finishes its batch after Ctrl-C, which the terminal sends to all processes."""
+    processes = GymnasiumProcesses(GymnasiumMaker("CartPole-v1"), 2)
+    processes.reset(seed=0)
+    for each in processes.vector.processes:
+        os.kill(each.pid, signal.SIGINT)
+    for _ in range(3):
+        processes.step(torch.ones(2, 1, dtype=torch.long))
+    processes.close()
