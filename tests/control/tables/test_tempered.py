@@ -86,8 +86,8 @@ def learned(free: bool, rate: float) -> tuple[float, float]:
     logits = torch.randn(1, 16, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64).requires_grad_()
     log_tau = torch.zeros(1, dtype=torch.float64, requires_grad=True)
     optimizer = torch.optim.Adam([{"params": [logits], "lr": 0.05}, {"params": [log_tau], "lr": rate}])
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 800)
-    for _ in range(800):
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / 500)
+    for _ in range(500):
         optimizer.zero_grad()
         scaled = logits if free else normed(logits, lake.decisions)
         objective = entropy_return(lake, tempered_policy(scaled, log_tau.exp()), GAMMA, beta)
