@@ -5,9 +5,11 @@ python -m benchmarks.control.temperature > benchmarks/control/results/temperatur
 All numbers are at gamma = .95. Each part says what must hold. Times are not measured.
 """
 
+import io
 import logging
 import tempfile
 import warnings
+from contextlib import redirect_stdout
 from typing import Any
 
 import torch
@@ -28,7 +30,7 @@ SEEDS = (0, 1, 2)
 def learned(**arguments: Any) -> LearnedTemperature:
     """A model, trained as `discrete-lightning fit -c control/learned_temperature` does."""
     model = LearnedTemperature(**arguments)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()):  # the table says which are flat
         quiet = {
             "logger": False,
             "enable_checkpointing": False,
@@ -40,9 +42,7 @@ def learned(**arguments: Any) -> LearnedTemperature:
 
 
 def print_derivatives() -> None:
-    print(
-        "tau dJ/dtau, logits Q_soft held: |.| <= 1e-8 at tau = beta, > 0 below, < 0 above; flat: the criterion of the model\n"
-    )
+    print("tau dJ/dtau, logits Q_soft held: |.| <= 1e-8 at tau = beta, > 0 below, < 0 above; flat: as the model says\n")
     print(f"{'':16s}{'beta':>6s}{'beta / 2':>12s}{'.9 beta':>12s}{'beta':>12s}{'1.1 beta':>12s}{'2 beta':>12s}   flat")
     for name in TOY_TEXT:
         process = toy_text(name)

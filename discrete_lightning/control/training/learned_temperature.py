@@ -1,6 +1,6 @@
 """A temperature that an entropy bonus pushes to the bonus's weight, as a LightningModule: the claim made exact on tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -169,8 +169,8 @@ class LearnedTemperature(RestorableModule):
         self._tables.to(torch.device("cpu") if self.device.type == "mps" else self.device)
 
     def train_dataloader(self) -> Any:
-        """Numbers of updates, which are not looked at; no loader of torch, so that ranks do not share them out."""
-        return range(self.updates)
+        """Numbers of updates, which are not looked at."""
+        return _Updates(self.updates)
 
     def test_dataloader(self) -> Any:
         return range(1)
@@ -223,6 +223,27 @@ class LearnedTemperature(RestorableModule):
             figures["test/temperature_error"] = max(arrived)
         figures |= {f"test/temperature/beta_{each.beta:g}": each.temperature for each in found}
         self.log_dict(figures, batch_size=1, sync_dist=True)
+
+
+class _Updates:
+    """Counts updates. No loader of torch, so that ranks do not share them out; a resumed epoch goes on with the next one."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.done, self._resumed = number, 0, 0
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        start, self._resumed = self._resumed, 0
+        for self.done in range(start + 1, self.number + 1):
+            yield self.done
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self.done}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.done = self._resumed = state["done"]
 
 
 class _Tables:
