@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from discrete_lightning.control.tables.deep_sea import deep_sea, maximum_entropy_treasure, treasure_probability
+from discrete_lightning.control.tables.policy_gradients import loss_only_gradient, maximum_entropy_gradient
 from discrete_lightning.control.tables.process import TOY_TEXT, toy_text
 from discrete_lightning.control.tables.soft_values import loss_only_fixed_point, soft_value_iteration
 from discrete_lightning.control.tables.tempered import steepness, temperature_derivative
@@ -113,6 +114,30 @@ def print_objectives() -> None:
         print(f"{'FrozenLake-v1: discounted return':32s}{beta:6g}{'':13s}{soft:12.5f}{other:10.5f}")
 
 
+def print_ways() -> None:
+    print(
+        "\nDeepSea, N = 10: P(treasure) by the exact gradient of each objective, from the uniform policy, Adam 0.05\n"
+    )
+    steps = (100, 200, 400, 600, 1600)
+    print(f"{'beta':>6s}{'entropy in':>14s}" + "".join(f"{f'{step} updates':>14s}" for step in steps) + f"{'end':>10s}")
+    sea = deep_sea(10)
+    for beta in (0.1, 0.12, 0.15):
+        other = treasure_probability(loss_only_fixed_point(sea, 1.0, beta)).item()
+        ways = {
+            "returns": (maximum_entropy_gradient, maximum_entropy_treasure(10, beta)),
+            "loss": (loss_only_gradient, other),
+        }
+        for name, (gradient, end) in ways.items():
+            logits = torch.zeros(100, 2, dtype=torch.float64, requires_grad=True)
+            optimizer, found = torch.optim.Adam([logits], lr=0.05), []
+            for step in range(1, steps[-1] + 1):
+                logits.grad = -gradient(sea, logits, 1.0, beta)
+                optimizer.step()
+                if step in steps:
+                    found.append(treasure_probability(torch.softmax(logits.detach(), -1)).item())
+            print(f"{beta:6g}{name:>14s}" + "".join(f"{each:14.4f}" for each in found) + f"{end:10.4f}", flush=True)
+
+
 def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
@@ -121,6 +146,7 @@ def main() -> None:
     print_learned()
     print_sampled()
     print_objectives()
+    print_ways()
 
 
 if __name__ == "__main__":

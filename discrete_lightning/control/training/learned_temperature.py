@@ -236,8 +236,9 @@ class _Updates:
 
     def __iter__(self) -> Iterator[int]:
         start, self._resumed = self._resumed, 0
-        for self.done in range(start + 1, self.number + 1):
-            yield self.done
+        for number in range(start + 1, self.number + 1):
+            self.done = number
+            yield number
 
     def state_dict(self) -> dict[str, int]:
         return {"done": self.done}
