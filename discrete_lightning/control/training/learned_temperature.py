@@ -258,7 +258,9 @@ class _Tables:
         self.spread = root_mean_square(self.soft_q, process.decisions)
 
     def to(self, device: torch.device) -> None:
-        if device != self.betas.device:
+        if device == self.betas.device:
+            return
+        with torch.inference_mode(False):  # a test may come before a fit
             self.process, self.sampler = self.process.to(device), None
             for name in ("betas", "soft_q", "spread"):
                 setattr(self, name, getattr(self, name).to(device))

@@ -57,6 +57,8 @@ def test_what_has_no_tables_is_refused() -> None:
     env.close()
     with pytest.raises(ValueError, match="'FrozenLik-v1' cannot be made"):
         toy_text("FrozenLik-v1")
+    with pytest.raises(ValueError, match="'this:That-v0' names a module"):
+        toy_text("this:That-v0")
     fickle = gymnasium.make("Taxi-v4", fickle_passenger=True)
     with pytest.raises(ValueError, match="fickle"):
         TabularProcess.from_gymnasium(fickle)
