@@ -69,7 +69,8 @@ def test_values_of_rows_that_do_not_count_change_nothing() -> None:
     found = generalized_advantage(*numbers, terminated, truncated, 0.9, 0.9, counted)
     again = generalized_advantage(*other, terminated, truncated, 0.9, 0.9, counted)
     assert all(torch.equal(*pair) for pair in zip(found, again, strict=True))
-    assert not found.advantages[~counted].any() and not found.targets[~counted].any()
+    assert not found.advantages[~counted].any()
+    assert not found.targets[~counted].any()
 
 
 def test_the_value_after_an_end_may_be_anything() -> None:
@@ -85,7 +86,8 @@ def test_bfloat16_is_computed_in_float32_and_no_gradient_passes() -> None:
     found = generalized_advantage(*narrow, terminated, truncated, 0.9, 0.9, counted)
     wide = generalized_advantage(*(each.float() for each in narrow), terminated, truncated, 0.9, 0.9, counted)
     assert torch.equal(found.advantages, wide.advantages)
-    assert found.advantages.dtype == torch.float32 and not found.targets.requires_grad
+    assert found.advantages.dtype == torch.float32
+    assert not found.targets.requires_grad
 
 
 @pytest.mark.parametrize(

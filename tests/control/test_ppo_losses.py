@@ -56,11 +56,12 @@ def test_the_value_loss_is_that_of_a_loop(clip: float, masked: bool) -> None:
 
 
 def test_bfloat16_is_computed_in_float32() -> None:
-    narrow = [each for each in _rows(torch.bfloat16)[:3]]
+    narrow = list(_rows(torch.bfloat16)[:3])
     wide = [each.float() for each in narrow]
     for function in (ppo_clip, clipped_value_loss):
         loss = function(*narrow, 0.2)
-        assert loss.dtype == torch.float32 and torch.equal(loss, function(*wide, 0.2))
+        assert loss.dtype == torch.float32
+        assert torch.equal(loss, function(*wide, 0.2))
 
 
 def test_what_does_not_count_may_be_anything() -> None:
@@ -70,7 +71,8 @@ def test_what_does_not_count_may_be_anything() -> None:
         loss = function(*bad, 0.2, mask=mask)
         (slope,) = torch.autograd.grad(loss, bad[0])
         assert loss.item() == pytest.approx(function(new, old, a, 0.2, mask=mask).item())
-        assert bool(slope.isfinite().all()) and not slope[~mask].any()
+        assert bool(slope.isfinite().all())
+        assert not slope[~mask].any()
 
 
 def test_nothing_counted_is_zero() -> None:
