@@ -1,1 +1,8 @@
 """Environments in torch: batched, differentiable in the action, with the dynamics of their gymnasium namesakes."""
+
+from discrete_lightning.control.environments.base import DifferentiableEnv, Transition
+from discrete_lightning.control.environments.cart_pole import CartPole
+from discrete_lightning.control.environments.deep_sea import DeepSea
+from discrete_lightning.control.environments.finite import FiniteEnv
+
+__all__ = ["CartPole", "DeepSea", "DifferentiableEnv", "FiniteEnv", "Transition"]

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
 from discrete_lightning.layers.recorded import Recorded
@@ -27,8 +28,8 @@ class Transition(NamedTuple):
 class DifferentiableEnv(Recorded, ABC):
     """An environment as functions of a batch of states: no state of its own, no random numbers of its own.
 
-    Randomness comes in as uniform numbers, so that the same numbers give the same episodes on any number of processes. Arithmetic
-    is in the dtype of the state: float64 states give gymnasium's own numbers.
+    Randomness comes in as uniform numbers, so that the same numbers give the same episodes on any number of processes.
+    Arithmetic is in the dtype of the state: float64 states give gymnasium's own numbers.
 
     Attributes:
         state_size: D.
@@ -64,6 +65,16 @@ class DifferentiableEnv(Recorded, ABC):
             uniform: (n, step_noise), where steps are random.
         """
 
+    def take(self, state: Tensor, actions: Tensor, uniform: Tensor | None = None) -> Transition:
+        """A step by actions that are numbers, int64 (n, components): what `step` gives for their one-hot, maybe faster.
+
+        Args:
+            state: (n, D), of states that can occur: where one is one-hot, no mixture.
+            actions: each in [0, K), unchecked.
+            uniform: (n, step_noise), where steps are random.
+        """
+        return self.step(state, one_hot_actions(actions, self.actions, state), uniform)
+
     def observe(self, state: Tensor) -> Tensor:
         """Observations (n, *observation_shape) of states; differentiable. The state itself by default."""
         return state
@@ -71,3 +82,14 @@ class DifferentiableEnv(Recorded, ABC):
     def draw(self, state: Tensor) -> Any:
         """A pillow image (RGB, about 300 x 200) of one state (D,)."""
         raise NotImplementedError
+
+
+def one_hot_actions(actions: Tensor, sizes: tuple[int, ...], like: Tensor) -> Tensor:
+    """Actions int64 (n, components) as one-hot vectors one after another, (n, sum of sizes), of the dtype of `like`.
+
+    Example:
+        >>> one_hot_actions(torch.tensor([[1, 2]]), (2, 3), torch.zeros(1)).tolist()
+        [[0.0, 1.0, 0.0, 0.0, 1.0]]
+    """
+    rows = [torch.eye(size, dtype=like.dtype, device=like.device) for size in sizes]
+    return torch.cat([row[each] for row, each in zip(rows, actions.unbind(1), strict=True)], 1)

@@ -101,7 +101,7 @@ class VectorEnvironments(ABC):
         """
         raise EnvironmentFault(f"{self.name} cannot be drawn")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Frees what the environments hold."""
 
 

@@ -38,20 +38,6 @@ def add_gradients(parameters: Sequence[Tensor], gradients: Sequence[Tensor]) -> 
         parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
 
 
-def average_gradients(parameters: Sequence[Tensor], batches: int) -> None:
-    """Replaces `grad`, a sum over batches, by the mean over batches and ranks; one all-reduce for each dtype.
-
-    Args:
-        parameters: those that have a gradient, the same on all ranks.
-        batches: the number of batches in the sum.
-    """
-    for dtype in dict.fromkeys(each.dtype for each in parameters):
-        group = [each for each in parameters if each.dtype == dtype]
-        means = average_over_ranks([each.grad for each in group if each.grad is not None])
-        for parameter, gradient in zip(group, means, strict=True):
-            parameter.grad = gradient / batches if batches > 1 else gradient
-
-
 def unrolled_choice_gradients(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,

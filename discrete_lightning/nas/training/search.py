@@ -2,14 +2,11 @@
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._arguments import check_at_least, check_image_shape
@@ -21,7 +18,6 @@ from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.evaluation import SearchedNetwork
 from discrete_lightning.nas.training.gradients import (
     add_gradients,
-    average_gradients,
     frozen,
     gradients_of,
     unrolled_choice_gradients,
@@ -36,6 +32,7 @@ from discrete_lightning.schedules import Cosine
 from discrete_lightning.training._lightning_private import rewind_batches
 from discrete_lightning.training.annealing import check_not_annealed
 from discrete_lightning.training.learning_rate_annealing import LearningRate
+from discrete_lightning.training.own_reduction import average_gradients, check_own_reduction, own_reduction
 from discrete_lightning.training.progress import progress
 
 _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
@@ -118,7 +115,7 @@ class ArchitectureSearch(SearchedNetwork):
         self.choice.draws = self._window[1]  # one draw for the whole step, as if its batches were one
         self._micro_batches += 1
         weights_batch, architecture_batch = self._batches(batch, batch_idx)
-        with self._own_reduction(), self.flops.count(self.current_epoch, batch_idx):
+        with own_reduction(self), self.flops.count(self.current_epoch, batch_idx):
             if self.method.one_level:
                 loss = self._one_level(weights_batch, architecture_batch)
             else:
@@ -214,13 +211,6 @@ class ArchitectureSearch(SearchedNetwork):
     def check_batch(self, batch: Any) -> None:
         self._batches(batch, 0)
 
-    @contextmanager
-    def _own_reduction(self) -> Iterator[None]:
-        """DistributedDataParallel would wait for gradients of operations that did not run."""
-        wrapped = self.trainer.strategy.model
-        with wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else nullcontext():
-            yield
-
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         # the unrolled step of second-order DARTS has plain momentum
         return self.settings.build(self.network, nesterov=not self.method.second_order)
@@ -228,17 +218,8 @@ class ArchitectureSearch(SearchedNetwork):
     def setup(self, stage: str) -> None:
         if stage != "fit":
             return
-        trainer = self.trainer
-        if not isinstance(trainer.strategy, DDPStrategy | SingleDeviceStrategy):
-            raise ValueError(
-                f"ArchitectureSearch averages gradients itself and runs on one device or under ddp; the strategy is "
-                f"{type(trainer.strategy).__name__}: set trainer.strategy to auto or ddp"
-            )
-        allowed = _PRECISIONS if not self.method.second_order else ("32-true", "bf16-mixed", "64-true")
-        if trainer.precision not in allowed:
-            raise ValueError(
-                f"{type(self.method).__name__} runs in {', '.join(allowed)}; trainer.precision is {trainer.precision}"
-            )
+        second_order = self.method.second_order  # differences of gradients need float32 weights
+        check_own_reduction(self, tuple(each for each in _PRECISIONS if not (second_order and each == "bf16-true")))
 
     def _check_annealed_once(self) -> None:
         if self.method.temperature is not None:

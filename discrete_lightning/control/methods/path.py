@@ -1,0 +1,106 @@
+"""The path gradient: a one-hot action with an estimator's gradient, through a differentiable environment, to a smooth cost.
+
+    loss = mean over steps of cost_t - beta H(pi(. | s_t)),   s_t+1, cost_t = step(s_t, one_hot_t),   one_hot_t = sample(f(s_t))
+
+as in SHAC (Xu et al. 2022, https://arxiv.org/abs/2204.07137): short unrolls, cut from one another, with the value of the last
+state where there is a critic. An episode's end cuts the path, too. Where dynamics jump the path gradient is biased (Suh et al.
+2022, https://arxiv.org/abs/2202.00817): what only the end of an episode brings has no gradient.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from discrete_lightning.control.advantage import generalized_advantage
+from discrete_lightning.control.methods.base import Agent, ControlMethod, NetworkShape, value_of
+from discrete_lightning.control.rollout import Rollout
+from discrete_lightning.control.statistics import counted_mean, explained_variance
+from discrete_lightning.control.vector.base import EnvironmentFault, Observed
+from discrete_lightning.control.vector.torch_environments import TorchEnvironments
+
+
+@dataclass(frozen=True)
+class Path(ControlMethod):
+    """One gradient step on each unroll of `steps` steps; the estimator is the module's `estimator`.
+
+    Args:
+        critic: whether a critic says what the cost after the last step is; costs are then discounted.
+        lambda_: of the critic's targets, in [0, 1].
+        value_weight: of the critic's squared error.
+    """
+
+    critic: bool = False
+    lambda_: float = 0.95
+    value_weight: float = 0.5
+    path: ClassVar[bool] = True
+    bootstraps: ClassVar[bool] = False
+    single: ClassVar[bool] = True
+
+    def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
+        return {"critic": shape.critic()} if self.critic else {}
+
+    def update(self, agent: Agent) -> dict[str, Tensor]:
+        loss, figures = self.loss(agent)
+        agent.descend(loss)
+        return figures
+
+    def loss(self, agent: Agent) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss above of an unroll from where the environments are; afterwards their states are cut from the graph."""
+        collector = agent.collector
+        environments = collector.environments
+        if not isinstance(environments, TorchEnvironments):
+            raise EnvironmentFault(f"the path gradient needs an environment in torch, and {environments.name} is none")
+        generator, now = collector.device_generator(), collector.now
+        rows: list[tuple[Tensor, ...]] = []
+        discount = torch.ones(environments.count, device=collector.device)
+        for _ in range(agent.steps):
+            policy = agent.policy(now.observations, now.legal)
+            sample = agent.policy.relaxed(policy, generator, environments.first, collector.total)
+            transition, step = environments.differentiable_step(sample[:, 0])
+            cost, entropy = transition.cost.float(), policy.entropy()
+            seen = now.observations.detach()
+            rows.append((seen, cost, entropy, discount, step.terminated, step.truncated, step.final.detach()))
+            ended = step.terminated | step.truncated
+            collector.count(step)
+            if self.critic:
+                discount = torch.where(ended, 1.0, discount * agent.gamma)
+            now = step.next
+        seen, cost, entropy, discounts, terminated, truncated, final = (
+            torch.stack(each) for each in zip(*rows, strict=True)
+        )
+        counted = torch.ones_like(terminated)
+        loss = counted_mean(discounts * cost, counted) - agent.beta * counted_mean(entropy, counted)
+        figures = {"cost": counted_mean(cost.detach(), counted), "entropy": counted_mean(entropy.detach(), counted)}
+        rollout = Rollout(
+            seen, torch.zeros_like(counted, dtype=torch.int64).unsqueeze(-1), cost.detach(), terminated, truncated, counted,
+            now.observations.detach(), final[truncated], None, None, torch.zeros_like(counted, dtype=torch.int64),
+        )  # fmt: skip
+        agent.saw(rollout)
+        if self.critic:
+            loss = loss + counted_mean(_frozen(agent.parts["critic"], now.observations) * discount, counted[0]) / len(
+                rows
+            )
+            error, explained = self._critic_error(agent, rollout)
+            loss = loss + self.value_weight * error
+            figures |= {"value_loss": error.detach(), "explained_variance": explained}
+        environments.detach()
+        collector.move(Observed(now.observations.detach(), now.legal))
+        return loss, figures
+
+    def _critic_error(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        values, after = rollout.values(lambda observations, _: value_of(agent, observations))
+        targets = generalized_advantage(
+            rollout.rewards, values.detach(), after.detach(), rollout.terminated, rollout.truncated, agent.gamma, self.lambda_
+        ).targets  # fmt: skip
+        error = counted_mean((values - targets).square() / 2, rollout.counted)
+        return error, explained_variance(values.detach(), targets, rollout.counted)
+
+
+def _frozen(critic: nn.Module, observations: Tensor) -> Tensor:
+    """Values whose gradient reaches the observations, and not the critic."""
+    weights = {name: each.detach() for name, each in critic.named_parameters()}
+    found: Tensor = functional_call(critic, weights, (observations,))
+    return found.squeeze(-1).float()

@@ -1,0 +1,63 @@
+"""Where the environments of a fit are, for its checkpoints: of all ranks, so that any of them can write the file."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from discrete_lightning.control.collector import Collector
+from discrete_lightning.control.replay import Replay
+from discrete_lightning.distributed import all_gather_rows, rank, world_size
+
+_ROWS = ("returns", "lengths", "running")
+
+
+def collector_state(collector: Collector, running: Tensor | None) -> dict[str, Any]:
+    """The state after an update, of all ranks: called by all of them.
+
+    Args:
+        collector: of the fit.
+        running: a number of each environment that goes with it, such as its discounted return.
+    """
+    state = collector.state_dict()
+    if running is not None:
+        state["running"] = running.clone()
+    if world_size() > 1:
+        for name in _ROWS:
+            if name in state:
+                state[name] = all_gather_rows(state[name].to(collector.device))
+        if "environments" in state:
+            state["environments"] = {
+                name: all_gather_rows(each) if name in ("state", "steps") else each
+                for name, each in state["environments"].items()
+            }
+    return state
+
+
+def restore_collector(collector: Collector, state: dict[str, Any], memory: Replay | None) -> Tensor | None:
+    """Goes on from `collector_state`, with a line where that is not possible. Returns `running` of this rank's environments."""
+    if not state:
+        return None
+    if memory is not None and "memory" in state:
+        memory.load_state_dict(state["memory"])
+    state, total = dict(state), collector.total
+    fits = "lengths" in state and len(state["lengths"]) == total
+    if "environments" in state and fits:
+        own = collector.own
+        for name in _ROWS:
+            if name in state:
+                state[name] = state[name][own].to("cpu" if name != "running" else collector.device)
+        state["environments"] = {
+            name: each[own] if name in ("state", "steps") else each for name, each in state["environments"].items()
+        }
+    else:
+        state.pop("environments", None)
+        state.pop("running", None)
+    if not collector.load_state_dict(state) and rank() == 0:
+        lost = "" if memory is None or len(memory) else ", and the memory of transitions fills anew"
+        print(
+            f"note: {collector.environments.name}: episodes start anew{lost}; policy, optimiser and noise go on",
+            flush=True,
+        )
+    running: Tensor | None = state.get("running")
+    return running if running is None else torch.as_tensor(running)
