@@ -1,4 +1,4 @@
-"""One judge for every contestant: the mean return of whole episodes, one of each of n gymnasium environments, and what a run came to."""
+"""One judge for every contestant: the mean return of whole episodes of gymnasium's environments, and what a run came to."""
 
 import statistics
 import time
@@ -9,8 +9,9 @@ from typing import Any
 import gymnasium
 import numpy as np
 
-Act = Callable[[Any], Any]
-"""Observations of the environments that still run, as gymnasium gives them, stacked -> their actions."""
+Act = Callable[[Any, Any], Any]
+"""Observations of the environments that still run, as gymnasium gives them, and their action masks where they have any, stacked
+-> their actions."""
 
 
 @dataclass(frozen=True)
@@ -33,21 +34,24 @@ class Run:
 
 
 def greedy_return(environment: str, act: Act, episodes: int = 100, seed: int = 10_000) -> float:
-    """Mean return of the first episode of each of `episodes` environments, seeds from `seed` on: whole ones, not the first to end."""
+    """Mean return of one whole episode of each of `episodes` environments, with seeds from `seed` on."""
     running = [gymnasium.make(environment) for _ in range(episodes)]
-    observed = [each.reset(seed=seed + number)[0] for number, each in enumerate(running)]
+    starts = [each.reset(seed=seed + number) for number, each in enumerate(running)]
+    observed, masks = [each for each, _ in starts], [info.get("action_mask") for _, info in starts]
     total = 0.0
     while running:
-        left, seen = [], []
-        for each, action in zip(running, act(np.asarray(observed)), strict=True):
-            observation, reward, terminated, truncated, _ = each.step(int(action))
+        left, seen, allowed = [], [], []
+        legal = None if masks[0] is None else np.asarray(masks, bool)
+        for each, action in zip(running, act(np.asarray(observed), legal), strict=True):
+            observation, reward, terminated, truncated, info = each.step(int(action))
             total += float(reward)
             if terminated or truncated:
                 each.close()
             else:
                 left.append(each)
                 seen.append(observation)
-        running, observed = left, seen
+                allowed.append(info.get("action_mask"))
+        running, observed, masks = left, seen, allowed
     return total / episodes
 
 

@@ -1,66 +1,24 @@
-"""Stable-Baselines3's PPO on the tasks of this folder, with the settings that rl-zoo publishes for them where it has any.
+"""Stable-Baselines3's PPO on the tasks of this folder.
 
     python -m benchmarks.control.peers --environment CartPole-v1 [--seeds 0 1 2] [--steps 100000] [--raw] [--output runs.jsonl]
 
 Prints a line a run: environment steps until the argmax policy reaches the threshold over whole episodes, its return at the end,
-CPU seconds of training. Other scripts of this folder call `stable_baselines3`, so that ours and the peer's are of one run.
-It needs `stable_baselines3`, which the package itself never needs.
+CPU seconds of training. The other scripts of this folder call `stable_baselines3`, so that ours and the peer's are of one run.
+The peer has the settings of `TASKS`, and everything else as it has it by default. It has to be installed; the package itself
+never needs it.
 """
 
 import argparse
 import json
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from benchmarks.control.judge import Looks, Run
-
-
-@dataclass(frozen=True)
-class Task:
-    """An environment, its bar, and PPO's settings on it, ours and the peer's.
-
-    Attributes:
-        threshold: return from which it counts as solved.
-        budget: environment steps.
-        environments: stepped together.
-        rollout: steps of each a rollout.
-        every: environment steps between looks.
-        episodes: of the last look; the others have 100.
-        normalize: observations and rewards by running statistics.
-        linear: learning rate and clip range fall linearly to 0 over `budget`.
-    """
-
-    threshold: float
-    budget: int
-    environments: int
-    rollout: int
-    batch: int = 64
-    epochs: int = 4
-    gamma: float = 0.99
-    gae: float = 0.95
-    entropy: float = 0.0
-    learning_rate: float = 3e-4
-    clip: float = 0.2
-    every: int = 20_480
-    episodes: int = 100
-    normalize: bool = False
-    linear: bool = False
-
-
-TASKS = {
-    "CartPole-v1": Task(
-        475, 100_000, 8, 32, 256, 20, gamma=0.98, gae=0.8, learning_rate=1e-3, linear=True, every=2048
-    ),
-    "Acrobot-v1": Task(-85, 500_000, 16, 256, gae=0.94, normalize=True),
-    "MountainCar-v0": Task(-120, 600_000, 16, 16, gae=0.98, normalize=True),
-    "LunarLander-v3": Task(200, 1_000_000, 16, 1024, gamma=0.999, gae=0.98, entropy=0.01, every=65_536),
-    "Taxi-v4": Task(7.5, 500_000, 16, 128, 256, 4, entropy=0.01, learning_rate=1e-3, episodes=1000),
-    "FrozenLake8x8-v1": Task(0.85, 500_000, 16, 128, 256, 4, entropy=0.01, learning_rate=1e-3, episodes=1000),
-}
+from benchmarks.control.tasks import TASKS, Task
 
 
 def falling(value: float) -> Callable[[float], float]:
@@ -78,16 +36,20 @@ def stable_baselines3(
         seed: of the peer's generators and environments.
         task: other settings than those of `TASKS`.
         steps: environment steps in the budget's place.
-        raw: without the running statistics that `task` asks for.
+        raw: without running statistics, whatever the task says.
     """
     from stable_baselines3 import PPO
     from stable_baselines3.common.callbacks import BaseCallback
     from stable_baselines3.common.env_util import make_vec_env
     from stable_baselines3.common.vec_env import VecNormalize
 
-    task = task or TASKS[environment]
+    task = TASKS[environment] if task is None else task
     envs: Any = make_vec_env(environment, n_envs=task.environments, seed=seed)
-    normalizer = VecNormalize(envs, gamma=task.gamma) if task.normalize and not raw else None
+    normalizer = None
+    if (task.norm_observations or task.norm_rewards) and not raw:
+        normalizer = VecNormalize(
+            envs, norm_obs=task.norm_observations, norm_reward=task.norm_rewards, gamma=task.gamma
+        )
     model = PPO(
         "MlpPolicy",
         normalizer or envs,
@@ -97,14 +59,17 @@ def stable_baselines3(
         gamma=task.gamma,
         gae_lambda=task.gae,
         ent_coef=task.entropy,
-        learning_rate=falling(task.learning_rate) if task.linear else task.learning_rate,
-        clip_range=falling(task.clip) if task.linear else task.clip,
+        learning_rate=falling(task.learning_rate) if task.falling else task.learning_rate,
+        clip_range=falling(task.clip) if task.falling_clip else task.clip,
+        policy_kwargs={"net_arch": list(task.hidden)},
         seed=seed,
         device="cpu",
     )
+    budget, first, last = steps or task.budget, task.entropy, task.last_entropy
 
-    def act(observations: Any) -> Any:
-        return model.predict(normalizer.normalize_obs(observations) if normalizer else observations, deterministic=True)[0]
+    def act(observations: Any, legal: Any) -> Any:  # noqa: ARG001
+        normed = normalizer.normalize_obs(observations) if normalizer else observations
+        return model.predict(normed, deterministic=True)[0]
 
     looks = Looks(environment, task.threshold, task.every, task.episodes)
 
@@ -113,9 +78,11 @@ def stable_baselines3(
             return True
 
         def _on_rollout_start(self) -> None:
+            if last is not None:
+                model.ent_coef = first + (last - first) * self.num_timesteps / budget
             looks.look(self.num_timesteps, act)
 
-    model.learn(steps or task.budget, callback=Look())
+    model.learn(budget, callback=Look())
     run = looks.result(model.num_timesteps, act)
     envs.close()
     return run
