@@ -1,3 +1,4 @@
+from discrete_lightning.control.training.learned_temperature import LearnedTemperature as LearnedTemperature
 from discrete_lightning.design.training.designer import SequenceDesigner as SequenceDesigner
 from discrete_lightning.nas.training.method import DARTS as DARTS
 from discrete_lightning.nas.training.method import GDAS as GDAS

@@ -75,10 +75,17 @@ def generalized_advantage(
     if counted is not None:
         delta = delta.masked_fill(~counted, 0.0)
         carry = carry.masked_fill(~counted, 0.0)
-    advantage, found = torch.zeros_like(delta[:1].sum(0)), []
-    for each, keep in zip(delta.flip(0), carry.flip(0), strict=True):
-        advantage = each + keep * advantage
-        found.append(advantage)
-    advantages = torch.stack(found[::-1]) if found else delta
+    advantages = _discounted_sums(delta, carry)
     targets = advantages + v
     return Advantages(advantages, targets if counted is None else targets.masked_fill(~counted, 0.0))
+
+
+def _discounted_sums(values: Tensor, carry: Tensor) -> Tensor:
+    """A_t = values_t + carry_t A_t+1 (T, n), in log2 T passes over all steps (Hillis & Steele 1986)."""
+    shift = 1
+    while shift < len(values):
+        later = torch.nn.functional.pad(values[shift:], (0, 0, 0, shift))
+        values = values + carry * later
+        carry = carry * torch.nn.functional.pad(carry[shift:], (0, 0, 0, shift))
+        shift *= 2
+    return values

@@ -1,3 +1,4 @@
+from discrete_lightning.control.training.environments import Environments as Environments
 from discrete_lightning.data.arrays import Arrays as Arrays
 from discrete_lightning.data.csv_table import CSVTable as CSVTable
 from discrete_lightning.data.dataset import ImageDataset as ImageDataset

@@ -132,12 +132,16 @@ def episode_mean(values: Tensor, counted: Tensor) -> Tensor:
     return global_mean(torch.where(counted, values, 0.0).sum(), counted.shape[1])
 
 
-def minibatches(collector: Collector, steps: int, size: int) -> Iterator[Tensor]:
+def minibatches(collector: Collector, steps: int, size: int) -> Iterator[Tensor | None]:
     """Rows of a flat rollout (steps * n) in an order drawn anew, `size` rows of all processes at a time: this process's part.
+    None stands for all of them.
 
     All processes draw the same order of all rows, so that any number of them takes the same steps.
     """
     count, total, first = collector.environments.count, collector.total, collector.environments.first
+    if size >= steps * total:
+        yield None
+        return
     order = torch.randperm(steps * total, generator=collector.generator)
     for chunk in order.split(size):
         if count == total:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.control.action_distribution import ActionDistribution
-from discrete_lightning.control.advantage import Advantages, generalized_advantage
+from discrete_lightning.control.advantage import generalized_advantage
 from discrete_lightning.control.methods.base import (
     Agent,
     ControlMethod,
@@ -24,6 +24,7 @@ from discrete_lightning.control.methods.base import (
 from discrete_lightning.control.ppo import clipped_value_loss, ppo_clip
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.statistics import counted_mean, explained_variance, standardized
+from discrete_lightning.layers.entropy_bonus import is_zero
 from discrete_lightning.layers.temperature import LossWeight
 
 
@@ -67,79 +68,98 @@ class PPO(ControlMethod):
 
     def update(self, agent: Agent) -> dict[str, Tensor]:
         rollout = agent.collect()
-        counted = rollout.counted.flatten()
         with torch.no_grad():
             old = agent.policy(rollout.observations, rollout.legal)
             rewards = entropic(agent, rollout, old.entropy())
-            old_log_p = old.log_probability(rollout.actions).flatten()
-        old_logits = old.logits.flatten(0, 1)
-        found, values = self._advantages(agent, rollout, rewards)
-        figures = {"explained_variance": explained_variance(values, found.targets.flatten(), counted)}
-        parts = _Flat(rollout, old_logits, old_log_p, values)
-        sums: list[dict[str, Tensor]] = []
+        rows = _Rows.of(agent, rollout, old)
+        figures = self._renew(agent, rollout, rewards, rows)
         for epoch in range(self.epochs):
             if epoch and self.recompute:
-                found, _ = self._advantages(agent, rollout, rewards)
-            for rows in minibatches(agent.collector, rollout.steps, self.batch_size):
-                loss, each = self._loss(agent, parts, found, rows)
-                if self.target_kl is not None and float(each["kl"]) > self.target_kl:
-                    return figures | _means([*sums, each])
+                self._renew(agent, rollout, rewards, rows)
+            for chosen in minibatches(agent.collector, rollout.steps, self.batch_size):
+                part = rows if chosen is None else rows.take(chosen)
+                policy = agent.policy(part.observations, part.legal)
+                if self.target_kl is not None and float(part.kl(policy)) > self.target_kl:
+                    return figures | part.figures(policy, agent.parts["clip"]())
+                loss, figures["policy_loss"], figures["value_loss"] = self._loss(agent, part, policy)
                 agent.descend(loss)
-                sums.append(each)
-        return figures | _means(sums)
+        with torch.no_grad():
+            policy = agent.policy(rows.observations, rows.legal)
+        return figures | rows.figures(policy, agent.parts["clip"]())
 
-    def _advantages(self, agent: Agent, rollout: Rollout, rewards: Tensor) -> tuple[Advantages, Tensor]:
+    def _renew(self, agent: Agent, rollout: Rollout, rewards: Tensor, rows: "_Rows") -> dict[str, Tensor]:
+        """Advantages and targets by the critic as it is."""
         with torch.no_grad():
             values, after = rollout.values(lambda observations, _: value_of(agent, observations))
         found = generalized_advantage(
             rewards, values, after, rollout.terminated, rollout.truncated, agent.gamma, self.lambda_, rollout.counted
         )
-        return found, values.flatten()
+        rows.values, rows.advantages, rows.targets = (each.flatten() for each in (values, *found))
+        return {"explained_variance": explained_variance(rows.values, rows.targets, rows.counted)}
 
-    def _loss(self, agent: Agent, parts: "_Flat", found: Advantages, rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        counted, clip = parts.counted[rows], agent.parts["clip"]()
-        policy = agent.policy(parts.observations[rows], None if parts.legal is None else parts.legal[rows])
-        advantages, targets = found.advantages.flatten()[rows], found.targets.flatten()[rows]
-        if self.normalize:
-            advantages = standardized(advantages, counted)
-        weights = step_weights(agent, parts.rollout)
-        each_weight = weights.flatten()[rows] if isinstance(weights, Tensor) else weights
-        log_p = policy.log_probability(parts.actions[rows])
-        score = ppo_clip(log_p, parts.old_log_p[rows], advantages * each_weight, clip, mask=counted)
-        entropy = policy.entropy()
-        values = value_of(agent, parts.observations[rows])
+    def _loss(self, agent: Agent, rows: "_Rows", policy: ActionDistribution) -> tuple[Tensor, Tensor, Tensor]:
+        """The loss, and what the policy and the critic have in it, detached."""
+        advantages = standardized(rows.advantages, rows.counted) if self.normalize else rows.advantages
+        log_p, clip = policy.log_probability(rows.actions), agent.parts["clip"]()
+        score = ppo_clip(log_p, rows.old_log_p, advantages * rows.weights, clip, mask=rows.counted)
+        values = value_of(agent, rows.observations)
         if self.value_clip is None:
-            error = counted_mean((values - targets).square() / 2, counted)
+            error = counted_mean((values - rows.targets).square() / 2, rows.counted)
         else:
-            error = clipped_value_loss(values, parts.old_values[rows], targets, self.value_clip, mask=counted)
+            error = clipped_value_loss(values, rows.values, rows.targets, self.value_clip, mask=rows.counted)
         loss = score + self.value_weight * error
-        mean_entropy = counted_mean(each_weight * entropy, counted)
-        loss = loss - agent.beta * mean_entropy
-        with torch.no_grad():
-            kl = ActionDistribution(parts.old_logits[rows]).kl(policy)
-            outside = ((log_p - parts.old_log_p[rows]).exp() - 1).abs() > clip
-            figures = {
-                "policy_loss": score.detach(),
-                "value_loss": error.detach(),
-                "entropy": counted_mean(entropy.detach(), counted),
-                "kl": counted_mean(kl, counted),
-                "clip_fraction": counted_mean(outside.to(kl), counted),
-            }
-        return loss, figures
+        if not is_zero(agent.beta):
+            loss = loss - agent.beta * counted_mean(rows.weights * policy.entropy(), rows.counted)
+        return loss, score.detach(), error.detach()
 
 
-class _Flat:
-    """A rollout as rows, (T * n, ...)."""
+@dataclass
+class _Rows:
+    """A rollout as rows (T * n, ...), or some of them."""
 
-    def __init__(self, rollout: Rollout, old_logits: Tensor, old_log_p: Tensor, old_values: Tensor) -> None:
-        self.rollout = rollout
-        self.observations, self.actions = rollout.observations.flatten(0, 1), rollout.actions.flatten(0, 1)
-        self.legal = None if rollout.legal is None else rollout.legal.flatten(0, 1)
-        self.counted = rollout.counted.flatten()
-        self.old_logits, self.old_log_p, self.old_values = old_logits, old_log_p, old_values
+    observations: Tensor
+    legal: Tensor | None
+    actions: Tensor
+    counted: Tensor
+    weights: Tensor
+    old_logits: Tensor
+    old_log_p: Tensor
+    values: Tensor
+    advantages: Tensor
+    targets: Tensor
 
+    @classmethod
+    def of(cls, agent: Agent, rollout: Rollout, old: ActionDistribution) -> "_Rows":
+        none = torch.zeros_like(rollout.rewards.flatten())
+        return cls(
+            rollout.observations.flatten(0, 1),
+            None if rollout.legal is None else rollout.legal.flatten(0, 1),
+            rollout.actions.flatten(0, 1),
+            rollout.counted.flatten(),
+            (none + 1).view_as(rollout.rewards).mul(step_weights(agent, rollout)).flatten(),
+            old.logits.flatten(0, 1),
+            old.log_probability(rollout.actions).flatten(),
+            none,
+            none,
+            none,
+        )
 
-def _means(figures: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Of the losses the mean over the gradient steps; of the KL the last, that to the policy that comes of it."""
-    found = {name: torch.stack([each[name] for each in figures]).mean() for name in figures[0]}
-    return found | {"kl": figures[-1]["kl"]}
+    def take(self, rows: Tensor) -> "_Rows":
+        """Those rows."""
+        found = {name: each if each is None else each[rows] for name, each in vars(self).items()}
+        return _Rows(**found)
+
+    @torch.no_grad()
+    def kl(self, policy: ActionDistribution) -> Tensor:
+        """KL(pi_old || pi), nats, the mean over the rows of all ranks."""
+        return counted_mean(ActionDistribution(self.old_logits).kl(policy), self.counted)
+
+    @torch.no_grad()
+    def figures(self, policy: ActionDistribution, clip: Tensor) -> dict[str, Tensor]:
+        """What the update has come to."""
+        outside = ((policy.log_probability(self.actions) - self.old_log_p).exp() - 1).abs() > clip
+        return {
+            "kl": self.kl(policy),
+            "clip_fraction": counted_mean(outside.float(), self.counted),
+            "entropy": counted_mean(policy.entropy(), self.counted),
+        }

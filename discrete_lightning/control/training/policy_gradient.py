@@ -31,8 +31,8 @@ class PolicyGradient(ControlModule):
     """Trains a policy of discrete actions in the environments of an `Environments` data module.
 
     A training batch is a rollout of `data.steps` steps (or one whole episode) of `data.number` environments, and all that
-    the method learns from it. Validation and test run whole episodes, one of each environment, from fixed seeds, by the
-    most likely actions. Logged while training: `train/loss`, `train/return` and `train/length` of the episodes that ended,
+    the method learns from it. Validation and test run whole episodes, one of each environment, from fixed seeds, by the most
+    likely actions. Logged while training: `train/loss`, `train/return` and `train/length` of the episodes that ended,
     `train/entropy` (nats a step), the method's own figures (`train/explained_variance`, `train/kl`, `train/clip_fraction`, ...),
     `temperature` where the policy has one, and `environment_steps`, of all processes; of evaluations `return` and `length`, and
     in the test `test/random_return` of uniform actions.
@@ -280,7 +280,8 @@ class PolicyGradient(ControlModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [each for each in self.parameters() if each.requires_grad]
-        return torch.optim.Adam(trained, self.learning_rate, eps=1e-5)
+        fused = all(each.is_floating_point() and each.device.type in ("cpu", "cuda") for each in trained)
+        return torch.optim.Adam(trained, self.learning_rate, eps=1e-5, fused=fused)
 
     # State.
 
