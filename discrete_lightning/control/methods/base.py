@@ -45,7 +45,6 @@ class Agent(Protocol):
     Attributes:
         policy: over actions.
         parts: the method's own modules, by name.
-        collector: of the environments.
         gamma: discount.
         memory: what the method's `memory` made.
         steps: of a rollout, in each environment.
@@ -55,12 +54,15 @@ class Agent(Protocol):
 
     policy: CategoricalPolicy
     parts: nn.ModuleDict
-    collector: Collector
     memory: Replay | None
     gamma: float
     steps: int
     maximum_entropy: bool
     discounted: bool
+
+    @property
+    def collector(self) -> Collector:
+        """Of the environments."""
 
     @property
     def beta(self) -> Tensor:

@@ -147,7 +147,7 @@ class _Rows:
     def take(self, rows: Tensor) -> "_Rows":
         """Those rows."""
         found = {name: each if each is None else each[rows] for name, each in vars(self).items()}
-        return _Rows(**found)
+        return _Rows(**found)  # type: ignore[arg-type]
 
     @torch.no_grad()
     def kl(self, policy: ActionDistribution) -> Tensor:
