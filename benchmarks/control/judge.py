@@ -33,15 +33,15 @@ class Run:
     steps: int
 
 
-def greedy_return(environment: str, act: Act, episodes: int = 100, seed: int = 10_000) -> float:
+def greedy_return(environment: str, act: Act, episodes: int = 100, seed: int = 10_000, masks: bool = False) -> float:
     """Mean return of one whole episode of each of `episodes` environments, with seeds from `seed` on."""
     running = [gymnasium.make(environment) for _ in range(episodes)]
     starts = [each.reset(seed=seed + number) for number, each in enumerate(running)]
-    observed, masks = [each for each, _ in starts], [info.get("action_mask") for _, info in starts]
+    observed, allowed = [each for each, _ in starts], [info.get("action_mask") for _, info in starts]
     total = 0.0
     while running:
-        left, seen, allowed = [], [], []
-        legal = None if masks[0] is None else np.asarray(masks, bool)
+        left, seen, following = [], [], []
+        legal = np.asarray(allowed, bool) if masks else None
         for each, action in zip(running, act(np.asarray(observed), legal), strict=True):
             observation, reward, terminated, truncated, info = each.step(int(action))
             total += float(reward)
@@ -50,16 +50,17 @@ def greedy_return(environment: str, act: Act, episodes: int = 100, seed: int = 1
             else:
                 left.append(each)
                 seen.append(observation)
-                allowed.append(info.get("action_mask"))
-        running, observed, masks = left, seen, allowed
+                following.append(info.get("action_mask"))
+        running, observed, allowed = left, seen, following
     return total / episodes
 
 
 class Looks:
     """Looks at a policy every so many environment steps until it is solved, with a clock that stands still meanwhile."""
 
-    def __init__(self, environment: str, threshold: float, every: int, last: int = 100) -> None:
+    def __init__(self, environment: str, threshold: float, every: int, last: int = 100, masks: bool = False) -> None:
         self.environment, self.threshold, self.every, self.last = environment, threshold, every, last
+        self.masks = masks
         self.looked = 0
         self.solved: int | None = None
         self.seconds_to_solved: float | None = None
@@ -75,7 +76,7 @@ class Looks:
         if self.solved is None and steps // self.every > self.looked:
             self.looked = steps // self.every
             seconds, begun = self.seconds(), time.process_time()
-            if greedy_return(self.environment, act) >= self.threshold:
+            if greedy_return(self.environment, act, masks=self.masks) >= self.threshold:
                 self.solved, self.seconds_to_solved = steps, seconds
             self.away += time.process_time() - begun
 
@@ -83,7 +84,7 @@ class Looks:
         """At the end of training: a last look, of `last` episodes."""
         self.look(steps, act)
         seconds = self.seconds()
-        final = greedy_return(self.environment, act, self.last)
+        final = greedy_return(self.environment, act, self.last, masks=self.masks)
         return Run(self.solved, self.seconds_to_solved, final, seconds, steps)
 
 
