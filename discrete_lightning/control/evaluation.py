@@ -43,7 +43,7 @@ def run_episodes(
         act: what there is to act on to actions, int64 (n, components).
         seed: of the environments' starts.
         limit: the most steps; None: until all have ended.
-        each: called before the first step and after each.
+        each: called before each step.
     """
     now = environments.reset(seed)
     active = torch.ones(environments.count, dtype=torch.bool)
@@ -59,8 +59,6 @@ def run_episodes(
         lengths += counted
         active = active & ~((step.terminated | step.truncated).cpu() & counted)
         now, steps = step.next, steps + 1
-    if each is not None:
-        each()
     return EpisodeFigures(returns, lengths)
 
 

@@ -66,11 +66,13 @@ class DifferentiableEnv(Recorded, ABC):
         """
 
     def take(self, state: Tensor, actions: Tensor, uniform: Tensor | None = None) -> Transition:
-        """A step by actions that are numbers, int64 (n, components): what `step` gives for their one-hot, maybe faster.
+        """A step by actions that are numbers: what `step` gives for their one-hot vectors, without gradient and maybe faster.
+
+        Sines, and what follows from them, may differ in their last bit from those of `step`.
 
         Args:
             state: (n, D), of states that can occur: where one is one-hot, no mixture.
-            actions: each in [0, K), unchecked.
+            actions: int64 (n, components), each in [0, K), unchecked.
             uniform: (n, step_noise), where steps are random.
         """
         return self.step(state, one_hot_actions(actions, self.actions, state), uniform)
@@ -93,3 +95,14 @@ def one_hot_actions(actions: Tensor, sizes: tuple[int, ...], like: Tensor) -> Te
     """
     rows = [torch.eye(size, dtype=like.dtype, device=like.device) for size in sizes]
     return torch.cat([row[each] for row, each in zip(rows, actions.unbind(1), strict=True)], 1)
+
+
+def positive_limit(time_limit: int | None) -> int | None:
+    """`time_limit`, if an episode can have a step.
+
+    Raises:
+        ValueError: it is below 1.
+    """
+    if time_limit is not None and time_limit < 1:
+        raise ValueError(f"time_limit must be at least 1 step, or None for no limit; got {time_limit}")
+    return time_limit

@@ -7,21 +7,22 @@ equations: https://coneural.org/florian/papers/05_cart_pole.pdf.
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from discrete_lightning.control.environments.base import DifferentiableEnv, Transition
-from discrete_lightning.control.environments.constants import constant, positive_limit, scalars
+from discrete_lightning.control.environments.arrays import Array, Module, between, columns, in_numpy, of_action, tensors
+from discrete_lightning.control.environments.base import DifferentiableEnv, Transition, positive_limit
 
-_POLE = 0.1  # mass
+_GRAVITY = 9.8
+_POLE = 0.1  # its mass
+_TOTAL = _POLE + 1.0  # mass of pole and cart
 _HALF = 0.5  # of the pole's length
+_ARM = _POLE * _HALF
+_FORCE = 10.0
 _SECONDS = 0.02  # of a step
-# gravity, mass of the pole, of both, half length, mass of the pole times half length, 4/3, seconds
-_CONSTANTS = (9.8, _POLE, _POLE + 1.0, _HALF, _POLE * _HALF, 4.0 / 3.0, _SECONDS)
-_FORCES = (-10.0, 10.0)
-_POSITION_LIMIT = 2.4
-_ANGLE_LIMIT = 12 * 2 * math.pi / 360
-_LIMITS = (_POSITION_LIMIT, math.inf, _ANGLE_LIMIT, math.inf)
+_POSITION = 2.4  # its limit
+_ANGLE = 12 * 2 * math.pi / 360  # its limit
 
 
 class CartPole(DifferentiableEnv):
@@ -54,34 +55,41 @@ class CartPole(DifferentiableEnv):
         self.time_limit = positive_limit(time_limit)
 
     def start(self, uniform: Tensor) -> Tensor:
-        return -0.05 + (0.05 - -0.05) * uniform
+        return between(-0.05, 0.05, uniform)
 
     def step(self, state: Tensor, action: Tensor, uniform: Tensor | None = None) -> Transition:
         del uniform  # steps are deterministic
-        return self._pushed(state, action @ constant(_FORCES, state))
+        return _pushed(torch, state, _FORCE * (action[:, 1] - action[:, 0]))
 
     def take(self, state: Tensor, actions: Tensor, uniform: Tensor | None = None) -> Transition:
-        del uniform
-        return self._pushed(state, constant(_FORCES, state).index_select(0, actions.squeeze(1)))
-
-    def _pushed(self, state: Tensor, force: Tensor) -> Transition:
-        _, velocity, angle, turn = state.unbind(1)
-        cosine, sine = angle.cos(), angle.sin()
-        gravity, pole, total, half, arm, third, seconds = scalars(_CONSTANTS, state)
-        # the order of the operations is gymnasium's: float64 must give the same bits
-        push = (force + arm * turn.square() * sine) / total
-        turn_change = (gravity * sine - cosine * push) / (half * (third - pole * cosine.square() / total))
-        velocity_change = push - arm * turn_change * cosine / total
-        state = state + seconds * torch.stack((velocity, velocity_change, turn, turn_change), 1)
-        limits = constant(_LIMITS, state)
-        return Transition(
-            state=state,
-            reward=torch.ones_like(force).detach(),
-            cost=(state / limits).square().sum(1),
-            terminated=(state.detach().abs() > limits).any(1),
-        )
+        if not in_numpy(state):
+            return super().take(state, actions, uniform)
+        values = state.numpy()
+        return tensors(_pushed(np, values, of_action((-_FORCE, _FORCE), actions, values.dtype)))
 
     def draw(self, state: Tensor) -> Any:
         from discrete_lightning.control.drawing.cart_pole import draw_cart_pole
 
         return draw_cart_pole(state.tolist())
+
+
+def _pushed(xp: Module, state: Array, force: Array) -> Transition:
+    """A step in torch or numpy. The order of the operations is gymnasium's: float64 must give the same bits."""
+    position, velocity, angle, turn = state.T
+    cosine, sine = xp.cos(angle), xp.sin(angle)
+    push = (force + _ARM * xp.square(turn) * sine) / _TOTAL
+    turn_change = (_GRAVITY * sine - cosine * push) / (_HALF * (4.0 / 3.0 - _POLE * xp.square(cosine) / _TOTAL))
+    velocity_change = push - _ARM * turn_change * cosine / _TOTAL
+    position = position + _SECONDS * velocity
+    angle = angle + _SECONDS * turn
+    state = columns(xp, (position, velocity + _SECONDS * velocity_change, angle, turn + _SECONDS * turn_change))
+    position, angle = (
+        state[:, 0],
+        state[:, 2],
+    )  # they belong to the graph, though only the velocities feel the force at once
+    return Transition(
+        state=state,
+        reward=xp.ones_like(position),
+        cost=xp.square(position / _POSITION) + xp.square(angle / _ANGLE),
+        terminated=(abs(position) > _POSITION) | (abs(angle) > _ANGLE),
+    )

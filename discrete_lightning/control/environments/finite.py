@@ -4,11 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from discrete_lightning.control.environments.base import DifferentiableEnv, Transition
-from discrete_lightning.control.environments.constants import positive_limit
+from discrete_lightning.control.environments.arrays import Array, in_numpy, tensors
+from discrete_lightning.control.environments.base import DifferentiableEnv, Transition, positive_limit
 
 Outcomes = list[tuple[float, int, float, bool]]
 
@@ -81,12 +82,18 @@ class FiniteEnv(DifferentiableEnv):
                 slips=torch.tensor([p for p, _ in slips], dtype=torch.float64).cumsum(0)[:-1],
                 shifts=torch.tensor([k for _, k in slips]),
                 numbers=torch.arange(moves),
+                positions=torch.arange(states, dtype=torch.float64),
             )
         self._copies: dict[tuple[torch.dtype, torch.device], _Tables] = {}
 
     def start(self, uniform: Tensor) -> Tensor:
-        positions = _drawn(uniform, self._tables(uniform).first)
-        return uniform.new_zeros(len(uniform), self.state_size).scatter_(1, positions, 1.0)
+        bounds = self._tables(uniform).first
+        if in_numpy(uniform):
+            positions = np.searchsorted(bounds.numpy(), uniform.numpy()[:, 0], side="right")
+            return torch.from_numpy(
+                _one_hot(positions, np.empty((len(uniform), self.state_size), bounds.numpy().dtype))
+            )
+        return uniform.new_zeros(len(uniform), self.state_size).scatter_(1, _drawn(uniform, bounds), 1.0)
 
     def step(self, state: Tensor, action: Tensor, uniform: Tensor | None = None) -> Transition:
         tables = self._tables(state)
@@ -104,19 +111,21 @@ class FiniteEnv(DifferentiableEnv):
         )
 
     def take(self, state: Tensor, actions: Tensor, uniform: Tensor | None = None) -> Transition:
-        tables = self._tables(state)
-        rows = state.argmax(1, keepdim=True) * self.actions[0]
-        moves = actions
+        if not in_numpy(state):
+            return super().take(state, actions, uniform)
+        tables, moves = self._tables(state), self.actions[0]
+        values = state.numpy()
+        before = (values @ tables.positions.numpy()).astype(np.int64) * moves
+        made = actions.numpy()[:, 0]
+        pairs = before + made
+        expected = tables.expected.numpy().take(pairs)
         if self.step_noise:
-            moves = (actions + tables.shifts[_drawn(_needed(uniform), tables.slips)]) % self.actions[0]
-        pairs = (rows + moves).squeeze(1)
-        after = tables.targets[pairs]
-        return Transition(
-            state=torch.zeros_like(state).scatter_(1, after[:, None], 1.0),
-            reward=tables.rewards[pairs],
-            cost=-tables.expected.view(-1)[(rows + actions).squeeze(1)],
-            terminated=tables.terminal[after],
-        )
+            slips = np.searchsorted(tables.slips.numpy(), _needed(uniform).numpy()[:, 0], side="right")
+            pairs = before + (made + tables.shifts.numpy().take(slips)) % moves
+        reached = tables.targets.numpy().take(pairs)
+        reward = tables.rewards.numpy().take(pairs)
+        after = _one_hot(reached, np.empty_like(values))
+        return tensors(Transition(after, reward, -expected, tables.terminal.numpy().take(reached)))
 
     def _tables(self, like: Tensor) -> "_Tables":
         key = (like.dtype, like.device)
@@ -137,11 +146,18 @@ class _Tables(NamedTuple):
     slips: Tensor  # cumulated, without the last
     shifts: Tensor
     numbers: Tensor  # 0, ..., K - 1
+    positions: Tensor  # 0, ..., S - 1; exact in float32 up to 2^24
 
 
 def _drawn(uniform: Tensor, bounds: Tensor) -> Tensor:
     """The first outcome whose cumulated probability exceeds a uniform number, as gymnasium draws: (n, 1) like `uniform`."""
-    return torch.bucketize(uniform, bounds, right=True)
+    return torch.bucketize(uniform.contiguous(), bounds, right=True)
+
+
+def _one_hot(positions: Array, into: Array) -> Array:
+    into[...] = 0.0
+    into[np.arange(len(into)), positions] = 1.0
+    return into
 
 
 def _needed(uniform: Tensor | None) -> Tensor:

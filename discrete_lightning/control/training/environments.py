@@ -121,7 +121,7 @@ class Environments(LightningDataModule):
         return facts
 
     @property
-    def environment_name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """As gymnasium has it, or that of a class."""
         return self._facts.name
 

@@ -31,8 +31,8 @@ class PolicyGradient(ControlModule):
     """Trains a policy of discrete actions in the environments of an `Environments` data module.
 
     A training batch is a rollout of `data.steps` steps (or one whole episode) of `data.number` environments, and all that
-    the method learns from it. Validation and test run whole episodes, one of each environment, from fixed seeds, by the most
-    likely actions. Logged while training: `train/loss`, `train/return` and `train/length` of the episodes that ended,
+    the method learns from it. Validation and test run whole episodes, one of each environment, from fixed seeds, by the
+    most likely actions. Logged while training: `train/loss`, `train/return` and `train/length` of the episodes that ended,
     `train/entropy` (nats a step), the method's own figures (`train/explained_variance`, `train/kl`, `train/clip_fraction`, ...),
     `temperature` where the policy has one, and `environment_steps`, of all processes; of evaluations `return` and `length`, and
     in the test `test/random_return` of uniform actions.
@@ -132,6 +132,7 @@ class PolicyGradient(ControlModule):
         self.steps = 1
         self._losses: list[Tensor] = []
         self._seen: Rollout | None = None
+        self.figures: dict[str, float] = {}  # of the last update
         self._last_state: dict[str, Any] = {}
         if isinstance(temperature, Temperature) and temperature.learnable and not normed:
             CategoricalPolicy(nn.Identity(), 1, temperature)  # says why not
@@ -275,8 +276,11 @@ class PolicyGradient(ControlModule):
         if self.policy.temperature is not None:
             found["temperature"] = self.policy.temperature().detach()
         found["environment_steps"] = float(self.counters.environment_steps)
-        for name, value in found.items():
-            self.log(name, value, prog_bar=name in ("train/return", "train/entropy"), on_step=True, on_epoch=False)
+        self.figures = {name: float(value) for name, value in found.items()}
+        shown = {name: each for name, each in found.items() if name in ("train/return", "train/entropy")}
+        self.log_dict(shown, prog_bar=True, on_step=True, on_epoch=False)
+        others = {name: each for name, each in found.items() if name not in shown}
+        self.log_dict(others, on_step=True, on_epoch=False)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         trained = [each for each in self.parameters() if each.requires_grad]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+FAULT = "environment_fault"  # in the infos of worker processes
 _RESET = "expected the pair (observation, info)"
 _STEP = "expected (observation, reward, terminated, truncated, info)"
 

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from discrete_lightning.control.environments.arrays import in_numpy
 from discrete_lightning.control.environments.base import DifferentiableEnv, Transition
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed, Step, VectorEnvironments, all_counted
 
@@ -73,7 +75,9 @@ class TorchEnvironments(VectorEnvironments):
         self._dtype = dtype
         self._generator = torch.Generator()
         self._state: Tensor | None = None
-        self._steps = torch.zeros(count, dtype=torch.int64, device=self._device)
+        self._cpu = self._device.type == "cpu"
+        self._limit = torch.iinfo(torch.int64).max if self.time_limit is None else self.time_limit
+        self._steps = self._counts(torch.zeros(count, dtype=torch.int64))
 
     def reset(self, seed: int) -> Observed:
         """Starts an episode in each environment.
@@ -84,7 +88,7 @@ class TorchEnvironments(VectorEnvironments):
         self._generator.manual_seed(seed)
         with torch.no_grad():
             self._state = self.env.start(self._noise(self.env.start_noise))
-        self._steps = torch.zeros_like(self._steps)
+        self._steps = self._steps * 0
         return self._observed(self._state)
 
     def step(self, actions: Tensor, active: Tensor | None = None) -> Step:
@@ -120,7 +124,7 @@ class TorchEnvironments(VectorEnvironments):
         """States, step counts and generator: a run that is resumed goes on to the bit."""
         return {
             "state": self._now().detach().clone(),
-            "steps": self._steps.clone(),
+            "steps": torch.as_tensor(self._steps).clone(),
             "generator": self._generator.get_state(),
         }
 
@@ -134,7 +138,7 @@ class TorchEnvironments(VectorEnvironments):
         if tuple(state["state"].shape) != expected:
             raise ValueError(f"the saved state is {tuple(state['state'].shape)}, this one {expected} ({self.name})")
         self._state = state["state"].to(self._device, self._dtype, copy=True)
-        self._steps = state["steps"].to(self._device, copy=True)
+        self._steps = self._counts(state["steps"].clone())
         self._generator.set_state(state["generator"].cpu())
         return self._observed(self._state)
 
@@ -147,17 +151,32 @@ class TorchEnvironments(VectorEnvironments):
     def _after(self, transition: Transition, fresh: Tensor) -> Step:
         """Takes over the new states, or first ones where an episode has ended."""
         state, terminated = transition.state, transition.terminated
+        # on the CPU the few flags and counters are in numpy, which is faster there
+        ends = terminated.numpy() if self._cpu else terminated
         steps = self._steps + 1
-        truncated = torch.zeros_like(terminated) if self.time_limit is None else steps >= self.time_limit
-        ended = terminated | truncated
+        late = steps >= self._limit
+        ended = ends | late
         final = following = self._observations(state)
         if ended.any():
-            state = torch.where(ended[:, None], self.env.start(fresh), state)
-            steps = steps.masked_fill(ended, 0)
+            state = self._replaced(ended, self.env.start(fresh), state)
+            steps = steps * ~ended
             following = self._observations(state)
         self._state, self._steps = state, steps
-        rewards = transition.reward.detach().float()
+        rewards = transition.reward.detach()
+        if rewards.dtype is not torch.float32:
+            rewards = rewards.float()
+        truncated = torch.from_numpy(late) if self._cpu else late
         return Step(Observed(following), rewards, terminated, truncated, final, all_counted(rewards))
+
+    @staticmethod
+    def _replaced(ended: Any, fresh: Tensor, state: Tensor) -> Tensor:
+        if in_numpy(state):
+            return torch.from_numpy(np.where(ended[:, None], fresh.numpy(), state.numpy()))
+        return torch.where(torch.as_tensor(ended)[:, None], fresh, state)
+
+    def _counts(self, steps: Tensor) -> Any:
+        """Steps of the running episodes: in numpy on the CPU."""
+        return steps.cpu().numpy() if self._cpu else steps.to(self._device)
 
     def _now(self) -> Tensor:
         if self._state is None:
@@ -165,7 +184,8 @@ class TorchEnvironments(VectorEnvironments):
         return self._state
 
     def _observations(self, state: Tensor) -> Tensor:
-        return self.env.observe(state).float()
+        observations = self.env.observe(state)
+        return observations if observations.dtype is torch.float32 else observations.float()
 
     def _observed(self, state: Tensor) -> Observed:
         with torch.no_grad():
@@ -175,11 +195,12 @@ class TorchEnvironments(VectorEnvironments):
         """Uniform numbers for first states, whether needed or not (another process may need them), and for the step."""
         start, step = self.env.start_noise, self.env.step_noise
         both = self._noise(start + step)
-        return both[:, :start], both[:, start:] if step else None
+        return (both[:, :start], both[:, start:]) if step else (both, None)
 
     def _noise(self, numbers: int) -> Tensor:
         every = torch.rand(self.total, numbers, generator=self._generator, dtype=self._dtype)
-        return every[self.first : self.first + self.count].to(self._device)
+        mine = every if self.total == self.count else every[self.first : self.first + self.count]
+        return mine if self._cpu else mine.to(self._device)
 
     def _check(self, actions: Tensor) -> None:
         """Raises `EnvironmentFault` unless actions are (n, components) and each is in its range."""
@@ -188,8 +209,8 @@ class TorchEnvironments(VectorEnvironments):
                 f"actions must be int64 {(self.count, len(self.actions))}, got {actions.dtype} {tuple(actions.shape)}"
             )
         for component, (values, size) in enumerate(zip(actions.unbind(1), self.actions, strict=True)):
-            low, high = (int(each) for each in values.aminmax())
-            if low < 0 or high >= size:
+            wrong = values.numpy().view(np.uint64) >= size if self._cpu else (values < 0) | (values >= size)
+            if wrong.any():  # a negative number is a large one without its sign
                 bad = int(((values < 0) | (values >= size)).nonzero()[0])
                 which = f" component {component}" if len(self.actions) > 1 else ""
                 raise EnvironmentFault(
