@@ -1,3 +1,5 @@
+from discrete_lightning.control.training.episode_writer import EpisodeWriter as EpisodeWriter
+from discrete_lightning.control.training.return_curves import ReturnCurves as ReturnCurves
 from discrete_lightning.design.training.design_trajectory import DesignTrajectory as DesignTrajectory
 from discrete_lightning.design.training.design_writer import DesignCallback as DesignCallback
 from discrete_lightning.design.training.design_writer import DesignWriter as DesignWriter

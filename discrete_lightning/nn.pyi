@@ -1,3 +1,10 @@
+from discrete_lightning.control.bonuses.base import IntrinsicBonus as IntrinsicBonus
+from discrete_lightning.control.bonuses.counts import CountBonus as CountBonus
+from discrete_lightning.control.logit_norm import LogitNorm as LogitNorm
+from discrete_lightning.control.networks import ControlMLP as ControlMLP
+from discrete_lightning.control.policy import ActionChoice as ActionChoice
+from discrete_lightning.control.policy import CategoricalPolicy as CategoricalPolicy
+from discrete_lightning.control.running_norm import RunningNorm as RunningNorm
 from discrete_lightning.design.search.sequence_logits import SequenceLogits as SequenceLogits
 from discrete_lightning.layers.causal_attention import CausalAttention as CausalAttention
 from discrete_lightning.layers.choices import Choices as Choices

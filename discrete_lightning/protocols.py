@@ -1,4 +1,4 @@
-"""The methods that callbacks and functions of this package look for in a user's module: Protocols, checked by `isinstance`.
+"""What callbacks and functions of this package look for in a user's module: Protocols, checked by `isinstance`, and an error.
 
 A module supports a feature by having its method. The methods have long names, so that the package does not call a method
 that a user's module has for another purpose.
@@ -8,6 +8,13 @@ from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor, nn
+
+
+class OutsideFault(RuntimeError):
+    """Something that a module works with, and that is none of this package, has failed in the middle of a run.
+
+    `training.GracefulInterrupt` saves the weights, and the command line prints the message, one line, without a traceback.
+    """
 
 
 @runtime_checkable

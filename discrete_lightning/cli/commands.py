@@ -17,6 +17,8 @@ from discrete_lightning.cli.errors import CliError
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
+from discrete_lightning.data.user_modules import imports_checked
+from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
@@ -34,7 +36,7 @@ def run(request: Namespace, argv: Sequence[str]) -> int:
     Raises:
         CliError: an error that the user can correct.
     """
-    with _session(argv, request.trust):
+    with _session(argv, request):
         try:
             app = App(request)
         except SystemExit as stop:  # --help, --print_config
@@ -57,11 +59,16 @@ def _check(app: App) -> bool:
 
 
 @contextmanager
-def _session(argv: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
+def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
     """Sets up the process for one run and restores it. Lightning starts further processes (`ddp`) from `sys.argv`."""
+    trusted: Sequence[str] = request.trust
     rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
+
+    def check(path: str, argument: str) -> None:
+        trust.check_import(path, argument, trusted, request)
+
     paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
-    with keep_global_state(), quiet(), parsing_rules(**paths, **rules):
+    with keep_global_state(), quiet(), parsing_rules(**paths, **rules), imports_checked(check):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
         sys.argv = [*sys.argv[:1], *argv]
@@ -95,6 +102,8 @@ def _run(app: App) -> int:
             raise
         if isinstance(error, WriteError):
             explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
+        if isinstance(error, OutsideFault) and request.command == "fit":
+            explanation.after = run_report.how_to_resume(app.run.folder, recorder.checkpoint, request.trust)
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")

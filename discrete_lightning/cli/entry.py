@@ -125,6 +125,8 @@ def _code(argv: list[str]) -> int:
         elif error.frames:
             print(error.frames, file=sys.stderr)
         print(f"error: {one_line(error)}", file=sys.stderr)
+        if error.after:
+            print(error.after, file=sys.stderr)
         return error.code
     except KeyboardInterrupt:
         if "--traceback" in argv:

@@ -12,12 +12,12 @@ class CliError(Exception):
     """Printed as `error: message`, without a traceback; the process exits with `code`.
 
     The message says what was requested, what was found, and what to do. `frames` are lines of the user's own code to show
-    above it.
+    above it, `after` is a line below it.
     """
 
-    def __init__(self, message: str, code: int = FAILURE, frames: str = "") -> None:
+    def __init__(self, message: str, code: int = FAILURE, frames: str = "", after: str = "") -> None:
         super().__init__(message)
-        self.code, self.frames = code, frames
+        self.code, self.frames, self.after = code, frames, after
 
 
 def one_line(text: object) -> str:

@@ -1,1 +1,62 @@
 """Control: an agent's discrete action, trained by score functions or along the path through a differentiable environment."""
+
+from discrete_lightning.control.action_distribution import ActionDistribution
+from discrete_lightning.control.advantage import Advantages, generalized_advantage
+from discrete_lightning.control.bonuses import CountBonus, IntrinsicBonus
+from discrete_lightning.control.collector import Collector
+from discrete_lightning.control.environments import (
+    Acrobot,
+    CartPole,
+    DeepSea,
+    DifferentiableEnv,
+    GridWorld,
+    MountainCar,
+    Transition,
+)
+from discrete_lightning.control.episodes import Episodes
+from discrete_lightning.control.evaluation import EpisodeFigures, random_actions, run_episodes
+from discrete_lightning.control.logit_norm import LogitNorm
+from discrete_lightning.control.networks import ControlMLP
+from discrete_lightning.control.policy import ActionChoice, CategoricalPolicy
+from discrete_lightning.control.ppo import clipped_value_loss, ppo_clip
+from discrete_lightning.control.replay import Replay
+from discrete_lightning.control.reward_scale import RewardScale
+from discrete_lightning.control.rollout import Rollout
+from discrete_lightning.control.running_norm import RunningNorm
+from discrete_lightning.control.vector.base import EnvironmentFault, Observed, Step, VectorEnvironments
+from discrete_lightning.control.vector.torch_environments import TorchEnvironments
+
+__all__ = [
+    "Acrobot",
+    "ActionChoice",
+    "ActionDistribution",
+    "Advantages",
+    "CartPole",
+    "CategoricalPolicy",
+    "Collector",
+    "ControlMLP",
+    "CountBonus",
+    "DeepSea",
+    "DifferentiableEnv",
+    "EnvironmentFault",
+    "EpisodeFigures",
+    "Episodes",
+    "GridWorld",
+    "IntrinsicBonus",
+    "LogitNorm",
+    "MountainCar",
+    "Observed",
+    "Replay",
+    "RewardScale",
+    "Rollout",
+    "RunningNorm",
+    "Step",
+    "TorchEnvironments",
+    "Transition",
+    "VectorEnvironments",
+    "clipped_value_loss",
+    "generalized_advantage",
+    "ppo_clip",
+    "random_actions",
+    "run_episodes",
+]

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM during a fit: the batch is finished, the weights are saved."""
+"""Ctrl-C, SIGTERM and faults outside the model during a fit: the weights are saved."""
 
 import multiprocessing
 import signal
@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training._lightning_private import dump_checkpoint
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells report Ctrl-C
@@ -21,10 +22,11 @@ TERMINATED = 143  # 128 + SIGTERM
 class GracefulInterrupt(Callback):
     """Handles Ctrl-C after the current batch, a second Ctrl-C at once, and saves a checkpoint when a fit is interrupted.
 
-    An interrupt in the middle of a step would leave half of it in the weights, and a resumed run would take the step again.
+    An interrupt in the middle of a step would leave half of it in the weights, and a resumed run would take the step again. An
+    `OutsideFault`, such as that of an environment, ends a fit as it happens; it is raised again.
 
     Args:
-        checkpoint: the file to write when a fit is interrupted, by Ctrl-C or SIGTERM; None for none.
+        checkpoint: the file to write when a fit is interrupted, by Ctrl-C, SIGTERM or an `OutsideFault`; None for none.
 
     Attributes:
         exit_code: 130 after Ctrl-C, 143 after SIGTERM, None if the run was not interrupted.
@@ -68,9 +70,10 @@ class GracefulInterrupt(Callback):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._restore()
-        if not isinstance(exception, (KeyboardInterrupt, SIGTERMException)):
+        if not isinstance(exception, (KeyboardInterrupt, SIGTERMException, OutsideFault)):
             return
-        self.exit_code = INTERRUPTED if isinstance(exception, KeyboardInterrupt) else TERMINATED
+        if not isinstance(exception, OutsideFault):
+            self.exit_code = INTERRUPTED if isinstance(exception, KeyboardInterrupt) else TERMINATED
         if self.checkpoint is None or trainer.state.fn != TrainerFn.FITTING:
             return
         if trainer.world_size == 1:

@@ -84,11 +84,14 @@ def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
 
 def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> None:
     """Says where the weights of an interrupted run are, and the command that goes on."""
+    print(f"interrupted; {how_to_resume(folder, checkpoint, trusted)}", file=sys.stderr)
+
+
+def how_to_resume(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> str:
+    """Where the weights of a run are that did not come to its end, and the command that goes on."""
     if checkpoint is None or not checkpoint.exists():
-        print("interrupted; there is no checkpoint to resume from", file=sys.stderr)
-    else:
-        resume = _resume(folder, trusted)
-        print(f"interrupted; the weights are in {checkpoint}; resume with: {resume}", file=sys.stderr)
+        return "there is no checkpoint to resume from"
+    return f"the weights are in {checkpoint}; resume with: {_resume(folder, trusted)}"
 
 
 def what_is_left(folder: Path | None, trusted: Sequence[str]) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.nn import Temperature
+from discrete_lightning.protocols import OutsideFault
 
 
 class Choice(ABC):
@@ -68,7 +69,8 @@ class Toy(LightningModule):
         if self.global_step == self.fail_at and self.failure == "signal":
             signal.raise_signal(signal.SIGINT)
         elif self.global_step == self.fail_at:
-            raise {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError}[self.failure]("asked for")
+            errors = {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError, "outside": OutsideFault}
+            raise errors[self.failure]("asked for")
         loss = self.loss(batch)
         self.log("train/loss", loss, prog_bar=True)
         return loss

@@ -17,7 +17,7 @@ from discrete_lightning.models import VQAutoencoder
 from discrete_lightning.nn import VectorQuantizer
 from discrete_lightning.training.pictures import image_grid, save_figure
 from discrete_lightning.training.run_files import fresh_path
-from discrete_lightning.training.wandb_media import log_histogram
+from discrete_lightning.training.wandb_media import log_histogram, log_video, use_step_axis
 from tests.training.user_codebook import Codes, images, trainer
 
 
@@ -121,9 +121,15 @@ class FakeWandb(WandbLogger):
     def log_image(self, key: str, images: list[Any], *_: Any, **__: Any) -> None:
         self.sent[key] = images[0]
 
+    def log_video(self, key: str, videos: list[Any], **options: Any) -> None:
+        self.sent[key] = videos, options
+
     @property
     def experiment(self) -> Any:
-        return SimpleNamespace(log=lambda values, commit: self.sent.update(values))
+        def define(name: str, **options: Any) -> None:
+            self.sent[name] = options
+
+        return SimpleNamespace(log=lambda values, commit: self.sent.update(values), define_metric=define)
 
 
 def test_a_figure_is_written_and_sent(tmp_path: Path) -> None:
@@ -148,3 +154,16 @@ def test_a_histogram_has_all_values_in_at_most_512_bars(size: int) -> None:
     bars = wandb.sent["usage"].histogram
     assert len(bars) == min(size, 512)
     assert sum(bars) == pytest.approx(values.sum().item())
+
+
+def test_a_video_goes_to_every_logger_of_wandb() -> None:
+    first, second = FakeWandb(), FakeWandb()
+    loop: Any = SimpleNamespace(loggers=[first, object(), second])
+    log_video(loop, "episode", Path("a.gif"), "return 3")
+    assert first.sent == second.sent == {"episode": (["a.gif"], {"caption": ["return 3"], "format": ["gif"]})}
+
+
+def test_the_axis_of_all_curves() -> None:
+    wandb = FakeWandb()
+    use_step_axis(SimpleNamespace(loggers=[wandb]), "environment_steps")  # type: ignore[arg-type]
+    assert wandb.sent == {"environment_steps": {}, "*": {"step_metric": "environment_steps", "step_sync": True}}

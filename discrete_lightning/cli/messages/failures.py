@@ -18,6 +18,7 @@ from discrete_lightning.cli.messages.arguments import argument_place
 from discrete_lightning.cli.messages.layer_faults import layer_fault
 from discrete_lightning.cli.messages.user_code import raised_by_lightning, raised_by_user, user_frames
 from discrete_lightning.data.errors import DataError
+from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training.checkpoints import checkpoint_fault
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger)
@@ -63,6 +64,8 @@ def running_error(
     """
     if isinstance(error, CliError):
         return error
+    if isinstance(error, OutsideFault):
+        return CliError(str(error))
     if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
         return CliError(message)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error)):

@@ -33,7 +33,7 @@ class PolicyGradient(ControlModule):
     A training batch is a rollout of `data.steps` steps (or one whole episode) of `data.number` environments, and all that
     the method learns from it. Validation and test run whole episodes, one of each environment, from fixed seeds, by the
     most likely actions. Logged while training: `train/loss`, `train/return` and `train/length` of the episodes that ended,
-    `train/entropy` (nats a step), the method's own figures (`train/explained_variance`, `train/kl`, `train/clip_fraction`, ...),
+    `train/entropy` (nats a step), the method's own figures (`train/explained_variance`, `train/kl`, `train/clip_fraction`),
     `temperature` where the policy has one, and `environment_steps`, of all processes; of evaluations `return` and `length`, and
     in the test `test/random_return` of uniform actions.
 

@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from discrete_lightning.protocols import OutsideFault
+
 
 class Observed(NamedTuple):
     """What there is to act on.
@@ -40,7 +42,7 @@ class Step(NamedTuple):
     counted: Tensor
 
 
-class EnvironmentFault(RuntimeError):
+class EnvironmentFault(OutsideFault):
     """An environment has failed: what went wrong, and the index of the environment."""
 
 

@@ -31,10 +31,14 @@ _THIRD = {
 
 def run(environments: VectorEnvironments, action: int = 0, steps: int = 3) -> str:
     """The message, which is one line."""
-    with pytest.raises(EnvironmentFault) as caught:
+
+    def go() -> None:
         environments.reset(seed=0)
         for _ in range(steps):
             environments.step(torch.full((environments.count, 1), action))
+
+    with pytest.raises(EnvironmentFault) as caught:
+        go()
     environments.close()
     message = str(caught.value)
     assert "\n" not in message
@@ -59,7 +63,7 @@ def test_actions_out_of_range() -> None:
     for environments in (EnvironmentList([Walk(), Walk()]), GymnasiumVector(SyncVectorEnv([Walk, Walk]))):
         environments.reset(seed=0)
         with pytest.raises(
-            EnvironmentFault, match="environment 1 of 2 .*action at step 1 .*: 2 is out of range, .*0 to 1"
+            EnvironmentFault, match=r"environment 1 of 2 .*action at step 1 .*: 2 is out of range, .*0 to 1"
         ):
             environments.step(torch.tensor([[0], [2]]))
         with pytest.raises(ValueError, match=r"actions: expected int64 \(2, 1\)"):
