@@ -30,7 +30,7 @@ def compare(contestants: Mapping[str, Contestant], seeds: Sequence[int], bar: fl
         ratio = statistics.median(a.seconds / b.seconds for a, b in zip(first, each, strict=True))
         print(
             f"{name:<34}mean {statistics.mean(returns):.3f}, least {min(returns):.3f}, solved at "
-            f"{median_solved(each):,.0f} in the median; CPU-s of {list(runs)[0]} over these {ratio:.2f}"
+            f"{median_solved(each):,.0f} in the median; CPU-s of {next(iter(runs))} over these {ratio:.2f}"
         )
     least = min(run.final for run in first)
     print(
