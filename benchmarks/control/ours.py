@@ -112,7 +112,7 @@ def ours(
         environment, number=task.environments, steps=task.rollout, updates=updates, seed=1000 * seed, masks=masks
     )
     model = PolicyGradient(
-        method or PPO(task.epochs, task.batch, task.clip, task.gae),
+        method or PPO(task.epochs, task.batch, task.clip, task.gae, value_weight=1.0, recompute=task.recompute),
         entropy_weight=task.entropy,
         gamma=task.gamma,
         hidden=list(task.hidden),

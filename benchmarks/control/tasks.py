@@ -19,6 +19,7 @@ class Task:
         falling_clip: whether the clip range does.
         norm_observations: by running statistics.
         norm_rewards: by the running deviation of the discounted return.
+        recompute: whether ours computes advantages anew in each epoch; the peer never does.
         every: environment steps between looks.
         episodes: of the last look; the others have 100.
     """
@@ -40,6 +41,7 @@ class Task:
     falling_clip: bool = False
     norm_observations: bool = False
     norm_rewards: bool = False
+    recompute: bool = False
     every: int = 20_480
     episodes: int = 100
 
