@@ -78,7 +78,7 @@ def main() -> None:
             if who != "torch":
                 ratios = [a / b for a, b in zip(values, each["torch"], strict=True)]
                 spread = f"({min(ratios):.1f} to {max(ratios):.1f})"
-                line += f"{statistics.median(ratios):20.1f}{spread:>20}"
+                line += f"{statistics.median(ratios):20.1f}{spread:>20}{'' if 'numpy' in who else '   (bar 20)'}"
             print(line, flush=True)
 
 

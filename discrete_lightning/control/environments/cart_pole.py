@@ -31,7 +31,7 @@ class CartPole(DifferentiableEnv):
     State and observation (n, 4): the cart's position and velocity, the pole's angle (positive: to the right) and angular
     velocity. Actions: push left, push right. Float64 states follow gymnasium's bit for bit where torch and numpy have the same
     sines. The cost is (angle / limit)^2 + (position / limit)^2 of the new state: 0 where all is upright, above 1 once the
-    episode has ended.
+    episode has ended. A force acts on velocities, and on the cost one step later: the gradient of a single step is 0.
 
     Args:
         time_limit: the most steps of an episode; None: no limit.

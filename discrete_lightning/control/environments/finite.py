@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,28 +72,26 @@ class FiniteEnv(DifferentiableEnv):
             for s in range(states)
         ]
         expected = [[sum(p * reward for p, _, reward, _ in outcomes) for outcomes in row] for row in self.P]
-        with torch.inference_mode(False):  # they will be used in training, too
-            self._exact = _Tables(
-                targets=torch.tensor(targets).flatten(),
-                rewards=torch.tensor(rewards, dtype=torch.float64).flatten(),
-                expected=torch.tensor(expected, dtype=torch.float64),
-                terminal=torch.tensor(terminal),
-                first=torch.tensor(first, dtype=torch.float64).cumsum(0)[:-1],
-                slips=torch.tensor([p for p, _ in slips], dtype=torch.float64).cumsum(0)[:-1],
-                shifts=torch.tensor([k for _, k in slips]),
-                numbers=torch.arange(moves),
-                positions=torch.arange(states, dtype=torch.float64),
-            )
-        self._copies: dict[tuple[torch.dtype, torch.device], _Tables] = {}
+        self._exact = _Tables(
+            targets=np.array(targets).reshape(-1),
+            rewards=np.array(rewards, dtype=np.float64).reshape(-1),
+            expected=np.array(expected, dtype=np.float64),
+            terminal=np.array(terminal),
+            first=np.cumsum(first, dtype=np.float64)[:-1],
+            slips=np.cumsum([p for p, _ in slips], dtype=np.float64)[:-1],
+            shifts=np.array([k for _, k in slips]),
+            numbers=np.arange(moves),
+            positions=np.arange(states, dtype=np.float64),
+        )
+        self._copies: dict[Any, _Tables] = {}
 
     def start(self, uniform: Tensor) -> Tensor:
-        bounds = self._tables(uniform).first
         if in_numpy(uniform):
-            positions = np.searchsorted(bounds.numpy(), uniform.numpy()[:, 0], side="right")
-            return torch.from_numpy(
-                _one_hot(positions, np.empty((len(uniform), self.state_size), bounds.numpy().dtype))
-            )
-        return uniform.new_zeros(len(uniform), self.state_size).scatter_(1, _drawn(uniform, bounds), 1.0)
+            values = uniform.numpy()
+            positions = self._arrays(values.dtype).first.searchsorted(values[:, 0], side="right")
+            return torch.from_numpy(_one_hot(positions, np.empty((len(values), self.state_size), values.dtype)))
+        positions = _drawn(uniform, self._tables(uniform).first)
+        return uniform.new_zeros(len(uniform), self.state_size).scatter_(1, positions, 1.0)
 
     def step(self, state: Tensor, action: Tensor, uniform: Tensor | None = None) -> Transition:
         tables = self._tables(state)
@@ -113,40 +111,47 @@ class FiniteEnv(DifferentiableEnv):
     def take(self, state: Tensor, actions: Tensor, uniform: Tensor | None = None) -> Transition:
         if not in_numpy(state):
             return super().take(state, actions, uniform)
-        tables, moves = self._tables(state), self.actions[0]
-        values = state.numpy()
-        before = (values @ tables.positions.numpy()).astype(np.int64) * moves
+        values, moves = state.numpy(), self.actions[0]
+        tables = self._arrays(values.dtype)
+        before = (values @ tables.positions).astype(np.int64) * moves
         made = actions.numpy()[:, 0]
         pairs = before + made
-        expected = tables.expected.numpy().take(pairs)
+        cost = -tables.expected.take(pairs)
         if self.step_noise:
-            slips = np.searchsorted(tables.slips.numpy(), _needed(uniform).numpy()[:, 0], side="right")
-            pairs = before + (made + tables.shifts.numpy().take(slips)) % moves
-        reached = tables.targets.numpy().take(pairs)
-        reward = tables.rewards.numpy().take(pairs)
+            slips = tables.slips.searchsorted(_needed(uniform).numpy()[:, 0], side="right")
+            pairs = before + (made + tables.shifts.take(slips)) % moves
+        reached = tables.targets.take(pairs)
         after = _one_hot(reached, np.empty_like(values))
-        return tensors(Transition(after, reward, -expected, tables.terminal.numpy().take(reached)))
+        return tensors(Transition(after, tables.rewards.take(pairs), cost, tables.terminal.take(reached)))
+
+    def _arrays(self, dtype: Any) -> "_Tables":
+        """The tables in numpy, their numbers in the type of the state."""
+        if dtype not in self._copies:
+            self._copies[dtype] = _Tables(
+                *(each.astype(dtype) if each.dtype == np.float64 else each for each in self._exact)
+            )
+        return self._copies[dtype]
 
     def _tables(self, like: Tensor) -> "_Tables":
+        """The tables in torch, of the type and on the device of the state."""
         key = (like.dtype, like.device)
         if key not in self._copies:
-            with torch.inference_mode(False):
-                self._copies[key] = _Tables(
-                    *(each.to(like) if each.is_floating_point() else each.to(like.device) for each in self._exact)
-                )
+            arrays = self._arrays(np.dtype(np.float64 if like.dtype is torch.float64 else np.float32))
+            with torch.inference_mode(False):  # they will be used in training, too
+                self._copies[key] = _Tables(*(torch.from_numpy(each).to(like.device) for each in arrays))
         return self._copies[key]
 
 
 class _Tables(NamedTuple):
-    targets: Tensor  # (S K)
-    rewards: Tensor  # (S K), of moves
-    expected: Tensor  # (S, K), of actions
-    terminal: Tensor  # (S,)
-    first: Tensor  # (S - 1,), cumulated
-    slips: Tensor  # cumulated, without the last
-    shifts: Tensor
-    numbers: Tensor  # 0, ..., K - 1
-    positions: Tensor  # 0, ..., S - 1; exact in float32 up to 2^24
+    targets: Array  # (S K)
+    rewards: Array  # (S K), of moves
+    expected: Array  # (S, K), of actions
+    terminal: Array  # (S,)
+    first: Array  # (S - 1,), cumulated
+    slips: Array  # cumulated, without the last
+    shifts: Array
+    numbers: Array  # 0, ..., K - 1
+    positions: Array  # 0, ..., S - 1; exact in float32 up to 2^24
 
 
 def _drawn(uniform: Tensor, bounds: Tensor) -> Tensor:

@@ -76,6 +76,9 @@ class TorchEnvironments(VectorEnvironments):
         self._generator = torch.Generator()
         self._state: Tensor | None = None
         self._cpu = self._device.type == "cpu"
+        self._sizes: Any = (
+            np.array(self.actions, np.uint64) if self._cpu else torch.tensor(self.actions).to(self._device)
+        )
         self._limit = torch.iinfo(torch.int64).max if self.time_limit is None else self.time_limit
         self._steps = self._counts(torch.zeros(count, dtype=torch.int64))
 
@@ -147,6 +150,8 @@ class TorchEnvironments(VectorEnvironments):
             return self.env.draw(self._now()[index].detach().cpu())
         except NotImplementedError:
             raise EnvironmentFault(f"{self.name} cannot be drawn: it has no `draw`") from None
+        except ImportError as error:
+            raise EnvironmentFault(f"{self.name} cannot be drawn: {error}") from error
 
     def _after(self, transition: Transition, fresh: Tensor) -> Step:
         """Takes over the new states, or first ones where an episode has ended."""
@@ -158,7 +163,7 @@ class TorchEnvironments(VectorEnvironments):
         ended = ends | late
         final = following = self._observations(state)
         if ended.any():
-            state = self._replaced(ended, self.env.start(fresh), state)
+            state = self._replaced(ended, fresh, state)
             steps = steps * ~ended
             following = self._observations(state)
         self._state, self._steps = state, steps
@@ -168,11 +173,13 @@ class TorchEnvironments(VectorEnvironments):
         truncated = torch.from_numpy(late) if self._cpu else late
         return Step(Observed(following), rewards, terminated, truncated, final, all_counted(rewards))
 
-    @staticmethod
-    def _replaced(ended: Any, fresh: Tensor, state: Tensor) -> Tensor:
+    def _replaced(self, ended: Any, fresh: Tensor, state: Tensor) -> Tensor:
+        """States, first ones where an episode has ended."""
         if in_numpy(state):
-            return torch.from_numpy(np.where(ended[:, None], fresh.numpy(), state.numpy()))
-        return torch.where(torch.as_tensor(ended)[:, None], fresh, state)
+            joined = state.numpy().copy()
+            joined[ended] = self.env.start(torch.from_numpy(fresh.numpy()[ended])).numpy()
+            return torch.from_numpy(joined)
+        return torch.where(torch.as_tensor(ended)[:, None], self.env.start(fresh), state)
 
     def _counts(self, steps: Tensor) -> Any:
         """Steps of the running episodes: in numpy on the CPU."""
@@ -204,15 +211,18 @@ class TorchEnvironments(VectorEnvironments):
 
     def _check(self, actions: Tensor) -> None:
         """Raises `EnvironmentFault` unless actions are (n, components) and each is in its range."""
-        if actions.shape != (self.count, len(self.actions)) or actions.dtype != torch.int64:
+        if actions.dtype is not torch.int64 or actions.shape != (self.count, len(self.actions)):
             raise EnvironmentFault(
                 f"actions must be int64 {(self.count, len(self.actions))}, got {actions.dtype} {tuple(actions.shape)}"
             )
-        for component, (values, size) in enumerate(zip(actions.unbind(1), self.actions, strict=True)):
-            wrong = values.numpy().view(np.uint64) >= size if self._cpu else (values < 0) | (values >= size)
-            if wrong.any():  # a negative number is a large one without its sign
-                bad = int(((values < 0) | (values >= size)).nonzero()[0])
-                which = f" component {component}" if len(self.actions) > 1 else ""
-                raise EnvironmentFault(
-                    f"environment {self.first + bad} ({self.name}): action{which} {int(values[bad])} is not in 0..{size - 1}"
-                )
+        values = (
+            actions.numpy().view(np.uint64) if self._cpu else actions
+        )  # without its sign a negative number is large
+        wrong = (values >= self._sizes) if self._cpu else (values < 0) | (values >= self._sizes)
+        if wrong.any():
+            row, component = (int(each) for each in torch.as_tensor(wrong).nonzero()[0])
+            which = f" component {component}" if len(self.actions) > 1 else ""
+            raise EnvironmentFault(
+                f"environment {self.first + row} ({self.name}): action{which} {int(actions[row, component])} is not in "
+                f"0..{self.actions[component] - 1}"
+            )

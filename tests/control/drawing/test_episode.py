@@ -1,7 +1,7 @@
 """Strips and GIFs of an episode."""
 
-import builtins
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,13 +85,6 @@ def test_refuses(call: Any, message: str) -> None:
 
 
 def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    original = builtins.__import__
-
-    def without_pillow(name: str, *arguments: Any, **options: Any) -> Any:
-        if name.startswith("PIL"):
-            raise ImportError(name)
-        return original(name, *arguments, **options)
-
-    monkeypatch.setattr(builtins, "__import__", without_pillow)
+    monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"discrete_lightning\[control\]"):
         draw_cart_pole([0.0, 0.0, 0.0, 0.0])

@@ -18,7 +18,7 @@ def test_steps_are_gymnasiums(how: str, monkeypatch: pytest.MonkeyPatch) -> None
     if how == "step":
         peers.torch_sines(monkeypatch, acrobot)
     env, equal, steps, ends, wraps = Acrobot(), 0, 0, 0, 0
-    for before, action, (expected, reward, terminated) in peers.steps("Acrobot-v1", env, episodes=3, hold=6):
+    for before, action, (expected, reward, terminated) in peers.steps("Acrobot-v1", env, episodes=2, hold=6):
         transition = peers.stepped(env, before, action, how)
         after = transition.state[0].numpy()
         np.testing.assert_allclose(after, expected, rtol=0, atol=2e-14)

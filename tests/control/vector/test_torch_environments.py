@@ -1,5 +1,6 @@
 """TorchEnvironments: automatic resets, time limits, noise by the number of an environment, resuming, the graph."""
 
+import sys
 from typing import Any
 
 import pytest
@@ -227,6 +228,14 @@ def test_says_that_it_cannot_be_drawn() -> None:
     environments = TorchEnvironments(Walk(), 1)
     environments.reset(seed=0)
     with pytest.raises(EnvironmentFault, match="Walk cannot be drawn"):
+        environments.frame()
+
+
+def test_says_what_pictures_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    environments = TorchEnvironments(CartPole(), 1)
+    environments.reset(seed=0)
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(EnvironmentFault, match=r"CartPole cannot be drawn: .*discrete_lightning\[control\]"):
         environments.frame()
 
 
