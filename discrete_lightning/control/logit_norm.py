@@ -1,21 +1,25 @@
 """Logits of a fixed scale, so that a temperature can be learned beside them."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from discrete_lightning.distributed import all_reduce_sum
+from discrete_lightning.distributed import all_reduce_sum, world_size
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
+
+_LEAST = 1e-12  # a mean square below which logits are equal
 
 
 class LogitNorm(PrivateState, Float32State):
     """Centres the logits of each state, and divides them by their root mean square over all states.
 
     The root mean square is a number that `update` takes from a rollout, over all ranks; between updates it is constant, as the
-    ratio of PPO needs. The gradient is that of a division by the batch's own root mean square, so that nothing is earned by
-    larger logits:
+    ratio of PPO needs. The gradient is that of a division by the root mean square of the batch itself, of all ranks, so that
+    nothing is earned by larger logits:
 
         y = x / r,   gradient of x / r' with r' = r rms(x) / held rms(x)
 
@@ -36,6 +40,9 @@ class LogitNorm(PrivateState, Float32State):
         """Normed logits, float32, of the shape of `logits` (..., A); -inf stays."""
         centred, allowed = _centred(float32(logits))
         r = self.root_mean_square.to(centred)
+        if world_size() > 1 and centred.requires_grad:
+            normed: Tensor = _OverRanks.apply(centred, allowed, r)
+            return torch.where(allowed, normed, -torch.inf)
         if centred.requires_grad and centred.numel():
             own = _root_mean_square(centred, allowed)
             r = r * (own / own.detach())
@@ -60,6 +67,27 @@ class LogitNorm(PrivateState, Float32State):
         self.root_mean_square.copy_(torch.where(found > 1e-6, found, torch.ones_like(found)))
 
 
+class _OverRanks(torch.autograd.Function):
+    """x / r as above, for a loss of which each rank has its part: what x does to rms(x) concerns the parts of all ranks.
+
+    Every rank must take as many backward passes; its own rows may be none.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, centred: Tensor, allowed: Tensor, r: Tensor) -> Tensor:
+        ctx.save_for_backward(centred, allowed, r)
+        return centred / r
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        centred, allowed, r = ctx.saved_tensors
+        (gradient,) = gradients
+        parts = [(gradient * centred).sum(), centred.square().sum(), allowed.sum().to(centred)]
+        product, squares, number = all_reduce_sum(torch.stack(parts))
+        share = torch.where(squares > _LEAST * number, product / squares, 0.0)
+        return (gradient - share * centred) / r, None, None
+
+
 def _centred(logits: Tensor) -> tuple[Tensor, Tensor]:
     allowed = ~logits.isneginf()
     finite = logits.masked_fill(~allowed, 0.0)
@@ -68,4 +96,4 @@ def _centred(logits: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _root_mean_square(centred: Tensor, allowed: Tensor) -> Tensor:
-    return (centred.square().sum() / allowed.sum().clamp_min(1)).clamp_min(1e-12).sqrt()
+    return (centred.square().sum() / allowed.sum().clamp_min(1)).clamp_min(_LEAST).sqrt()

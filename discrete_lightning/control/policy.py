@@ -38,6 +38,20 @@ def _(layer: ActionChoice, inputs: Mapping[str, Any], output: Tensor) -> Choices
     return Choices(output.reshape(-1, 1), logits.shape[-1], logits.flatten(0, -2) if one else None)
 
 
+class RelaxedActions(RelaxedCategorical):
+    """Samples of the states of this process, from the noise of all processes: see `CategoricalPolicy.relaxed`."""
+
+    def forward(
+        self, logits: Tensor, generator: torch.Generator | None = None, first: int = 0, total: int = 0
+    ) -> Tensor:  # fmt: skip
+        count = len(logits)
+        if total in (0, count) or not self.training:
+            return super().forward(logits, generator)
+        zeros = logits.new_zeros(total, *logits.shape[1:])
+        padded = torch.cat([zeros[:first], logits, zeros[first + count :]])
+        return super().forward(padded, generator)[first : first + count]
+
+
 class CategoricalPolicy(nn.Module):
     """pi(a | s) = softmax(f(s) / tau), of one discrete action or of several at once, illegal ones left out.
 
@@ -92,7 +106,7 @@ class CategoricalPolicy(nn.Module):
         self.choice = ActionChoice()
         self.relaxation = None
         if estimator is not None:
-            self.relaxation = RelaxedCategorical(estimator, relaxation, samples_only=True)
+            self.relaxation = RelaxedActions(estimator, relaxation, samples_only=True)
 
     def forward(self, observations: Tensor, legal: Tensor | None = None) -> ActionDistribution:
         """The distribution over actions.
@@ -134,10 +148,5 @@ class CategoricalPolicy(nn.Module):
             raise ValueError(
                 "this policy has no estimator: give CategoricalPolicy one, such as StraightThroughGumbel()"
             )
-        logits, count = distribution.logits, len(distribution.logits)
-        if total in (0, count):
-            sample: Tensor = self.relaxation(logits, generator)
-            return sample
-        zeros = logits.new_zeros(total, *logits.shape[1:])
-        padded = torch.cat([zeros[:first], logits, zeros[first + count :]])
-        return self.relaxation(padded, generator)[first : first + count]
+        sample: Tensor = self.relaxation(distribution.logits, generator, first, total)
+        return sample

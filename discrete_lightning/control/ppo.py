@@ -38,16 +38,9 @@ def ppo_clip(
         >>> ppo_clip(log_p, torch.log(torch.tensor([0.5, 0.4])), torch.tensor([1.0, 1.0])).item()
         -1.2000000476837158
     """
-    shapes = [tuple(each.shape) for each in (log_probabilities, old_log_probabilities, advantages)]
-    if len(set(shapes)) > 1:
-        raise ValueError(f"log-probabilities, the old ones and advantages have one shape, got {shapes}")
-    if not isinstance(clip, Tensor) and not clip >= 0:
-        raise ValueError(f"clip is 0 or more, got {clip}")
-    counted = torch.ones_like(log_probabilities, dtype=torch.bool) if mask is None else mask
-    if counted.dtype != torch.bool or counted.shape != log_probabilities.shape:
-        raise ValueError(f"a mask is bool {shapes[0]}, got {counted.dtype} {tuple(counted.shape)}")
+    counted = _counted((log_probabilities, old_log_probabilities, advantages), clip, mask)
     log_p, old = float32(log_probabilities), float32(old_log_probabilities).detach()
-    a = float32(advantages).detach()
+    a = torch.where(counted, float32(advantages).detach(), 0.0)
     ratio = torch.where(counted, log_p - old, 0.0).exp()
     held = torch.minimum(torch.maximum(ratio, ratio.new_tensor(1.0) - clip), ratio.new_tensor(1.0) + clip)
     return counted_mean(-torch.minimum(ratio * a, held * a), counted)
@@ -60,8 +53,35 @@ def clipped_value_loss(
 
     Detail 9 of Huang et al. 2022. Andrychowicz et al. 2020 (https://arxiv.org/abs/2006.05990) find that it hurts: PPO does
     without it here unless it is asked for.
+
+    Args:
+        values: V, any shape, with the gradient of the critic.
+        old_values: V of the critic when the rollout was made, same shape. No gradient passes.
+        targets: what V should be, same shape. No gradient passes.
+        clip: how far V counts as moved, >= 0.
+        mask: bool, same shape, False where a row does not count.
+
+    Raises:
+        ValueError: if shapes differ, the mask is not bool, or `clip` is negative.
+
+    Example:
+        >>> clipped_value_loss(torch.tensor([2.0]), torch.tensor([0.0]), torch.tensor([2.0]), 0.5)  # it moved too far
+        tensor(1.1250)
     """
-    counted = torch.ones_like(values, dtype=torch.bool) if mask is None else mask
-    v, old, aim = float32(values), float32(old_values).detach(), float32(targets).detach()
+    counted = _counted((values, old_values, targets), clip, mask)
+    v, old, aim = (torch.where(counted, float32(each), 0.0) for each in (values, old_values.detach(), targets.detach()))
     near = old + torch.minimum(torch.maximum(v - old, -v.new_tensor(1.0) * clip), v.new_tensor(1.0) * clip)
     return counted_mean(torch.maximum((v - aim).square(), (near - aim).square()) / 2, counted)
+
+
+def _counted(rows: tuple[Tensor, Tensor, Tensor], clip: float | Tensor, mask: Tensor | None) -> Tensor:
+    """The rows that count. Raises ValueError if arguments do not fit."""
+    shapes = [tuple(each.shape) for each in rows]
+    if len(set(shapes)) > 1:
+        raise ValueError(f"new values, old ones and what they are held against have one shape, got {shapes}")
+    if not isinstance(clip, Tensor) and not clip >= 0:
+        raise ValueError(f"clip is 0 or more, got {clip}")
+    counted = torch.ones_like(rows[0], dtype=torch.bool) if mask is None else mask
+    if counted.dtype != torch.bool or counted.shape != rows[0].shape:
+        raise ValueError(f"a mask is bool {shapes[0]}, got {counted.dtype} {tuple(counted.shape)}")
+    return counted

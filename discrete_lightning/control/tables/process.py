@@ -124,7 +124,7 @@ def toy_text(name: str) -> TabularProcess:
         name: "FrozenLake-v1", "CliffWalking-v1", "Taxi-v4", or the name of another environment with tables.
 
     Raises:
-        ValueError: gymnasium does not know the name, or the environment has no tables.
+        ValueError: gymnasium does not know the name, it names a module to import, or the environment has no tables.
         ImportError: gymnasium is not installed.
 
     Example:
@@ -136,6 +136,10 @@ def toy_text(name: str) -> TabularProcess:
         import gymnasium
     except ImportError:
         raise ImportError(f"{name} needs gymnasium: pip install 'discrete_lightning[control]'") from None
+    if ":" in name:  # a config must not run code that nobody trusted
+        raise ValueError(
+            f"{name!r} names a module, which is not imported: TabularProcess.from_gymnasium takes the environment"
+        )
     try:
         env = gymnasium.make(name)
     except gymnasium.error.Error as error:

@@ -64,7 +64,8 @@ def loss_only_fixed_point(
     """The policy pi = softmax(Q^pi / beta) that repeating this assignment leads to: entropy in the loss only.
 
     Where no state comes twice in an episode (`deep_sea`) there is one solution, found from the ends backwards. Elsewhere there
-    may be several, and this is the one that the iteration reaches from `start`.
+    may be several, and this is the one that the iteration reaches from `start`. Policy gradients with the entropy in the loss
+    come to the same policy on DeepSea from the uniform one, slowly: benchmarks/control/temperature.py prints the way.
 
     Args:
         process: the tables.

@@ -58,8 +58,8 @@ class NormedLogits(Float32State):
         seed: of the first logits.
 
     Example:
-        >>> NormedLogits(2, torch.ones(3, dtype=torch.bool), 4)().square().mean((1, 2))
-        tensor([1., 1.], dtype=torch.float64, grad_fn=<MeanBackward1>)
+        >>> NormedLogits(2, torch.ones(3, dtype=torch.bool), 4)().square().mean((1, 2)).detach()
+        tensor([1.0000, 1.0000], dtype=torch.float64)
     """
 
     def __init__(self, batch: int, decisions: Tensor, actions: int, seed: int = 0) -> None:
@@ -98,8 +98,9 @@ def temperature_derivative(
         >>> from discrete_lightning.control.tables.soft_values import soft_value_iteration
         >>> lake = toy_text("FrozenLake-v1")
         >>> q, _ = soft_value_iteration(lake, gamma=0.95, beta=0.1)
-        >>> [round(temperature_derivative(lake, q, 0.95, 0.1, tau)[1].item(), 3) for tau in (0.05, 0.1, 0.2)]
-        [0.288, -0.0, -0.202]
+        >>> derivatives = [temperature_derivative(lake, q, 0.95, 0.1, tau)[1].item() for tau in (0.05, 0.1, 0.2)]
+        >>> derivatives[0] > 0.1, abs(derivatives[1]) < 1e-10, derivatives[2] < -0.1
+        (True, True, True)
     """
     logits = logits.detach().to(process.rewards)
     policy = tempered_policy(logits, tau)

@@ -1,6 +1,6 @@
 """A temperature that an entropy bonus pushes to the bonus's weight, as a LightningModule: the claim made exact on tables."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import torch
@@ -34,7 +34,7 @@ _UPDATES = {
     ("soft_q", "exact"): 300,
     ("learned", "exact"): 2500,
     ("soft_q", "episodes"): 400,
-    ("learned", "episodes"): 1500,
+    ("learned", "episodes"): 1000,
 }
 _RATES = {"exact": 0.1, "episodes": 0.05}
 
@@ -65,7 +65,7 @@ class LearnedTemperature(RestorableModule):
         gradient: of J. "exact": from the tables. "episodes": from sampled episodes, by the score function.
         normed: whether learned logits have a fixed scale. They must: without, (theta, tau) and (c theta, c tau) are one policy,
             and where tau ends depends on the learning rates.
-        updates: steps of Adam in an epoch; None: 300 for exact gradients of soft_q, 2,500 of learned logits, 400 and 1,500 for
+        updates: steps of Adam in an epoch; None: 300 for exact gradients of soft_q, 2,500 of learned logits, 400 and 1,000 for
             episodes.
         episodes: that each update draws for each beta, at least 2; they are cut where gamma^t < 1e-4.
         learning_rate: of the temperature; None: 0.1, and 0.05 for episodes.
@@ -131,10 +131,7 @@ class LearnedTemperature(RestorableModule):
     @property
     def truth(self) -> Tensor:
         """Temperatures of the optimum, float64 (B,), from soft value iteration."""
-        tables = self._tables
-        if self.learned is None:
-            return tables.betas
-        return tables.betas / root_mean_square(tables.soft_q, tables.process.decisions)
+        return self._tables.betas if self.learned is None else self._tables.betas / self._tables.spread
 
     def temperatures(self) -> Tensor:
         """Learned so far, float64 (B,), where the tables are."""
@@ -172,8 +169,8 @@ class LearnedTemperature(RestorableModule):
         self._tables.to(torch.device("cpu") if self.device.type == "mps" else self.device)
 
     def train_dataloader(self) -> Any:
-        """Numbers of updates, which are not looked at; no loader of torch, so that ranks do not share them out."""
-        return range(self.updates)
+        """Numbers of updates, which are not looked at."""
+        return _Updates(self.updates)
 
     def test_dataloader(self) -> Any:
         return range(1)
@@ -228,6 +225,28 @@ class LearnedTemperature(RestorableModule):
         self.log_dict(figures, batch_size=1, sync_dist=True)
 
 
+class _Updates:
+    """Counts updates. No loader of torch, so that ranks do not share them out; a resumed epoch goes on with the next one."""
+
+    def __init__(self, number: int) -> None:
+        self.number, self.done, self._resumed = number, 0, 0
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        start, self._resumed = self._resumed, 0
+        for number in range(start + 1, self.number + 1):
+            self.done = number
+            yield number
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": self.done}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.done = self._resumed = state["done"]
+
+
 class _Tables:
     """The process and its soft values, on one device; no state of the module, so that no cast reaches them."""
 
@@ -236,8 +255,12 @@ class _Tables:
         self.sampler: TableSampler | None = None  # made where it is needed
         self.betas = torch.tensor(betas, dtype=torch.float64)
         self.soft_q, _ = soft_value_iteration(process, gamma, self.betas)
+        self.spread = root_mean_square(self.soft_q, process.decisions)
 
     def to(self, device: torch.device) -> None:
-        if device != self.betas.device:
+        if device == self.betas.device:
+            return
+        with torch.inference_mode(False):  # a test may come before a fit
             self.process, self.sampler = self.process.to(device), None
-            self.betas, self.soft_q = self.betas.to(device), self.soft_q.to(device)
+            for name in ("betas", "soft_q", "spread"):
+                setattr(self, name, getattr(self, name).to(device))

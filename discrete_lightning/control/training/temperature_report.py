@@ -111,11 +111,14 @@ def _draw(trainer: Trainer, module: HasTemperatures, found: list[TemperatureFoun
     left.set(xscale="log", xlabel="temperature", ylabel="dJ/dtau, largest = 1", title=module.environment)
     left.legend(title="beta", fontsize=7, title_fontsize=7)
     ordered = sorted(found, key=lambda each: each.beta)
-    right.plot([each.beta for each in ordered], [each.truth for each in ordered], "k_-", label="soft value iteration")
+    betas = [each.beta for each in ordered]
+    right.plot(betas, [each.truth for each in ordered], "k_-", label="soft value iteration")
     right.plot([], [], "o", color="0.4", label="learned")
     if any(each.flat for each in found):
         right.plot([], [], "o", color="0.4", fillstyle="none", label="learned, gradient flat")
     right.set(xscale="log", yscale="log", xlabel="weight of the entropy bonus, beta", ylabel="temperature")
+    right.set_xticks(betas, [f"{beta:g}" for beta in betas], minor=False)
+    right.set_xticks([], minor=True)
     right.legend(fontsize=7)
     caption = (
         "Left: dJ/dtau with the logits held; dotted: the temperature of the optimum, where it is 0. Right: learned "
