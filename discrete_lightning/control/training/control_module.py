@@ -10,6 +10,7 @@ from discrete_lightning.control.evaluation import Act, EpisodeFigures, random_ac
 from discrete_lightning.control.policy import CategoricalPolicy
 from discrete_lightning.control.training.environments import Environments
 from discrete_lightning.control.vector.base import Observed
+from discrete_lightning.control.vector.failing_together import failing_together
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.relaxed import Evaluation
@@ -73,13 +74,14 @@ class ControlModule(RestorableModule):
         first = min(episodes, rank() * size)
         count = min(episodes, first + size) - first
         found = EpisodeFigures(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
-        if count:
-            environments = data.make(count, first, episodes, self.device)
-            try:
-                act = random_actions(environments, episodes, seed) if random else self.act(seed=seed + first)
-                found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
-            finally:
-                environments.close()
+        with failing_together(self.device):
+            if count:
+                environments = data.make(count, first, episodes, self.device)
+                try:
+                    act = random_actions(environments, episodes, seed) if random else self.act(seed=seed + first)
+                    found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
+                finally:
+                    environments.close()
         return EpisodeFigures(*(each.to(self.device) for each in found)).over_ranks()
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
