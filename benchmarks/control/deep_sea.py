@@ -3,12 +3,12 @@
     python -m benchmarks.control.deep_sea [--seeds 3]
 
 Part 1, N = 10, a table, A2C, 600 updates of 1,024 episodes: the probability of the treasure under the learned policy (exact,
-from the policy's table) beside its own objective's value: maximum entropy (entropies in the returns), in closed form; entropy in
-the loss only, the fixed point softmax(Q^pi / beta). Requirement: within .03 with beta .1, .12, .15 and 3 seeds.
+from the policy's table) beside its own objective's value: maximum entropy (entropies in the returns), in closed form; entropy
+in the loss only, the fixed point softmax(Q^pi / beta). Requirement: within .03 with beta .1, .12, .15 and 3 seeds.
 
-Part 2, N = 20, which action goes right drawn for each cell: episodes until the most likely actions find the treasure, looked at
-every 160 episodes, at most 5,000. PPO with an entropy bonus alone, of several weights, and with `CountBonus`. Requirement: counts
-solve it within 5,000 episodes.
+Part 2, N = 20, which action goes right drawn for each cell: episodes until the most likely actions find the treasure, looked
+at every 160 episodes, at most 5,000. PPO with an entropy bonus alone, of several weights, and with `CountBonus`. Requirement:
+counts solve it within 5,000 episodes.
 """
 
 import argparse
@@ -65,7 +65,9 @@ def treasure(objective: Any, beta: float, seed: int) -> float:
 def episodes_until_found(seed: int, beta: float, count_weight: float) -> int | None:
     """Episodes of part 2; None: not in the budget."""
     seed_everything(seed, verbose=False)
-    data = Environments(DeepSea(_LARGE, mapping=seed), number=16, steps=_LARGE, updates=10, episodes=1, seed=1000 * seed)
+    data = Environments(
+        DeepSea(_LARGE, mapping=seed), number=16, steps=_LARGE, updates=10, episodes=1, seed=1000 * seed
+    )
     method: ControlMethod = PPO(epochs=10, batch_size=16 * _LARGE)
     bonus = CountBonus(count_weight) if count_weight else None
     model = PolicyGradient(method, entropy_weight=beta, gamma=1.0, bonus=bonus, learning_rate=1e-3)
