@@ -57,6 +57,7 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
             "--trainer.max_epochs=1",
             f"--trainer.limit_train_batches={batches}",
             "--wandb.enabled=false",
+            "--trainer.log_every_n_steps=1",
         ]
         small = parsed["model"].get("init_args", {}).get("oracle")
         if isinstance(small, dict) and small["class_path"].endswith("GB1Surrogate"):
