@@ -53,7 +53,7 @@ class Replay:
             "legal_after": None if rollout.legal is None or rollout.last_legal is None
             else torch.cat([rollout.legal[1:], rollout.last_legal.unsqueeze(0)]),
         }  # fmt: skip
-        slots = max(rollout.steps, self.capacity // max(1, total))
+        slots = self._slots or max(rollout.steps, self.capacity // max(1, total))
         where = torch.arange(self.taken, self.taken + rollout.steps) % slots
         for name, values in rows.items():
             if values is None:
@@ -76,7 +76,13 @@ class Replay:
         """What a resumed run needs: all that is held."""
         return {"taken": self.taken, "held": dict(self._held)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any], collector: Collector) -> bool:
+        """Goes on from the `state_dict` of a single process; returns whether it could: not with another number of environments,
+        or a larger capacity. Each process takes what its own environments did."""
+        held, total = state["held"], collector.total
+        steps = len(held["rewards"]) if held else 0
+        if held and (held["rewards"].shape[1] != total or steps != max(steps, self.capacity // total)):
+            return False
         self.taken = int(state["taken"])
-        self._held = {name: each.clone() for name, each in state["held"].items()}
+        self._held = {name: each[:, collector.own].clone() for name, each in held.items()}
+        return True
