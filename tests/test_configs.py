@@ -32,6 +32,9 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "routing": ("experts.png", "load.png"),
     "selection": ("gates.png",),
     "selection/patterns": (),
+    "control": ("curves.png",),
+    "control/quickstart": ("curves.png", "episode.gif", "episode.png"),
+    "control/learned_temperature": ("temperature.csv", "temperature.png"),
 }
 
 

@@ -6,7 +6,7 @@
 
 Both have rl-zoo's settings (tasks.py); contestants take turns, one thread. The return is the mean of the most likely actions
 over 100 whole episodes after the last step; solved: the first look (every 20,480 steps; LunarLander 65,536) at the bar. CPU
-seconds are of training, looks not counted. MountainCar is also run without running statistics, where PPO never finds the goal.
+seconds are of training, looks not counted. MountainCar is also run once without the running statistics.
 
 Bars, after 500,000, 600,000 and 1,000,000 steps: Acrobot -85, MountainCar -120, LunarLander 200.
 """
@@ -36,10 +36,12 @@ def main() -> None:
     contestants: dict[str, Contestant] = {"PPO": partial(ours, name, steps=steps)}
     if not arguments.without_peer:
         contestants["Stable-Baselines3"] = partial(stable_baselines3, name, steps=steps)
-    if name == "MountainCar-v0":
-        contestants["PPO, raw observations"] = partial(ours, name, steps=steps, raw=True)
     print(f"{name}: {steps or task.budget:,} steps")
     compare(contestants, arguments.seeds, task.threshold)
+    if name == "MountainCar-v0":
+        compare(
+            {"PPO, raw observations": partial(ours, name, steps=steps, raw=True)}, arguments.seeds[:1], task.threshold
+        )
 
 
 if __name__ == "__main__":

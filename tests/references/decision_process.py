@@ -66,7 +66,7 @@ def objective(process: Process, logits: Tensor, gamma: float, beta: float, held:
     """E sum_t gamma^t (r_t + beta H(pi(. | s_t))) over episodes of at most `HORIZON` steps.
 
     Args:
-        held: where given, logits of the policy that visits the states: only H moves with `logits`, and rewards are left out.
+        held: where given, logits of the policy that visits the states; then only H moves with `logits`, without rewards.
     """
     log_p = logits.log_softmax(-1)
     entropy = -(log_p.exp() * log_p).sum(-1)

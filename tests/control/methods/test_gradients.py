@@ -1,6 +1,6 @@
 """Gradients of every method against the exact gradient of a small process: all episodes, each by its probability.
 
-A loss that is a mean over steps is taken times their number: what is meaned over is then the episode, as in the objective.
+A loss that is a mean over steps is taken times the number of steps: the mean is then over episodes, as in the objective.
 """
 
 from collections.abc import Callable
