@@ -10,7 +10,6 @@ from discrete_lightning.control.bonuses import CountBonus
 from discrete_lightning.control.methods import A2C, PPO, REINFORCE, SAC, AllActions, ControlMethod, LeaveOneOut, Path
 from discrete_lightning.control.training.policy_gradient import PolicyGradient
 from discrete_lightning.estimators import ReinMax, StraightThroughGumbel
-from discrete_lightning.layers.choice_use import ChoiceUse
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.choice_monitor import ChoiceMonitor
 from tests.control.training.agents import METHODS, fitted, state_of, tiny_agent, tiny_environments
@@ -83,9 +82,7 @@ class Counting(ChoiceMonitor):
     total = 0.0
 
     def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-        for each in vars(self).values():
-            uses = each.values() if isinstance(each, dict) else [each]
-            self.total += sum(float(use.counts.sum()) for use in uses if isinstance(use, ChoiceUse))
+        self.total += sum(float(use.chosen.sum()) for use in self._uses.values())
         super().on_train_epoch_end(trainer, module)
 
 
