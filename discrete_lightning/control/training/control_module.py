@@ -69,6 +69,10 @@ class ControlModule(RestorableModule):
 
     def evaluate(self, episodes: int, seed: int, random: bool = False) -> EpisodeFigures:
         """One whole episode of each of so many environments, divided among the ranks; the figures of all."""
+        return self._own_episodes(episodes, seed, random).over_ranks()
+
+    def _own_episodes(self, episodes: int, seed: int, random: bool) -> EpisodeFigures:
+        """Those of this rank."""
         data = self.environments()
         size = -(-episodes // world_size())
         first = min(episodes, rank() * size)
@@ -82,11 +86,15 @@ class ControlModule(RestorableModule):
                     found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
                 finally:
                     environments.close()
-        return EpisodeFigures(*(each.to(self.device) for each in found)).over_ranks()
+        return EpisodeFigures(*(each.to(self.device) for each in found))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._log_episodes("val", self.evaluate(self.environments().episodes, _VALIDATION))
         self.log("environment_steps", float(self.counters.environment_steps), batch_size=1)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Returns and lengths of the episodes of a test."""
+        return self._own_episodes(self.environments().test_episodes, _TEST, False)._asdict()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         episodes = self.environments().test_episodes

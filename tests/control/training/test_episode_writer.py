@@ -100,6 +100,17 @@ def test_watch_plays_episodes_of_a_run(tmp_path: Path, capsys: pytest.CaptureFix
     assert watched != run
 
 
+def test_predict_gives_the_returns_of_a_test(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = [f"--run_root={tmp_path}", "--wandb.enabled=false", "--trainer.max_epochs=1", *SMALL]
+    assert main(["fit", "-c", "control/cartpole_path", *options]) == 0
+    printed = capsys.readouterr().out.replace("│", " ")
+    tested = float(next(each for each in printed.splitlines() if "test/return" in each).split()[-1])
+    assert main(["predict", "-c", str(run_folder(tmp_path)), f"--run_root={tmp_path}"]) == 0
+    (found,) = torch.load(next(tmp_path.rglob("predictions.pt")), weights_only=True)
+    assert found["returns"].tolist() == found["lengths"].tolist()
+    assert float(found["returns"].mean()) == pytest.approx(tested, rel=1e-5)
+
+
 def test_deep_sea_tells_the_probability_of_the_treasure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = [f"--run_root={tmp_path}", "--wandb.enabled=false", "--trainer.max_epochs=1", *SMALL]
     assert (
