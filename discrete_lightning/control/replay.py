@@ -47,21 +47,27 @@ class Replay:
         """Adds all steps of a rollout; `total` is the number of environments of all processes."""
         after = torch.cat([rollout.observations[1:], rollout.last.unsqueeze(0)]).clone()
         after[rollout.truncated] = rollout.final
+        legal_after = None
+        if rollout.legal is not None and rollout.last_legal is not None:
+            legal_after = torch.cat([rollout.legal[1:], rollout.last_legal.unsqueeze(0)])
+            legal_after = legal_after | rollout.truncated.unsqueeze(
+                -1
+            )  # the next row is another episode's; see `Rollout.values`
         rows: dict[str, Tensor | None] = {
             "observations": rollout.observations, "actions": rollout.actions, "rewards": rollout.rewards,
             "terminated": rollout.terminated, "counted": rollout.counted, "after": after, "legal": rollout.legal,
-            "legal_after": None if rollout.legal is None or rollout.last_legal is None
-            else torch.cat([rollout.legal[1:], rollout.last_legal.unsqueeze(0)]),
+            "legal_after": legal_after,
         }  # fmt: skip
-        slots = max(rollout.steps, self.capacity // max(1, total))
-        where = torch.arange(self.taken, self.taken + rollout.steps) % slots
+        slots = self._slots or max(rollout.steps, self.capacity // max(1, total))
+        kept = min(rollout.steps, slots)
+        self.taken += rollout.steps
+        where = torch.arange(self.taken - kept, self.taken) % slots
         for name, values in rows.items():
             if values is None:
                 continue
             if name not in self._held:
                 self._held[name] = torch.zeros(slots, *values.shape[1:], dtype=values.dtype)
-            self._held[name][where] = values.detach().cpu()
-        self.taken += rollout.steps
+            self._held[name][where] = values[rollout.steps - kept :].detach().cpu()
 
     def sample(self, size: int, collector: Collector) -> Transitions:
         """Draws `size` transitions of all processes, with replacement: this process's part, on the collector's device."""
@@ -76,7 +82,13 @@ class Replay:
         """What a resumed run needs: all that is held."""
         return {"taken": self.taken, "held": dict(self._held)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from `state_dict`."""
+    def load_state_dict(self, state: dict[str, Any], collector: Collector) -> bool:
+        """Goes on from the `state_dict` of a single process; returns whether it could: not with another number of environments,
+        or a larger capacity. Each process takes what its own environments did."""
+        held, total = state["held"], collector.total
+        steps = len(held["rewards"]) if held else 0
+        if held and (held["rewards"].shape[1] != total or steps != max(steps, self.capacity // total)):
+            return False
         self.taken = int(state["taken"])
-        self._held = {name: each.clone() for name, each in state["held"].items()}
+        self._held = {name: each[:, collector.own].clone() for name, each in held.items()}
+        return True

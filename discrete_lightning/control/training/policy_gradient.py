@@ -3,6 +3,7 @@
 from typing import Any, Literal, get_args
 
 import torch
+from lightning.pytorch import Callback
 from torch import Tensor, nn
 
 from discrete_lightning.control.bonuses import IntrinsicBonus
@@ -15,6 +16,7 @@ from discrete_lightning.control.reward_scale import RewardScale
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.running_norm import RunningNorm
 from discrete_lightning.control.training.control_module import ControlModule
+from discrete_lightning.control.training.environments import Environments
 from discrete_lightning.control.training.resume import collector_state, restore_collector
 from discrete_lightning.distributed import all_reduce_sum, broadcast_, rank, world_size
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
@@ -208,8 +210,13 @@ class PolicyGradient(ControlModule):
 
     # Training.
 
-    def setup(self, stage: str) -> None:
-        data = self.environments()
+    def configure_callbacks(self) -> list[Callback]:
+        """Makes the policy for the data: callbacks look for its layers in their `setup`, which comes before the module's."""
+        self._build_for(self.environments())
+        self._seed = torch.randint(2**40, (), device="cpu")  # here, since ddp reseeds ranks hereafter
+        return []
+
+    def _build_for(self, data: Environments) -> None:
         found = (data.observation_shape, data.actions)
         if not hasattr(self, "_built"):
             self.build(*found)
@@ -218,6 +225,9 @@ class PolicyGradient(ControlModule):
                 f"the model acts on observations {list(self._built[0])} with {list(self._built[1])} actions, and "
                 f"{data.name} has observations {list(found[0])} and {list(found[1])} actions: it is another environment"
             )
+
+    def setup(self, stage: str) -> None:
+        self._build_for(data := self.environments())
         if stage != "fit":
             return
         check_own_reduction(self, _PRECISIONS)
@@ -233,7 +243,7 @@ class PolicyGradient(ControlModule):
         data = self.environments()
         self._close()
         use_step_axis(self.trainer, "environment_steps")
-        seed = broadcast_(torch.randint(2**40, (), device="cpu").to(self.device))
+        seed = broadcast_(self._seed.to(self.device))
         total = world_size() * data.number
         environments = data.make(data.number, rank() * data.number, total, self.device)
         self._collector = Collector(environments, total, data.seed, self.device)
@@ -250,8 +260,8 @@ class PolicyGradient(ControlModule):
             figures = self.method.update(self)
         if not self._losses:  # a memory that is not yet full: Lightning counts steps of the optimiser
             self._idle_step()
-        self._log_update(figures)
         self._after_update()
+        self._log_update(figures)
         self._last_state = collector_state(self.collector, None if self.rewards is None else self.rewards.running)
 
     def _idle_step(self) -> None:

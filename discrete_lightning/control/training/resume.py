@@ -38,8 +38,7 @@ def restore_collector(collector: Collector, state: dict[str, Any], memory: Repla
     """Goes on from `collector_state`, with a line where that is not possible. Returns `running` of this rank's environments."""
     if not state:
         return None
-    if memory is not None and "memory" in state:
-        memory.load_state_dict(state["memory"])
+    remembers = memory is None or ("memory" in state and memory.load_state_dict(state["memory"], collector))
     state, total = dict(state), collector.total
     fits = "lengths" in state and len(state["lengths"]) == total
     if "environments" in state and fits:
@@ -53,11 +52,11 @@ def restore_collector(collector: Collector, state: dict[str, Any], memory: Repla
     else:
         state.pop("environments", None)
         state.pop("running", None)
-    if not collector.load_state_dict(state) and rank() == 0:
-        lost = "" if memory is None or len(memory) else ", and the memory of transitions fills anew"
+    lost = [] if collector.load_state_dict(state) else ["episodes start anew"]
+    lost += [] if remembers else ["the memory of transitions fills anew"]
+    if lost and rank() == 0:
         print(
-            f"note: {collector.environments.name}: episodes start anew{lost}; policy, optimiser and noise go on",
-            flush=True,
+            f"note: {collector.environments.name}: {' and '.join(lost)}; policy, optimiser and noise go on", flush=True
         )
     running: Tensor | None = state.get("running")
     return running if running is None else torch.as_tensor(running)

@@ -100,9 +100,10 @@ def test_reinforce(process: Process, maximum_entropy: bool, gamma: float, critic
     _close(found, process, gamma, maximum_entropy)
 
 
-@each_process
+@pytest.mark.parametrize(
+    ("process", "gamma"), [(DETERMINISTIC, 1.0), (STOCHASTIC, 0.8)], ids=["deterministic", "stochastic"]
+)
 @each_objective
-@each_gamma
 def test_leave_one_out_over_all_pairs(process: Process, maximum_entropy: bool, gamma: float) -> None:
     agent, every = _agent(gamma, maximum_entropy, {}), episodes(process)
     pairs = [  # the order of two episodes does not matter
