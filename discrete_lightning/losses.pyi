@@ -1,6 +1,7 @@
 from discrete_lightning.control.advantage import generalized_advantage as generalized_advantage
 from discrete_lightning.control.ppo import clipped_value_loss as clipped_value_loss
 from discrete_lightning.control.ppo import ppo_clip as ppo_clip
+from discrete_lightning.control.target_entropy import TargetEntropy as TargetEntropy
 from discrete_lightning.functional.kl_to_reference import kl_to_reference as kl_to_reference
 from discrete_lightning.functional.policy_gradient import policy_gradient as policy_gradient
 from discrete_lightning.layers.diversity import CodeDiversity as CodeDiversity

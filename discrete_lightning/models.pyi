@@ -1,11 +1,3 @@
-from discrete_lightning.control.methods.a2c import A2C as A2C
-from discrete_lightning.control.methods.all_actions import AllActions as AllActions
-from discrete_lightning.control.methods.base import ControlMethod as ControlMethod
-from discrete_lightning.control.methods.leave_one_out import LeaveOneOut as LeaveOneOut
-from discrete_lightning.control.methods.path import Path as Path
-from discrete_lightning.control.methods.ppo import PPO as PPO
-from discrete_lightning.control.methods.reinforce import REINFORCE as REINFORCE
-from discrete_lightning.control.methods.sac import SAC as SAC
 from discrete_lightning.control.training.learned_temperature import LearnedTemperature as LearnedTemperature
 from discrete_lightning.control.training.policy_gradient import PolicyGradient as PolicyGradient
 from discrete_lightning.design.training.designer import SequenceDesigner as SequenceDesigner

@@ -57,8 +57,9 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
             "--trainer.max_epochs=1",
             f"--trainer.limit_train_batches={batches}",
             "--wandb.enabled=false",
+            "--trainer.log_every_n_steps=1",
         ]
-        small = parsed["model"].get("init_args", {})["oracle"]
+        small = parsed["model"].get("init_args", {}).get("oracle")
         if isinstance(small, dict) and small["class_path"].endswith("GB1Surrogate"):
             options += [f"--model.oracle.init_args.{name}" for name in ("training=50", "epochs=1", "members=2")]
         return options
@@ -70,9 +71,12 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
         "--trainer.limit_val_batches=1",
         "--trainer.limit_test_batches=1",
         "--trainer.log_every_n_steps=1",
-        "--data.batch_size=8",
         "--wandb.enabled=false",
     ]
+    if parsed["data"]["class_path"] == "Environments":
+        sizes = {"number": 2, "steps": 4, "updates": batches, "episodes": 2, "test_episodes": 2}
+        return [*options, *(f"--data.{name}={size}" for name, size in sizes.items())]
+    options.append("--data.batch_size=8")
     if "bound_samples" in parsed["model"].get("init_args", {}):
         options.append("--model.bound_samples=10")
     arguments = parsed["model"].get("init_args", {})

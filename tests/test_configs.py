@@ -32,6 +32,9 @@ WRITTEN: dict[str, tuple[str, ...]] = {
     "routing": ("experts.png", "load.png"),
     "selection": ("gates.png",),
     "selection/patterns": (),
+    "control": ("curves.png",),
+    "control/quickstart": ("curves.png", "episode.gif", "episode.png"),
+    "control/learned_temperature": ("temperature.csv", "temperature.png"),
 }
 
 
@@ -82,7 +85,7 @@ def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
         assert own <= {torch.float32, torch.float64}, dtypes
         return
     weights = {key: dtype for key, dtype in dtypes.items() if key.endswith(".weight") and "router." not in key}
-    of_table = config in ("selection/quickstart", "selection/digits", "selection/table")  # whose networks stay float32
+    of_table = config in ("selection/quickstart", "selection/digits", "selection/table", "control/learned_temperature")
     assert set(weights.values()) == (set() if of_table else {torch.bfloat16}), weights
     statistics = ("codes", "counts", "sums") if config == "vq/mnist_ema" else ()
     kept = [key for key in dtypes if key.endswith((".value", "logits", ".log_alpha", ".mu", *statistics))]

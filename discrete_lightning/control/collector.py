@@ -10,6 +10,7 @@ from discrete_lightning.control.action_distribution import ActionDistribution
 from discrete_lightning.control.episodes import Episodes
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.vector.base import Observed, Step, VectorEnvironments
+from discrete_lightning.control.vector.failing_together import failing_together
 from discrete_lightning.functional.gumbel import gumbel_noise
 
 Distribution = Callable[[Tensor, Tensor | None], ActionDistribution]
@@ -78,35 +79,38 @@ class Collector:
 
         Steps after an episode's end are not counted. T is the length of the longest of this process.
         """
-        self.restart()
+        self._now = None
         return self._walk(limit, distribution, choice, True)
 
     @torch.no_grad()
     def _walk(self, steps: int, distribution: Distribution, choice: Choice, whole: bool) -> Rollout:
         if steps < 1:
             raise ValueError(f"a rollout has 1 step or more, got {steps}")
-        observed, rows = self.now, []
+        with failing_together(self.device):  # environments may fail as they start, too
+            observed = self.now
+        rows: list[tuple[Observed, Tensor, Step, Tensor, Tensor]] = []
         active = torch.ones(self.environments.count, dtype=torch.bool)
         generator, noise = self.generator, None
         if whole:  # how many steps are taken differs between processes, how much noise is drawn must not
             seed = int(torch.randint(2**62, (), generator=self.generator))
             generator = torch.Generator().manual_seed(seed)
-        for _ in range(steps):
-            policy = distribution(*observed)
-            shape = (self.total, *policy.logits.shape[1:])
-            noise = gumbel_noise(shape, dtype=torch.float32, device="cpu", generator=generator)[self.own]
-            actions = choice(policy.logits, noise.to(self.device))
-            time = self.episodes.lengths.clone()
-            step = self.environments.step(actions.cpu(), active if whole else None)
-            ended = (step.terminated | step.truncated) & step.counted & active
-            counted = step.counted & active if whole else step.counted
-            self.episodes.add(step.rewards.double(), ended, counted)
-            rows.append((observed, actions, step, counted, time))
-            observed = self._here(step.next)
-            if whole:
-                active = active & ~ended
-                if not bool(active.any()):
-                    break
+        with failing_together(self.device):
+            for _ in range(steps):
+                policy = distribution(*observed)
+                shape = (self.total, *policy.logits.shape[1:])
+                noise = gumbel_noise(shape, dtype=torch.float32, device="cpu", generator=generator)[self.own]
+                actions = choice(policy.logits, noise.to(self.device))
+                time = self.episodes.lengths.clone()
+                step = self.environments.step(actions.cpu(), active if whole else None)
+                ended = (step.terminated | step.truncated) & step.counted & active
+                counted = step.counted & active if whole else step.counted
+                self.episodes.add(step.rewards.double(), ended, counted)
+                rows.append((observed, actions, step, counted, time))
+                observed = self._here(step.next)
+                if whole:
+                    active = active & ~ended
+                    if not bool(active.any()):
+                        break
         self._now = observed
         return self._stack(rows)
 

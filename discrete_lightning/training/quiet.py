@@ -18,6 +18,7 @@ _WARNINGS = (
     r"No seed found, seed set to",  # config.yaml says which
     r"Experiment logs directory .* exists and is not empty",  # the folder is new, so its files are of this run
     r"The dirpath has changed from",  # a resumed run has a new folder
+    r"Be aware that when using `ckpt_path`, callbacks used to create",  # test, predict and verbs leave out those of the fit
     r"Found .* module\(s\) in eval mode",  # frozen parts of a model: a judge, the model that it started from
     # several ranks: a copy of a small gradient, and examples counted twice, which `run_report.print_repeated` says if it is so
     r"Grad strides do not match bucket view strides",

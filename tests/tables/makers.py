@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
-from discrete_lightning import callbacks, estimators, losses, metrics, models, text
+from discrete_lightning import callbacks, control, estimators, losses, metrics, models, text
 from discrete_lightning import nn as layers
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.schedules import Linear
@@ -118,7 +118,21 @@ ELSEWHERE = {
     "kept_weight_bonus": "tests/selection/test_pattern_mask.py",
     "mask_linear": "tests/selection/test_pattern_mask.py",
     "remove_masks": "tests/selection/test_pattern_mask.py",
+    # act, or take rollouts
+    "ActionChoice": "tests/control/test_policy.py",
+    "CategoricalPolicy": "tests/control/test_policy.py",
+    "CountBonus": "tests/control/bonuses/test_counts.py",
+    "IntrinsicBonus": "tests/control/bonuses/test_counts.py",
+    "EpisodeWriter": "tests/control/training/test_episode_writer.py",
+    "ReturnCurves": "tests/control/training/test_episode_writer.py",
+    "TargetEntropy": "tests/control/test_target_entropy.py",
+    # always float32, and trained by statistics alone
+    "LogitNorm": "tests/control/test_logit_norm.py",
+    "RunningNorm": "tests/control/test_running_norm.py",
     # functions
+    "clipped_value_loss": "tests/control/test_ppo_losses.py",
+    "generalized_advantage": "tests/control/test_advantage.py",
+    "ppo_clip": "tests/control/test_ppo_losses.py",
     "balance_loss": "tests/routing/test_losses.py",
     "kl_to_reference": "tests/functional/test_kl_to_reference.py",
     "policy_gradient": "tests/functional/test_policy_gradient.py",
@@ -136,6 +150,11 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": lambda: models.ArchitectureSearch(None, SPACE, optimizers=FAST),
     "BiasBalancedRouter": lambda: layers.BiasBalancedRouter(4, 5, 2, speed=0.1),
     "ConcreteSelector": lambda: layers.ConcreteSelector(2, 4),
+    "ControlMLP": lambda: layers.ControlMLP([4], 3, [6]),
+    "LearnedTemperature": lambda: models.LearnedTemperature(betas=[0.1, 0.3]),
+    "PolicyGradient": lambda: models.PolicyGradient(
+        control.PPO(epochs=2, batch_size=8), hidden=[6], observation_shape=[4], actions=[2]
+    ),
     "Conditional": lambda: layers.Conditional(nn.Linear(4, 4)),
     "ExpertChoiceRouter": lambda: layers.ExpertChoiceRouter(4, 3, 2),
     "FeatureSelection": lambda: models.FeatureSelection(2, columns=4, classes=3),

@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
-from discrete_lightning.data import FeatureTable, Shakespeare
+from discrete_lightning.data import Environments, FeatureTable, Shakespeare
 from discrete_lightning.nn import GumbelQuantizer
 from tests.tables.faults import cases
 from tests.tables.holder import hooks
@@ -31,6 +31,8 @@ _DATA: dict[str, Callable[[], Any]] = {
     "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
     "LanguageModel": TinyText,
     "PatternLearning": TinyText,
+    "LearnedTemperature": lambda: None,
+    "PolicyGradient": lambda: Environments("CartPole", number=2, steps=4, updates=2, episodes=2, test_episodes=2),
     "RewardedGenerator": TinyLines,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,

@@ -44,6 +44,20 @@ def strip(frames: Sequence[Any], count: int = 8, captions: Sequence[str] | None 
     return picture
 
 
+def of_one_size(frames: Sequence[Any]) -> list[Any]:
+    """Frames with white to their right and below, so that all have the size of the largest; texts grow and shrink."""
+    width, height = (max(each.size[i] for each in frames) for i in (0, 1))
+    image, _, _ = pillow()
+    found = []
+    for each in frames:
+        canvas = each
+        if each.size != (width, height):
+            canvas = image.new("RGB", (width, height), WHITE)
+            canvas.paste(each, (0, 0))
+        found.append(canvas)
+    return found
+
+
 def spaced(total: int, count: int) -> list[int]:
     """`count` different numbers, evenly spaced from 0 to total - 1; all, if there are fewer.
 

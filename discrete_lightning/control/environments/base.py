@@ -81,6 +81,10 @@ class DifferentiableEnv(Recorded, ABC):
         """Observations (n, *observation_shape) of states; differentiable. The state itself by default."""
         return state
 
+    def exact_figures(self, probabilities: Tensor) -> dict[str, float]:
+        """What can be said exactly of a policy by its probabilities in all states, (states, actions): logged in the test."""
+        return {}
+
     def draw(self, state: Tensor) -> Any:
         """A pillow image (RGB, about 300 x 200) of one state (D,)."""
         raise NotImplementedError

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from discrete_lightning.control.methods.base import Agent, ControlMethod, NetworkShape
 from discrete_lightning.control.replay import Replay, Transitions
 from discrete_lightning.control.statistics import counted_mean
+from discrete_lightning.control.target_entropy import TargetEntropy
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,6 @@ class SAC(ControlMethod):
             target.load_state_dict(found[f"critic{i}"].state_dict())
             found[f"target{i}"] = target.requires_grad_(False)
         if self.target_epsilon is not None:
-            from discrete_lightning.control.target_entropy import TargetEntropy
-
             found["weight"] = TargetEntropy(count, self.target_epsilon)
         return found
 

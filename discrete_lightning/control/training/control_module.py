@@ -5,10 +5,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from discrete_lightning.control.environments.base import DifferentiableEnv
 from discrete_lightning.control.evaluation import Act, EpisodeFigures, random_actions, run_episodes
 from discrete_lightning.control.policy import CategoricalPolicy
 from discrete_lightning.control.training.environments import Environments
 from discrete_lightning.control.vector.base import Observed
+from discrete_lightning.control.vector.failing_together import failing_together
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.relaxed import Evaluation
@@ -67,29 +69,51 @@ class ControlModule(RestorableModule):
 
     def evaluate(self, episodes: int, seed: int, random: bool = False) -> EpisodeFigures:
         """One whole episode of each of so many environments, divided among the ranks; the figures of all."""
+        return self._own_episodes(episodes, seed, random).over_ranks()
+
+    def _own_episodes(self, episodes: int, seed: int, random: bool) -> EpisodeFigures:
+        """Those of this rank."""
         data = self.environments()
         size = -(-episodes // world_size())
         first = min(episodes, rank() * size)
         count = min(episodes, first + size) - first
         found = EpisodeFigures(torch.zeros(0, dtype=torch.float64), torch.zeros(0, dtype=torch.int64))
-        if count:
-            environments = data.make(count, first, episodes, self.device)
-            try:
-                act = random_actions(environments, episodes, seed) if random else self.act(seed=seed + first)
-                found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
-            finally:
-                environments.close()
-        return EpisodeFigures(*(each.to(self.device) for each in found)).over_ranks()
+        with failing_together(self.device):
+            if count:
+                environments = data.make(count, first, episodes, self.device)
+                try:
+                    act = random_actions(environments, episodes, seed) if random else self.act(seed=seed + first)
+                    found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
+                finally:
+                    environments.close()
+        return EpisodeFigures(*(each.to(self.device) for each in found))
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         self._log_episodes("val", self.evaluate(self.environments().episodes, _VALIDATION))
         self.log("environment_steps", float(self.counters.environment_steps), batch_size=1)
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Returns and lengths of the episodes of a test."""
+        return self._own_episodes(self.environments().test_episodes, _TEST, False)._asdict()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
         episodes = self.environments().test_episodes
         self._log_episodes("test", self.evaluate(episodes, _TEST))
         returns = self.evaluate(episodes, _TEST, random=True).returns
         self.log("test/random_return", returns.mean().float(), batch_size=1)
+        self._log_exact()
+
+    @torch.no_grad()
+    def _log_exact(self) -> None:
+        """What an environment of finitely many states says of the policy's probabilities in all of them."""
+        data = self.environments()
+        environments = data.make(1, 0, 1, self.device)
+        env = getattr(environments, "env", None)
+        if isinstance(env, DifferentiableEnv) and env.states is not None and len(env.actions) == 1:
+            policy = self.policy(torch.eye(env.states, device=self.device))
+            for name, value in env.exact_figures(policy.probabilities[:, 0]).items():
+                self.log(f"test/{name}", value, batch_size=1)
+        environments.close()
 
     def _log_episodes(self, stage: str, found: EpisodeFigures) -> None:
         self.log(f"{stage}/return", found.returns.mean().float(), prog_bar=True, batch_size=1)

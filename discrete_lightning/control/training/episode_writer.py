@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import WandbLogger
 
-from discrete_lightning.control.drawing import strip, write_gif
+from discrete_lightning.control.drawing import of_one_size, strip, write_gif
 from discrete_lightning.control.evaluation import run_episodes
 from discrete_lightning.control.training.control_module import ControlModule
 from discrete_lightning.functional._arguments import check_at_least
@@ -115,9 +115,9 @@ class RecordedEpisode:
         return f"{self.name}: an episode of {self.length} steps, return {self.total:g}"
 
     def animation(self) -> list[Any]:
-        """The frames, evenly thinned where there are too many for an animation."""
+        """The frames, of one size, evenly thinned where there are too many for an animation."""
         every = -(-len(self.frames) // _MOST)
-        return self.frames[::every]
+        return of_one_size(self.frames[::every])
 
 
 @torch.no_grad()

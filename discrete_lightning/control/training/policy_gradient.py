@@ -22,6 +22,7 @@ from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.layers.relaxed import Evaluation
 from discrete_lightning.layers.temperature import LossWeight, Temperature
 from discrete_lightning.training.own_reduction import average_gradients, check_own_reduction, own_reduction
+from discrete_lightning.training.wandb_media import use_step_axis
 
 Objective = Literal["regularized", "maximum_entropy"]
 _PRECISIONS = ("32-true", "bf16-mixed", "bf16-true", "64-true")
@@ -231,6 +232,7 @@ class PolicyGradient(ControlModule):
     def on_fit_start(self) -> None:
         data = self.environments()
         self._close()
+        use_step_axis(self.trainer, "environment_steps")
         seed = broadcast_(torch.randint(2**40, (), device="cpu").to(self.device))
         total = world_size() * data.number
         environments = data.make(data.number, rank() * data.number, total, self.device)

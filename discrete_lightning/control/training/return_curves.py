@@ -70,7 +70,7 @@ class ReturnCurves(Callback):
                     axes.plot(steps, values, label=name, **style)
             axes.set_xlabel("environment steps")
             axes.set_ylabel(title)
-            if len(names) > 1:
+            if len(names) > 1 and axes.lines:
                 axes.legend(fontsize=7)
         end = ", and its temperature." if "temperature" in self._curves else "."
         save_figure(trainer, figure, self.filename, "curves", _CAPTION.format(temperature=end))

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -45,7 +46,11 @@ class GymnasiumMaker:
             try:
                 creator = spec.entry_point
                 if isinstance(creator, str):
-                    creator = gymnasium.envs.registration.load_env_creator(creator)
+                    with (
+                        warnings.catch_warnings()
+                    ):  # SWIG's modules warn; as an error that ends the process (Box2D 2.3.10)
+                        warnings.simplefilter("ignore", DeprecationWarning)
+                        creator = gymnasium.envs.registration.load_env_creator(creator)
                 arguments = {**_render_mode(creator, spec), **self.arguments}
                 limit = {} if self.time_limit is None else {"max_episode_steps": self.time_limit}
                 environment = gymnasium.make(spec, disable_env_checker=True, **limit, **arguments)

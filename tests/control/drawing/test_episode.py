@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from discrete_lightning.control.drawing import draw_cart_pole, strip, text_frame, write_gif
+from discrete_lightning.control.drawing import draw_cart_pole, of_one_size, strip, text_frame, write_gif
 
 
 def episode(length: int) -> list[Any]:
@@ -88,3 +88,11 @@ def test_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ImportError, match=r"discrete_lightning\[control\]"):
         draw_cart_pole([0.0, 0.0, 0.0, 0.0])
+
+
+def test_frames_of_several_sizes_get_that_of_the_largest() -> None:
+    small, large = Image.new("RGB", (4, 9), "black"), Image.new("RGB", (7, 5), "black")
+    found = of_one_size([small, large])
+    assert [each.size for each in found] == [(7, 9), (7, 9)]
+    assert [each.getpixel((6, 8)) for each in found] == [(255, 255, 255)] * 2
+    assert found[0].getpixel((3, 8)) == (0, 0, 0)

@@ -1,5 +1,8 @@
 """Observations and actions of every kind of space."""
 
+import importlib.util
+import subprocess
+import sys
 from typing import Any
 
 import gymnasium
@@ -190,3 +193,9 @@ def test_time_limits() -> None:
     assert EnvironmentList([Own()]).time_limit == 4
     assert EnvironmentList([gymnasium.wrappers.TimeLimit(Walk(), 3)]).time_limit == 3
     assert EnvironmentList([Walk()]).time_limit is None
+
+
+@pytest.mark.skipif(importlib.util.find_spec("Box2D") is None, reason="Box2D is not installed")
+def test_an_environment_of_box2d_is_made_under_warnings_as_errors() -> None:
+    code = "from discrete_lightning.control.vector.gymnasium_maker import GymnasiumMaker as M; M('LunarLander-v3')()"
+    subprocess.run([sys.executable, "-W", "error::DeprecationWarning", "-c", code], check=True)
