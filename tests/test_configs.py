@@ -88,7 +88,7 @@ def test_runs_in_true_bfloat16(config: str, data: Path, tmp_path: Path) -> None:
     of_table = config in ("selection/quickstart", "selection/digits", "selection/table", "control/learned_temperature")
     assert set(weights.values()) == (set() if of_table else {torch.bfloat16}), weights
     statistics = ("codes", "counts", "sums") if config == "vq/mnist_ema" else ()
-    kept = [key for key in dtypes if key.endswith((".value", "logits", ".log_alpha", ".mu", *statistics))]
+    kept = [key for key in dtypes if key.endswith((".value", "logits", ".log_alpha", ".mu", ".raw", *statistics))]
     assert kept or config in ("text/quickstart", "text/shakespeare", "text/verse", "text/optimise")  # nothing to keep
     assert {dtypes[key] for key in kept} <= {torch.float32}, kept
 

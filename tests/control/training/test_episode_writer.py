@@ -67,7 +67,7 @@ def test_a_fit_writes_animation_strip_and_curves(tmp_path: Path) -> None:
 
 def test_curves_are_against_environment_steps_and_go_on_after_a_resume(tmp_path: Path) -> None:
     curves = ReturnCurves()
-    trainer = quiet_trainer(max_epochs=2, callbacks=[curves])
+    trainer = quiet_trainer(default_root_dir=tmp_path, max_epochs=2, callbacks=[curves])
     trainer.fit(PolicyGradient(A2C()), small())
     points = curves.state_dict()["curves"]
     assert [steps for steps, _ in points["train/entropy"]] == [16.0 * i for i in range(1, 7)]
