@@ -97,7 +97,7 @@ def test_bf16_true_keeps_the_tables(tmp_path: Path) -> None:
 
 def test_what_is_logged(tmp_path: Path) -> None:
     model = LearnedTemperature(betas=[0.1, 0.3], updates=3)
-    trainer = quiet_trainer(logger=CSVLogger(tmp_path, "", ""), log_every_n_steps=1)
+    trainer = quiet_trainer(default_root_dir=tmp_path, logger=CSVLogger(tmp_path, "", ""), log_every_n_steps=1)
     trainer.fit(model)
     rows = rows_of(tmp_path / "metrics.csv")
     assert len(rows) == 3
