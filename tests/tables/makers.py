@@ -118,6 +118,8 @@ ELSEWHERE = {
     "kept_weight_bonus": "tests/selection/test_pattern_mask.py",
     "mask_linear": "tests/selection/test_pattern_mask.py",
     "remove_masks": "tests/selection/test_pattern_mask.py",
+    # a plain network: its results are of its weights' dtype
+    "ControlMLP": "tests/control/test_policy.py",
     # act, or take rollouts
     "ActionChoice": "tests/control/test_policy.py",
     "CategoricalPolicy": "tests/control/test_policy.py",
@@ -150,7 +152,6 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": lambda: models.ArchitectureSearch(None, SPACE, optimizers=FAST),
     "BiasBalancedRouter": lambda: layers.BiasBalancedRouter(4, 5, 2, speed=0.1),
     "ConcreteSelector": lambda: layers.ConcreteSelector(2, 4),
-    "ControlMLP": lambda: layers.ControlMLP([4], 3, [6]),
     "LearnedTemperature": lambda: models.LearnedTemperature(betas=[0.1, 0.3]),
     "PolicyGradient": lambda: models.PolicyGradient(
         control.PPO(epochs=2, batch_size=8), hidden=[6], observation_shape=[4], actions=[2]

@@ -32,7 +32,9 @@ _DATA: dict[str, Callable[[], Any]] = {
     "LanguageModel": TinyText,
     "PatternLearning": TinyText,
     "LearnedTemperature": lambda: None,
-    "PolicyGradient": lambda: Environments("CartPole", number=2, steps=4, updates=2, episodes=2, test_episodes=2),
+    "PolicyGradient": lambda: Environments(
+        "CartPole", number=2, steps=4, updates=2, episodes=2, test_episodes=2, time_limit=4
+    ),
     "RewardedGenerator": TinyLines,
     "RoutedLanguageModel": TinyText,
     "RoutedNetwork": TinyRows,

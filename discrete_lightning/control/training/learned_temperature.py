@@ -121,7 +121,8 @@ class LearnedTemperature(RestorableModule):
         self.environment, self.betas, self.gamma, self.gradient = environment, tuple(betas), gamma, gradient
         self.episodes, self.logits_learning_rate, self.seed = episodes, logits_learning_rate, seed
         self.horizon = next(t for t in range(1, 1_000_000) if gamma**t < _CUT)
-        self._tables = _Tables(toy_text(environment), self.betas, gamma)
+        with torch.device("cpu"):  # tables are values, also where weights are to have none yet
+            self._tables = _Tables(toy_text(environment), self.betas, gamma)
         self.tau = nn.ModuleList(Temperature(1.0, _MINIMUM, learnable=True) for _ in self.betas)
         process = self._tables.process
         self.learned = (
@@ -193,6 +194,7 @@ class LearnedTemperature(RestorableModule):
         self._log_each("temperature", tau)
         self._log_each("error", tau / self.truth - 1)
         self._log_each("gradient", slopes)
+        self.log("train/loss", -objective.sum().detach().float(), batch_size=1)
         return -objective.sum()
 
     def _objective(self, policy: Tensor) -> Tensor:

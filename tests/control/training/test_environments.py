@@ -21,6 +21,10 @@ __all__ = ["cli", "workplace"]
 OWN = "tests.control.training.toy_environments:"
 
 
+def str_or_type(value: Any) -> str:
+    return value if isinstance(value, str) else type(value).__name__
+
+
 class Counting(LightningModule):
     """Keeps the batches it is given."""
 
@@ -100,7 +104,9 @@ FACTS = [
 ]
 
 
-@pytest.mark.parametrize(("environment", "options", "kind", "facts"), FACTS, ids=[str(each[0]) for each in FACTS])
+@pytest.mark.parametrize(
+    ("environment", "options", "kind", "facts"), FACTS, ids=[str(each[0]) for each in FACTS], ids=str_or_type
+)
 def test_every_way_to_name_one(
     environment: Any, options: dict[str, Any], kind: type[VectorEnvironments], facts: tuple[Any, ...]
 ) -> None:
