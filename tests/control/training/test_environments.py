@@ -105,7 +105,7 @@ FACTS = [
 
 
 @pytest.mark.parametrize(
-    ("environment", "options", "kind", "facts"), FACTS, ids=[str(each[0]) for each in FACTS], ids=str_or_type
+    ("environment", "options", "kind", "facts"), FACTS, ids=[str_or_type(each[0]) for each in FACTS]
 )
 def test_every_way_to_name_one(
     environment: Any, options: dict[str, Any], kind: type[VectorEnvironments], facts: tuple[Any, ...]
