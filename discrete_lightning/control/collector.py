@@ -101,7 +101,7 @@ class Collector:
                 noise = gumbel_noise(shape, dtype=torch.float32, device="cpu", generator=generator)[self.own]
                 actions = choice(policy.logits, noise.to(self.device))
                 time = self.episodes.lengths.clone()
-                step = self.environments.step(actions.cpu(), active if whole else None)
+                step = on_host(self.environments.step(actions, active if whole else None))
                 ended = (step.terminated | step.truncated) & step.counted & active
                 counted = step.counted & active if whole else step.counted
                 self.episodes.add(step.rewards.double(), ended, counted)
@@ -172,3 +172,15 @@ class Collector:
         self.episodes.returns.copy_(state["returns"])
         self.episodes.lengths.copy_(state["lengths"])
         return True
+
+
+def on_host(step: Step) -> Step:
+    """A step whose flags and rewards are on the CPU, where episodes are counted; what is acted on stays where it is."""
+    return Step(
+        step.next,
+        step.rewards.cpu(),
+        step.terminated.cpu(),
+        step.truncated.cpu(),
+        step.final.cpu(),
+        step.counted.cpu(),
+    )

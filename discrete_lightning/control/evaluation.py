@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from discrete_lightning.control.collector import on_host
 from discrete_lightning.control.vector.base import Observed, VectorEnvironments
 from discrete_lightning.distributed import all_gather_rows
 
@@ -53,11 +54,11 @@ def run_episodes(
     while bool(active.any()) and (limit is None or steps < limit):
         if each is not None:
             each()
-        step = environments.step(act(now).cpu(), active)
-        counted = (active & step.counted.cpu()).clone()
-        returns += torch.where(counted, step.rewards.double().cpu(), 0.0)
+        step = on_host(environments.step(act(now), active))
+        counted = active & step.counted
+        returns += torch.where(counted, step.rewards.double(), 0.0)
         lengths += counted
-        active = active & ~((step.terminated | step.truncated).cpu() & counted)
+        active = active & ~((step.terminated | step.truncated) & counted)
         now, steps = step.next, steps + 1
     return EpisodeFigures(returns, lengths)
 

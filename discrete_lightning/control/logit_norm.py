@@ -36,15 +36,21 @@ class LogitNorm(PrivateState, Float32State):
         super().__init__()
         self.register_private("root_mean_square", torch.tensor(1.0, dtype=torch.float32, device=real_device()))
 
-    def forward(self, logits: Tensor) -> Tensor:
-        """Normed logits, float32, of the shape of `logits` (..., A); -inf stays."""
+    def forward(self, logits: Tensor, counted: Tensor | None = None) -> Tensor:
+        """Normed logits, float32, of the shape of `logits` (..., A); -inf stays.
+
+        Args:
+            logits: as the network gives them.
+            counted: bool, of the first dimensions of `logits`: the states by which the gradient is normed; None: all.
+        """
         centred, allowed = _centred(float32(logits))
+        inside = allowed if counted is None else allowed & _expanded(counted, logits)
         r = self.root_mean_square.to(centred)
         if world_size() > 1 and centred.requires_grad:
-            normed: Tensor = _OverRanks.apply(centred, allowed, r)
+            normed: Tensor = _OverRanks.apply(centred, inside, r)
             return torch.where(allowed, normed, -torch.inf)
         if centred.requires_grad and centred.numel():
-            own = _root_mean_square(centred, allowed)
+            own = _root_mean_square(centred, inside)
             r = r * (own / own.detach())
         return torch.where(allowed, centred / r, -torch.inf)
 
@@ -58,7 +64,7 @@ class LogitNorm(PrivateState, Float32State):
         """
         centred, allowed = _centred(float32(logits))
         if counted is not None:
-            allowed = allowed & counted.reshape(*counted.shape, *[1] * (logits.ndim - counted.ndim))
+            allowed = allowed & _expanded(counted, logits)
         total, number = all_reduce_sum(
             torch.stack([centred.square().masked_fill(~allowed, 0.0).sum(), allowed.sum().to(centred)])
         )
@@ -74,18 +80,19 @@ class _OverRanks(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, centred: Tensor, allowed: Tensor, r: Tensor) -> Tensor:
-        ctx.save_for_backward(centred, allowed, r)
+    def forward(ctx: Any, centred: Tensor, inside: Tensor, r: Tensor) -> Tensor:
+        ctx.save_for_backward(centred, inside, r)
         return centred / r
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
-        centred, allowed, r = ctx.saved_tensors
+        centred, inside, r = ctx.saved_tensors
         (gradient,) = gradients
-        parts = [(gradient * centred).sum(), centred.square().sum(), allowed.sum().to(centred)]
+        counted = centred * inside
+        parts = [(gradient * centred).sum(), counted.square().sum(), inside.sum().to(centred)]
         product, squares, number = all_reduce_sum(torch.stack(parts))
         share = torch.where(squares > _LEAST * number, product / squares, 0.0)
-        return (gradient - share * centred) / r, None, None
+        return (gradient - share * counted) / r, None, None
 
 
 def _centred(logits: Tensor) -> tuple[Tensor, Tensor]:
@@ -95,5 +102,9 @@ def _centred(logits: Tensor) -> tuple[Tensor, Tensor]:
     return (finite - mean).masked_fill(~allowed, 0.0), allowed
 
 
-def _root_mean_square(centred: Tensor, allowed: Tensor) -> Tensor:
-    return (centred.square().sum() / allowed.sum().clamp_min(1)).clamp_min(_LEAST).sqrt()
+def _expanded(counted: Tensor, logits: Tensor) -> Tensor:
+    return counted.reshape(*counted.shape, *[1] * (logits.ndim - counted.ndim))
+
+
+def _root_mean_square(centred: Tensor, inside: Tensor) -> Tensor:
+    return ((centred * inside).square().sum() / inside.sum().clamp_min(1)).clamp_min(_LEAST).sqrt()

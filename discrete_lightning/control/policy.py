@@ -108,19 +108,22 @@ class CategoricalPolicy(nn.Module):
         if estimator is not None:
             self.relaxation = RelaxedActions(estimator, relaxation, samples_only=True)
 
-    def forward(self, observations: Tensor, legal: Tensor | None = None) -> ActionDistribution:
+    def forward(
+        self, observations: Tensor, legal: Tensor | None = None, counted: Tensor | None = None
+    ) -> ActionDistribution:
         """The distribution over actions.
 
         Args:
             observations: (..., *shape).
             legal: bool (..., sum of actions), False where an action is illegal.
+            counted: bool (...), False at states that do not count for the gradient of a norm of the logits.
 
         Raises:
             ValueError: if `legal` does not fit, or (on the CPU, when entropies are taken) leaves no action in a state.
         """
         logits = self.raw_logits(observations, legal)
         if self.norm is not None:
-            logits = self.norm(logits)
+            logits = self.norm(logits, counted)
         if self.temperature is not None:
             logits = over_tau(logits, self.temperature())
         return ActionDistribution(logits)

@@ -8,10 +8,18 @@ A_t by generalised advantage estimation; with lambda = 1 they are the paper's n-
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discrete_lightning.control.advantage import generalized_advantage
-from discrete_lightning.control.methods.base import Agent, ControlMethod, entropic, step_weights, value_of
+from discrete_lightning.control.methods.base import (
+    Agent,
+    ControlMethod,
+    NetworkShape,
+    check_lambda,
+    entropic,
+    step_weights,
+    value_of,
+)
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.statistics import counted_mean, explained_variance, standardized
 
@@ -30,6 +38,12 @@ class A2C(ControlMethod):
     value_weight: float = 0.5
     normalize: bool = False
 
+    def __post_init__(self) -> None:
+        check_lambda(self.lambda_, "A2C")
+
+    def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
+        return {"critic": shape.critic()}
+
     def update(self, agent: Agent) -> dict[str, Tensor]:
         loss, figures = self.loss(agent, agent.collect())
         agent.descend(loss)
@@ -37,7 +51,7 @@ class A2C(ControlMethod):
 
     def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """The loss above."""
-        policy, counted = agent.policy(rollout.observations, rollout.legal), rollout.counted
+        policy, counted = agent.policy(rollout.observations, rollout.legal, rollout.counted), rollout.counted
         entropy = policy.entropy()
         values, after = rollout.values(lambda observations, _: value_of(agent, observations))
         found = generalized_advantage(

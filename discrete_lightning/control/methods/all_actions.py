@@ -55,7 +55,7 @@ class AllActions(ControlMethod):
 
     def policy_loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """-mean (sum_a pi(a | s) Q(s, a) + beta H(pi(. | s)))."""
-        policy, counted = agent.policy(rollout.observations, rollout.legal), rollout.counted
+        policy, counted = agent.policy(rollout.observations, rollout.legal, rollout.counted), rollout.counted
         q = agent.parts["critic"](rollout.observations).float().detach()
         expected = (policy.probabilities[..., 0, :] * q).sum(-1)
         entropy, weights = policy.entropy(), step_weights(agent, rollout)

@@ -84,18 +84,18 @@ class ControlMethod:
     Attributes:
         path: whether the gradient goes through the environment, by an estimator.
         whole_episodes: whether it learns from whole episodes, from their start to their end.
-        bootstraps: whether a critic says what a state is worth.
+        weighs_steps: whether it can weigh step t of an episode by gamma^t.
         single: whether it can only choose one action at a time.
     """
 
     path: ClassVar[bool] = False
     whole_episodes: ClassVar[bool] = False
-    bootstraps: ClassVar[bool] = True
+    weighs_steps: ClassVar[bool] = True
     single: ClassVar[bool] = False
 
     def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
         """Modules of the method's own, such as a critic."""
-        return {"critic": shape.critic()} if self.bootstraps else {}
+        return {}
 
     def memory(self) -> Replay | None:
         """Where transitions are remembered, if they are."""
@@ -104,6 +104,12 @@ class ControlMethod:
     def update(self, agent: Agent) -> dict[str, Tensor]:
         """Acts and learns once. Returns figures to log, equal on all ranks."""
         raise NotImplementedError
+
+
+def check_lambda(value: float, name: str) -> None:
+    """Raises ValueError unless lambda is in [0, 1]."""
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}: lambda_ is in [0, 1], got {value}")
 
 
 def value_of(agent: Agent, observations: Tensor, part: str = "critic") -> Tensor:

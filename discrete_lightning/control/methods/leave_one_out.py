@@ -3,7 +3,7 @@
 b_it = mean_{j != i} G_jt over the other episodes that still go on at step t; 0 where there is none
 
 Unbiased, since the others' returns do not depend on this episode's actions; all episodes start from one distribution. It needs
-no critic, and two episodes or more.
+no critic, and two episodes or more. Without a critic an episode that its time limit cuts off counts as ended there.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,6 @@ class LeaveOneOut(ControlMethod):
     """One gradient step on one whole episode of each environment, compared with one another."""
 
     whole_episodes: ClassVar[bool] = True
-    bootstraps: ClassVar[bool] = False
 
     def update(self, agent: Agent) -> dict[str, Tensor]:
         if agent.collector.total < 2:
@@ -38,7 +37,7 @@ class LeaveOneOut(ControlMethod):
 
     def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """Minus the mean return of the episodes, with the leave-one-out gradient, and the bonus."""
-        policy = agent.policy(rollout.observations, rollout.legal)
+        policy = agent.policy(rollout.observations, rollout.legal, rollout.counted)
         entropy = policy.entropy()
         rewards = entropic(agent, rollout, entropy)
         zero = torch.zeros_like(rewards)

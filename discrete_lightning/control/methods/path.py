@@ -15,11 +15,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from discrete_lightning.control.advantage import generalized_advantage
-from discrete_lightning.control.methods.base import Agent, ControlMethod, NetworkShape, value_of
+from discrete_lightning.control.methods.base import Agent, ControlMethod, NetworkShape, check_lambda, value_of
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.statistics import counted_mean, explained_variance
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed
 from discrete_lightning.control.vector.torch_environments import TorchEnvironments
+from discrete_lightning.distributed import global_mean
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,11 @@ class Path(ControlMethod):
     lambda_: float = 0.95
     value_weight: float = 0.5
     path: ClassVar[bool] = True
-    bootstraps: ClassVar[bool] = False
+    weighs_steps: ClassVar[bool] = False
     single: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_lambda(self.lambda_, "Path")
 
     def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
         return {"critic": shape.critic()} if self.critic else {}
@@ -56,6 +60,7 @@ class Path(ControlMethod):
         generator, now = collector.device_generator(), collector.now
         rows: list[tuple[Tensor, ...]] = []
         discount = torch.ones(environments.count, device=collector.device)
+        left = torch.zeros((), device=collector.device)
         for _ in range(agent.steps):
             policy = agent.policy(now.observations, now.legal)
             sample = agent.policy.relaxed(policy, generator, environments.first, collector.total)
@@ -66,6 +71,10 @@ class Path(ControlMethod):
             ended = step.terminated | step.truncated
             collector.count(step)
             if self.critic:
+                last = len(rows) == agent.steps  # what is left after a time limit, and after the last step
+                open_end = (step.truncated | last) & ~step.terminated
+                value = _frozen(agent.parts["critic"], step.final) * discount * agent.gamma
+                left = left + torch.where(open_end, value, 0.0).sum()
                 discount = torch.where(ended, 1.0, discount * agent.gamma)
             now = step.next
         seen, cost, entropy, discounts, terminated, truncated, final = (
@@ -80,9 +89,7 @@ class Path(ControlMethod):
         )  # fmt: skip
         agent.saw(rollout)
         if self.critic:
-            loss = loss + counted_mean(_frozen(agent.parts["critic"], now.observations) * discount, counted[0]) / len(
-                rows
-            )
+            loss = loss + global_mean(left, counted.numel())
             error, explained = self._critic_error(agent, rollout)
             loss = loss + self.value_weight * error
             figures |= {"value_loss": error.detach(), "explained_variance": explained}

@@ -16,6 +16,7 @@ from discrete_lightning.control.methods.base import (
     Agent,
     ControlMethod,
     NetworkShape,
+    check_lambda,
     entropic,
     minibatches,
     step_weights,
@@ -60,8 +61,10 @@ class PPO(ControlMethod):
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:
             raise ValueError(f"PPO: epochs and batch_size are 1 or more, got {self.epochs} and {self.batch_size}")
-        if not self.clip > 0 or not 0 <= self.lambda_ <= 1:
-            raise ValueError(f"PPO: clip > 0 and lambda_ in [0, 1], got {self.clip} and {self.lambda_}")
+        limits = {"clip": self.clip, "value_clip": self.value_clip, "target_kl": self.target_kl}
+        if any(each is not None and not each > 0 for each in limits.values()):
+            raise ValueError(f"PPO: {', '.join(limits)} are more than 0 where they are given, got {limits}")
+        check_lambda(self.lambda_, "PPO")
 
     def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
         return {"critic": shape.critic(), "clip": LossWeight(self.clip)}
@@ -78,7 +81,7 @@ class PPO(ControlMethod):
                 self._renew(agent, rollout, rewards, rows)
             for chosen in minibatches(agent.collector, rollout.steps, self.batch_size):
                 part = rows if chosen is None else rows.take(chosen)
-                policy = agent.policy(part.observations, part.legal)
+                policy = agent.policy(part.observations, part.legal, part.counted)
                 if self.target_kl is not None and float(part.kl(policy)) > self.target_kl:
                     return figures | part.figures(policy, agent.parts["clip"]())
                 loss, figures["policy_loss"], figures["value_loss"] = self._loss(agent, part, policy)
@@ -94,8 +97,10 @@ class PPO(ControlMethod):
         found = generalized_advantage(
             rewards, values, after, rollout.terminated, rollout.truncated, agent.gamma, self.lambda_, rollout.counted
         )
-        rows.values, rows.advantages, rows.targets = (each.flatten() for each in (values, *found))
-        return {"explained_variance": explained_variance(rows.values, rows.targets, rows.counted)}
+        rows.advantages, rows.targets = (each.flatten() for each in found)
+        if rows.old_values is None:  # of the critic that the rollout met
+            rows.old_values = values.flatten()
+        return {"explained_variance": explained_variance(values.flatten(), rows.targets, rows.counted)}
 
     def _loss(self, agent: Agent, rows: "_Rows", policy: ActionDistribution) -> tuple[Tensor, Tensor, Tensor]:
         """The loss, and what the policy and the critic have in it, detached."""
@@ -103,10 +108,10 @@ class PPO(ControlMethod):
         log_p, clip = policy.log_probability(rows.actions), agent.parts["clip"]()
         score = ppo_clip(log_p, rows.old_log_p, advantages * rows.weights, clip, mask=rows.counted)
         values = value_of(agent, rows.observations)
-        if self.value_clip is None:
+        if self.value_clip is None or rows.old_values is None:
             error = counted_mean((values - rows.targets).square() / 2, rows.counted)
         else:
-            error = clipped_value_loss(values, rows.values, rows.targets, self.value_clip, mask=rows.counted)
+            error = clipped_value_loss(values, rows.old_values, rows.targets, self.value_clip, mask=rows.counted)
         loss = score + self.value_weight * error
         if not is_zero(agent.beta):
             loss = loss - agent.beta * counted_mean(rows.weights * policy.entropy(), rows.counted)
@@ -124,7 +129,7 @@ class _Rows:
     weights: Tensor
     old_logits: Tensor
     old_log_p: Tensor
-    values: Tensor
+    old_values: Tensor | None
     advantages: Tensor
     targets: Tensor
 
@@ -139,7 +144,7 @@ class _Rows:
             (none + 1).view_as(rollout.rewards).mul(step_weights(agent, rollout)).flatten(),
             old.logits.flatten(0, 1),
             old.log_probability(rollout.actions).flatten(),
-            none,
+            None,
             none,
             none,
         )

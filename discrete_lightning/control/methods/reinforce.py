@@ -48,7 +48,7 @@ class REINFORCE(ControlMethod):
 
     def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
         """Minus the mean return of the episodes, with the score function's gradient, the bonus and the critic's error."""
-        policy = agent.policy(rollout.observations, rollout.legal)
+        policy = agent.policy(rollout.observations, rollout.legal, rollout.counted)
         entropy = policy.entropy()
         rewards = entropic(agent, rollout, entropy)
         values = after = torch.zeros_like(rewards)

@@ -19,6 +19,7 @@ from discrete_lightning.control.methods.base import Agent, ControlMethod, Networ
 from discrete_lightning.control.replay import Replay, Transitions
 from discrete_lightning.control.statistics import counted_mean
 from discrete_lightning.control.target_entropy import TargetEntropy
+from discrete_lightning.layers.float32 import FixedDtype
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,15 @@ class SAC(ControlMethod):
     smoothing: float = 0.005
     target_epsilon: float | None = 0.1
     single: ClassVar[bool] = True
+    weighs_steps: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if min(self.batch_size, self.gradient_steps, self.capacity) < 1 or self.warm_up < 0:
             raise ValueError(f"SAC: sizes are 1 or more, got {self}")
+        if self.capacity <= self.warm_up:
+            raise ValueError(
+                f"SAC: a memory of capacity={self.capacity} never holds more than warm_up={self.warm_up} steps"
+            )
         if not 0 < self.smoothing <= 1:
             raise ValueError(f"SAC: smoothing is in (0, 1], got {self.smoothing}")
 
@@ -58,7 +64,7 @@ class SAC(ControlMethod):
         for i in (1, 2):
             target = shape.critic(count)
             target.load_state_dict(found[f"critic{i}"].state_dict())
-            found[f"target{i}"] = target.requires_grad_(False)
+            found[f"target{i}"] = MovingAverage(target)
         if self.target_epsilon is not None:
             found["weight"] = TargetEntropy(count, self.target_epsilon)
         return found
@@ -99,14 +105,15 @@ class SAC(ControlMethod):
             (counted_mean((each.gather(-1, batch.actions)[:, 0] - target).square() / 2, counted) for each in q),
             torch.zeros_like(target[:0].sum()),
         )
-        policy = agent.policy(batch.observations, batch.legal)
+        policy = agent.policy(batch.observations, batch.legal, counted)
         entropy = policy.entropy()
         lower = torch.minimum(*q).detach()
         score = -counted_mean((policy.probabilities[:, 0] * lower).sum(-1), counted)
         mean_entropy = counted_mean(entropy, counted)
         loss = error + score - beta * mean_entropy
         if weight is not None:
-            loss = loss + weight(mean_entropy.detach())
+            number = None if batch.legal is None else batch.legal.sum(-1)
+            loss = loss + weight(entropy.detach(), number, counted)
         figures = {"value_loss": error.detach(), "policy_loss": score.detach(), "entropy": mean_entropy.detach()}
         return loss, figures | {"entropy_weight": beta}
 
@@ -115,4 +122,21 @@ class SAC(ControlMethod):
         for i in (1, 2):
             pairs = zip(parts[f"target{i}"].parameters(), parts[f"critic{i}"].parameters(), strict=True)
             for target, source in pairs:
-                target.lerp_(source, self.smoothing)
+                target.lerp_(source.to(target), self.smoothing)
+
+
+class MovingAverage(FixedDtype):
+    """A critic that follows another one. It stays in float32 under every precision: in bf16 it would never move.
+
+    Args:
+        network: the critic to start from; its weights are not trained.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network.requires_grad_(False)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """Values, of observations (..., *shape)."""
+        found: Tensor = self.network(observations)
+        return found

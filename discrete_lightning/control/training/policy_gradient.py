@@ -116,7 +116,16 @@ class PolicyGradient(ControlModule):
             raise ValueError(
                 "Path descends a cost and has no returns: objective is regularized, norm_rewards false and bonus null"
             )
-        check_positive(learning_rate=learning_rate)
+        if self.method.path and normed:
+            raise ValueError(
+                "Path passes few states at a time, by which a norm of the logits would take most of their gradient: set "
+                "normed=False, and no learned temperature"
+            )
+        if discounted and not self.method.weighs_steps:
+            raise ValueError(f"{type(self.method).__name__} does not weigh steps by gamma^t: set discounted=False")
+        check_positive(
+            learning_rate=learning_rate, **({} if gradient_clip is None else {"gradient_clip": gradient_clip})
+        )
         self.maximum_entropy, self.discounted, self.gamma = objective == "maximum_entropy", discounted, float(gamma)
         self.learning_rate, self.gradient_clip = learning_rate, gradient_clip
         self.entropy_weight = LossWeight(entropy_weight)

@@ -80,7 +80,7 @@ class VectorEnvironments(ABC):
         """Takes a step in each environment.
 
         Args:
-            actions: int64 (n, components).
+            actions: int64 (n, components), on any device.
             active: bool (n,): environments to step; the others may stand still, and what is returned of them means nothing.
 
         Raises:

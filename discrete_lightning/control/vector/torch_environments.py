@@ -96,6 +96,7 @@ class TorchEnvironments(VectorEnvironments):
 
     def step(self, actions: Tensor, active: Tensor | None = None) -> Step:
         del active  # all are stepped: that is as fast, and the noise goes on alike
+        actions = actions.to(self._device)
         self._check(actions)
         with torch.no_grad():
             fresh, noise = self._noises()
