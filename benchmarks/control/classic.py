@@ -4,9 +4,9 @@
     python -m benchmarks.control.classic --environment MountainCar-v0
     python -m benchmarks.control.classic --environment LunarLander-v3 --seeds 0
 
-Both have rl-zoo's settings (tasks.py); contestants take turns, one thread. The return is the mean of the most likely actions
-over 100 whole episodes after the last step; solved: the first look (every 20,480 steps; LunarLander 65,536) at the bar. CPU
-seconds are of training, looks not counted. MountainCar is also run once without the running statistics.
+Both have the settings of tasks.py, close to rl-zoo's; contestants take turns, one thread. The return is the mean of the most
+likely actions over 100 whole episodes after the last step; solved: the first look (every 20,480 steps; LunarLander 65,536) at
+the bar. CPU seconds are of training, looks not counted. MountainCar is also run once with raw observations.
 
 Bars, after 500,000, 600,000 and 1,000,000 steps: Acrobot -85, MountainCar -120, LunarLander 200.
 """

@@ -46,13 +46,14 @@ class Task:
     episodes: int = 100
 
 
-# Those of rl-zoo where it has any: CartPole, Acrobot, MountainCar, LunarLander.
+# CartPole and LunarLander: those of rl-zoo. Acrobot and MountainCar: rl-zoo's, save that the learning rate falls, and that
+# MountainCar's rewards stay as they are.
 TASKS = {
     "CartPole-v1": Task(
         475, 100_000, 8, 32, 256, 20, gamma=0.98, gae=0.8, learning_rate=1e-3, falling=True, falling_clip=True, every=2048
     ),
     "Acrobot-v1": Task(-85, 500_000, 16, 256, gae=0.94, falling=True, norm_observations=True, norm_rewards=True),
-    "MountainCar-v0": Task(-120, 600_000, 16, 16, gae=0.98, falling=True, norm_observations=True, norm_rewards=True),
+    "MountainCar-v0": Task(-120, 600_000, 16, 16, gae=0.98, falling=True, norm_observations=True),
     "LunarLander-v3": Task(200, 1_000_000, 16, 1024, gamma=0.999, gae=0.98, entropy=0.01, every=65_536),
     "Taxi-v4": Task(
         7.5, 500_000, 32, 64, 256, 4, hidden=(), entropy=0.01, learning_rate=2e-2, falling=True, norm_rewards=True,
