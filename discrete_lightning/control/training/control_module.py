@@ -12,6 +12,7 @@ from discrete_lightning.control.training.environments import Environments
 from discrete_lightning.control.vector.base import Observed
 from discrete_lightning.control.vector.failing_together import failing_together
 from discrete_lightning.distributed import rank, world_size
+from discrete_lightning.functional.gumbel import gumbel_noise
 from discrete_lightning.layers.private_state import PrivateState
 from discrete_lightning.layers.relaxed import Evaluation
 from discrete_lightning.training.restorable import RestorableModule
@@ -55,15 +56,27 @@ class ControlModule(RestorableModule):
         """The most likely actions, int64 (n, components), of observations (n, *shape)."""
         return self.policy(observations, legal).mode()
 
-    def act(self, evaluation: Evaluation | None = None, seed: int = 0) -> Act:
-        """How the policy acts in an evaluation: what there is to act on to actions."""
-        generator = torch.Generator(self.device).manual_seed(seed)
+    def act(self, evaluation: Evaluation | None = None, seed: int = 0, first: int = 0, total: int = 1) -> Act:
+        """How the policy acts in an evaluation: what there is to act on to actions.
+
+        Args:
+            evaluation: in the place of the module's own.
+            seed: of draws.
+            first: number of the first environment among those of all processes.
+            total: number of all; the noise of all is drawn, so that any number of processes plays the same episodes.
+        """
+        generator = torch.Generator().manual_seed(seed)
         draws = (self.evaluation if evaluation is None else evaluation) == "draw"
 
         def act(now: Observed) -> Tensor:
             legal = None if now.legal is None else now.legal.to(self.device)
             policy = self.policy(now.observations.to(self.device), legal)
-            return policy.draw(generator) if draws else policy.mode()
+            if not draws:
+                return policy.mode()
+            logits = policy.logits
+            shape = (total, *logits.shape[1:])
+            noise = gumbel_noise(shape, dtype=torch.float32, device="cpu", generator=generator)
+            return (logits + noise[first : first + len(logits)].to(logits)).argmax(-1)
 
         return act
 
@@ -82,7 +95,11 @@ class ControlModule(RestorableModule):
             if count:
                 environments = data.make(count, first, episodes, self.device)
                 try:
-                    act = random_actions(environments, episodes, seed) if random else self.act(seed=seed + first)
+                    act = (
+                        random_actions(environments, episodes, seed)
+                        if random
+                        else self.act(seed=seed, first=first, total=episodes)
+                    )
                     found = run_episodes(environments, act, data.seed + seed, environments.time_limit)
                 finally:
                     environments.close()
