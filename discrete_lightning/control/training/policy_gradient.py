@@ -10,6 +10,7 @@ from discrete_lightning.control.bonuses import IntrinsicBonus
 from discrete_lightning.control.collector import Collector
 from discrete_lightning.control.methods import PPO, ControlMethod
 from discrete_lightning.control.methods.base import NetworkShape
+from discrete_lightning.control.methods.options import check_options
 from discrete_lightning.control.networks import Activation, ControlMLP
 from discrete_lightning.control.policy import CategoricalPolicy
 from discrete_lightning.control.reward_scale import RewardScale
@@ -103,26 +104,12 @@ class PolicyGradient(ControlModule):
         super().__init__(evaluation)
         self.automatic_optimization = False
         self.method = PPO() if method is None else method
-        if estimator is not None and not self.method.path:
-            raise ValueError(
-                f"{type(self.method).__name__} differentiates log-probabilities and has no estimator, got {estimator}: an "
-                "estimator is for method Path, through a differentiable environment"
-            )
+        returns = {"objective": objective != "regularized", "norm_rewards": norm_rewards, "bonus": bonus is not None}
+        check_options(self.method, estimator, returns, normed, discounted)
         if objective not in get_args(Objective):
             raise ValueError(f"objective is one of {', '.join(get_args(Objective))}, got {objective!r}")
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma is in [0, 1], got {gamma}")
-        if self.method.path and (objective != "regularized" or norm_rewards or bonus is not None):
-            raise ValueError(
-                "Path descends a cost and has no returns: objective is regularized, norm_rewards false and bonus null"
-            )
-        if self.method.path and normed:
-            raise ValueError(
-                "Path passes few states at a time, by which a norm of the logits would take most of their gradient: set "
-                "normed=False, and no learned temperature"
-            )
-        if discounted and not self.method.weighs_steps:
-            raise ValueError(f"{type(self.method).__name__} does not weigh steps by gamma^t: set discounted=False")
         check_positive(
             learning_rate=learning_rate, **({} if gradient_clip is None else {"gradient_clip": gradient_clip})
         )

@@ -4,10 +4,11 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from discrete_lightning.control.bonuses import CountBonus
 from discrete_lightning.control.methods import A2C, PPO, REINFORCE, SAC, AllActions, ControlMethod, LeaveOneOut, Path
+from discrete_lightning.control.methods.base import NetworkShape
 from discrete_lightning.control.training.policy_gradient import PolicyGradient
 from discrete_lightning.estimators import ReinMax, StraightThroughGumbel
 from discrete_lightning.layers.temperature import Temperature
@@ -186,3 +187,46 @@ def test_the_norm_of_observations_is_that_of_all_that_was_seen() -> None:
     variance = state["observation_norm.squares"].double() / len(seen)
     torch.testing.assert_close(variance, seen.var(0, correction=0), rtol=1e-4, atol=1e-7)
     assert state.keys() == state_of(model).keys()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"method": Path(), "normed": True}, "few states at a time"),
+        ({"method": Path(), "objective": "maximum_entropy"}, "has no returns: leave objective"),
+        ({"method": SAC(), "discounted": True}, "does not weigh steps"),
+        ({"method": PPO(), "gradient_clip": -1.0}, "gradient_clip must be positive"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PolicyGradient(**options)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: A2C(lambda_=2.0),
+        lambda: Path(lambda_=-1.0),
+        lambda: PPO(value_clip=-1.0),
+        lambda: PPO(target_kl=0.0),
+        lambda: SAC(capacity=500),
+    ],
+)
+def test_settings_out_of_range_are_refused(make: Any) -> None:
+    with pytest.raises(ValueError, match="A2C|Path|PPO|SAC"):
+        make()
+
+
+def test_moving_averages_move_in_bfloat16() -> None:
+    parts = SAC(smoothing=0.005).parts(NetworkShape((4,), (2,), (8,), "tanh"))
+    model = nn.ModuleDict(parts).to(torch.bfloat16)
+    target, critic = model["target1"], model["critic1"]
+    assert {each.dtype for each in target.parameters()} == {torch.float32}
+    before = [each.clone() for each in target.parameters()]
+    with torch.no_grad():
+        for each in critic.parameters():
+            each.add_(1.0)
+    SAC(smoothing=0.005)._move_targets(model)
+    for old, new in zip(before, target.parameters(), strict=True):
+        torch.testing.assert_close(new - old, torch.full_like(old, 0.005), rtol=0.05, atol=1e-4)
