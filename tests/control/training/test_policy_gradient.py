@@ -214,7 +214,7 @@ def test_options_that_do_not_go_together_are_refused(options: dict[str, Any], me
     ],
 )
 def test_settings_out_of_range_are_refused(make: Any) -> None:
-    with pytest.raises(ValueError, match="A2C|Path|PPO|SAC"):
+    with pytest.raises(ValueError, match=r"A2C|Path|PPO|SAC"):
         make()
 
 
