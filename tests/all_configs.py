@@ -1,4 +1,4 @@
-"""Runs every config on this rank of two, for a few batches; gives digests of the trained state."""
+"""Runs configs on this rank of two, for a few batches; gives digests of the trained state."""
 
 import hashlib
 import os
@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from discrete_lightning.cli import main
-from tests.small_mnist import CONFIGS, few_batches
+from tests.small_mnist import few_batches
 
 _DIGESTS: list[str] = []
 
@@ -26,7 +26,7 @@ class Digest(Callback):
         _DIGESTS.append(f"{type(pl_module).__name__} {digest.hexdigest()}")
 
 
-def run_all(data: str, runs: str, port: int) -> list[str]:
+def run_all(data: str, runs: str, port: int, configs: list[str]) -> list[str]:
     """The digests, one for each config: as torchrun would start this rank."""
     rank = str(dist.get_rank())
     os.environ |= {
@@ -34,7 +34,7 @@ def run_all(data: str, runs: str, port: int) -> list[str]:
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
     _DIGESTS.clear()
-    for config in CONFIGS:
+    for config in configs:
         options = [
             *few_batches(config, data, f"{runs}/{config.replace('/', '-')}", batches=2),
             "--trainer.accelerator=cpu",
