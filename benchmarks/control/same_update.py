@@ -109,11 +109,11 @@ def main() -> None:
     found = generalized_advantage(
         rollout.rewards, values, after, rollout.terminated, rollout.truncated, GAMMA, LAMBDA, rollout.counted
     )
-    for name, mine, other in (
+    for name, own, theirs in (
         ("advantages", found.advantages, model.rollout_buffer.advantages),
         ("targets of values", found.targets, model.rollout_buffer.returns),
     ):
-        print(f"{name:<28}{float((mine - torch.as_tensor(other)).abs().max()):.1e}")
+        print(f"{name:<28}{float((own - torch.as_tensor(theirs)).abs().max()):.1e}")
     PPO(EPOCHS, N * STEPS, 0.2, LAMBDA, value_weight=1.0, recompute=False).update(agent)
     model.train()
     for name, network in networks.items():
