@@ -25,7 +25,7 @@ class ControlMLP(Recorded, nn.Module):
     Args:
         shape: of an observation.
         outputs: number of them.
-        hidden: units of each hidden layer; empty: one linear map without a bias, a table where observations are one-hot.
+        hidden: units of each hidden layer; empty: one linear map, a table where observations are one-hot.
         activation: "tanh", "relu" or "silu".
         gain: of the last layer's weights: 0.01 for a policy, 1 for a critic.
         norm: of the observations; networks may share one.
@@ -57,10 +57,9 @@ class ControlMLP(Recorded, nn.Module):
         layers: list[nn.Module] = []
         for i, (inputs, units) in enumerate(pairwise(sizes)):
             is_last = i == len(sizes) - 2
-            layer = nn.Linear(inputs, units, bias=bool(hidden))  # rows of a table share nothing
+            layer = nn.Linear(inputs, units)
             nn.init.orthogonal_(layer.weight, gain if is_last else math.sqrt(2))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+            nn.init.zeros_(layer.bias)
             layers += [layer] if is_last else [layer, _ACTIVATIONS[activation]()]
         self.layers = nn.Sequential(*layers)
 

@@ -14,6 +14,11 @@ def output_folder(trainer: Trainer) -> Path:
     return Path(trainer.default_root_dir)
 
 
+def has_own_folder(trainer: Trainer) -> bool:
+    """Whether the run has a folder that somebody chose: a model leaves no files where a program happens to run."""
+    return output_folder(trainer).resolve() != Path.cwd()
+
+
 def fresh_path(folder: Path, name: str) -> Path:
     """`folder/name`, or with -2, -3 ... before the suffix if that exists: nothing a run has written is overwritten."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.control.advantage import generalized_advantage
 from discrete_lightning.control.methods.base import (
     Agent,
     ControlMethod,
     NetworkShape,
+    assess,
     check_lambda,
+    critic_error,
     entropic,
     step_weights,
-    value_of,
 )
 from discrete_lightning.control.rollout import Rollout
-from discrete_lightning.control.statistics import counted_mean, explained_variance, standardized
+from discrete_lightning.control.statistics import counted_mean, standardized
 
 
 @dataclass(frozen=True)
@@ -53,21 +53,12 @@ class A2C(ControlMethod):
         """The loss above."""
         policy, counted = agent.policy(rollout.observations, rollout.legal, rollout.counted), rollout.counted
         entropy = policy.entropy()
-        values, after = rollout.values(lambda observations, _: value_of(agent, observations))
-        found = generalized_advantage(
-            entropic(agent, rollout, entropy), values.detach(), after.detach(), rollout.terminated, rollout.truncated,
-            agent.gamma, self.lambda_, counted,
-        )  # fmt: skip
+        values, found = assess(agent, rollout, entropic(agent, rollout, entropy), self.lambda_)
         advantages = standardized(found.advantages, counted) if self.normalize else found.advantages
         weights = step_weights(agent, rollout)
         log_p = policy.log_probability(rollout.actions)
         score = -counted_mean(weights * advantages * torch.where(counted, log_p, 0.0), counted)
-        error = counted_mean((values - found.targets).square() / 2, counted)
+        error, figures = critic_error(values, found.targets, counted)
         loss = score - agent.beta * counted_mean(weights * entropy, counted) + self.value_weight * error
-        figures = {
-            "policy_loss": score.detach(),
-            "entropy": counted_mean(entropy.detach(), counted),
-            "value_loss": error.detach(),
-            "explained_variance": explained_variance(values, found.targets, counted),
-        }
+        figures |= {"policy_loss": score.detach(), "entropy": counted_mean(entropy.detach(), counted)}
         return loss, figures

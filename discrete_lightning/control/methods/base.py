@@ -7,12 +7,14 @@ from typing import ClassVar, Protocol
 import torch
 from torch import Tensor, nn
 
+from discrete_lightning.control.advantage import Advantages, generalized_advantage
 from discrete_lightning.control.collector import Collector
 from discrete_lightning.control.networks import Activation, ControlMLP
 from discrete_lightning.control.policy import CategoricalPolicy
 from discrete_lightning.control.replay import Replay
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.running_norm import RunningNorm
+from discrete_lightning.control.statistics import counted_mean, explained_variance
 from discrete_lightning.distributed import global_mean
 
 
@@ -101,6 +103,9 @@ class ControlMethod:
         """Where transitions are remembered, if they are."""
         return None
 
+    def check(self, environments: int) -> None:
+        """For the start of a fit: raises ValueError if so many environments, of all processes, are too few."""
+
     def update(self, agent: Agent) -> dict[str, Tensor]:
         """Acts and learns once. Returns figures to log, equal on all ranks."""
         raise NotImplementedError
@@ -116,6 +121,23 @@ def value_of(agent: Agent, observations: Tensor, part: str = "critic") -> Tensor
     """V of observations, float32, without the last dimension of the network's output."""
     found: Tensor = agent.parts[part](observations)
     return found.squeeze(-1).float()
+
+
+def assess(agent: Agent, rollout: Rollout, rewards: Tensor, lambda_: float) -> tuple[Tensor, Advantages]:
+    """V of what was acted on, (T, n) with the critic's gradient, and the advantages and targets by it, without one."""
+    values, after = rollout.values(lambda observations, _: value_of(agent, observations))
+    found = generalized_advantage(
+        rewards, values.detach(), after.detach(), rollout.terminated, rollout.truncated, agent.gamma, lambda_,
+        rollout.counted,
+    )  # fmt: skip
+    return values, found
+
+
+def critic_error(values: Tensor, targets: Tensor, counted: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    """Half the mean squared error of values, and what is logged of it."""
+    error = counted_mean((values - targets).square() / 2, counted)
+    explained = explained_variance(values.detach(), targets, counted)
+    return error, {"value_loss": error.detach(), "explained_variance": explained}
 
 
 def step_weights(agent: Agent, rollout: Rollout) -> Tensor | float:

@@ -7,45 +7,32 @@ no critic, and two episodes or more. Without a critic an episode that its time l
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from discrete_lightning.control.advantage import generalized_advantage
-from discrete_lightning.control.methods.base import Agent, ControlMethod, entropic
-from discrete_lightning.control.methods.reinforce import score_loss
+from discrete_lightning.control.methods.base import Agent
+from discrete_lightning.control.methods.reinforce import EpisodeMethod, returns_to_go
 from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.distributed import all_gather_equal, all_reduce_sum, world_size
 
 
 @dataclass(frozen=True)
-class LeaveOneOut(ControlMethod):
+class LeaveOneOut(EpisodeMethod):
     """One gradient step on one whole episode of each environment, compared with one another."""
 
-    whole_episodes: ClassVar[bool] = True
-
-    def update(self, agent: Agent) -> dict[str, Tensor]:
-        if agent.collector.total < 2:
+    def check(self, environments: int) -> None:
+        if environments < 2:
             raise ValueError(
-                f"LeaveOneOut compares episodes with one another and needs 2 environments or more, the data has "
-                f"{agent.collector.total}: set data.number"
+                "LeaveOneOut compares episodes with one another and needs 2 environments or more, the data has "
+                f"{environments}: set data.number"
             )
-        loss, figures = self.loss(agent, agent.collect(whole_episodes=True))
-        agent.descend(loss)
-        return figures
 
-    def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
-        """Minus the mean return of the episodes, with the leave-one-out gradient, and the bonus."""
-        policy = agent.policy(rollout.observations, rollout.legal, rollout.counted)
-        entropy = policy.entropy()
-        rewards = entropic(agent, rollout, entropy)
-        zero = torch.zeros_like(rewards)
-        to_go = generalized_advantage(
-            rewards, zero, zero, rollout.terminated, rollout.truncated, agent.gamma, 1.0, rollout.counted
-        ).targets
-        advantages = to_go - mean_of_others(to_go, rollout.counted)
-        return score_loss(agent, rollout, policy.log_probability(rollout.actions), entropy, advantages)
+    def advantages(
+        self, agent: Agent, rollout: Rollout, rewards: Tensor
+    ) -> tuple[Tensor, Tensor | float, dict[str, Tensor]]:
+        to_go = returns_to_go(agent, rollout, rewards)
+        return to_go - mean_of_others(to_go, rollout.counted), 0.0, {}
 
 
 @torch.no_grad()

@@ -14,10 +14,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from discrete_lightning.control.advantage import generalized_advantage
-from discrete_lightning.control.methods.base import Agent, ControlMethod, NetworkShape, check_lambda, value_of
+from discrete_lightning.control.methods.base import (
+    Agent,
+    ControlMethod,
+    NetworkShape,
+    assess,
+    check_lambda,
+    critic_error,
+)
 from discrete_lightning.control.rollout import Rollout
-from discrete_lightning.control.statistics import counted_mean, explained_variance
+from discrete_lightning.control.statistics import counted_mean
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed
 from discrete_lightning.control.vector.torch_environments import TorchEnvironments
 from discrete_lightning.distributed import global_mean
@@ -90,20 +96,12 @@ class Path(ControlMethod):
         agent.saw(rollout)
         if self.critic:
             loss = loss + global_mean(left, counted.numel())
-            error, explained = self._critic_error(agent, rollout)
-            loss = loss + self.value_weight * error
-            figures |= {"value_loss": error.detach(), "explained_variance": explained}
+            values, found = assess(agent, rollout, rollout.rewards, self.lambda_)
+            error, more = critic_error(values, found.targets, counted)
+            loss, figures = loss + self.value_weight * error, figures | more
         environments.detach()
         collector.move(Observed(now.observations.detach(), now.legal))
         return loss, figures
-
-    def _critic_error(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, Tensor]:
-        values, after = rollout.values(lambda observations, _: value_of(agent, observations))
-        targets = generalized_advantage(
-            rollout.rewards, values.detach(), after.detach(), rollout.terminated, rollout.truncated, agent.gamma, self.lambda_
-        ).targets  # fmt: skip
-        error = counted_mean((values - targets).square() / 2, rollout.counted)
-        return error, explained_variance(values.detach(), targets, rollout.counted)
 
 
 def _frozen(critic: nn.Module, observations: Tensor) -> Tensor:

@@ -1,8 +1,9 @@
 """Proximal policy optimisation (Schulman et al. 2017, https://arxiv.org/abs/1707.06347), with the details of Huang et al. 2022
 (https://iclr-blog-track.github.io/2022/03/25/ppo-implementation-details/).
 
-Several epochs of minibatches on each rollout. The clipped value loss is off by default, and advantages are computed anew in
-each epoch (Andrychowicz et al. 2020, https://arxiv.org/abs/2006.05990, sections 3.1 and 3.5).
+Several epochs of minibatches on each rollout. The clipped value loss is off by default (Andrychowicz et al. 2020,
+https://arxiv.org/abs/2006.05990, section 3.2). Computing advantages anew in each epoch, which they advise (section 3.5), is an
+option.
 """
 
 from dataclasses import dataclass
@@ -11,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.control.action_distribution import ActionDistribution
-from discrete_lightning.control.advantage import generalized_advantage
 from discrete_lightning.control.methods.base import (
     Agent,
     ControlMethod,
     NetworkShape,
+    assess,
     check_lambda,
     entropic,
     minibatches,
@@ -55,7 +56,7 @@ class PPO(ControlMethod):
     value_weight: float = 0.5
     value_clip: float | None = None
     normalize: bool = True
-    recompute: bool = True
+    recompute: bool = False
     target_kl: float | None = None
 
     def __post_init__(self) -> None:
@@ -93,10 +94,7 @@ class PPO(ControlMethod):
     def _renew(self, agent: Agent, rollout: Rollout, rewards: Tensor, rows: "_Rows") -> dict[str, Tensor]:
         """Advantages and targets by the critic as it is."""
         with torch.no_grad():
-            values, after = rollout.values(lambda observations, _: value_of(agent, observations))
-        found = generalized_advantage(
-            rewards, values, after, rollout.terminated, rollout.truncated, agent.gamma, self.lambda_, rollout.counted
-        )
+            values, found = assess(agent, rollout, rewards, self.lambda_)
         rows.advantages, rows.targets = (each.flatten() for each in found)
         if rows.old_values is None:  # of the critic that the rollout met
             rows.old_values = values.flatten()

@@ -14,17 +14,54 @@ from discrete_lightning.control.methods.base import (
     Agent,
     ControlMethod,
     NetworkShape,
+    assess,
+    critic_error,
     entropic,
     episode_mean,
     step_weights,
-    value_of,
 )
 from discrete_lightning.control.rollout import Rollout
-from discrete_lightning.control.statistics import counted_mean, explained_variance
+from discrete_lightning.control.statistics import counted_mean
+
+
+class EpisodeMethod(ControlMethod):
+    """A score function of whole episodes: sums over steps, means over episodes. Subclasses say what the advantages are."""
+
+    whole_episodes: ClassVar[bool] = True
+
+    def update(self, agent: Agent) -> dict[str, Tensor]:
+        loss, figures = self.loss(agent, agent.collect(whole_episodes=True))
+        agent.descend(loss)
+        return figures
+
+    def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
+        """Minus the mean return of the episodes, with the score function's gradient, the bonus and the critic's error."""
+        counted, weights = rollout.counted, step_weights(agent, rollout)
+        policy = agent.policy(rollout.observations, rollout.legal, counted)
+        entropy, log_p = policy.entropy(), policy.log_probability(rollout.actions)
+        advantages, error, figures = self.advantages(agent, rollout, entropic(agent, rollout, entropy))
+        score = -episode_mean((weights * advantages).detach() * torch.where(counted, log_p, 0.0), counted)
+        loss = score - agent.beta * episode_mean(weights * entropy, counted) + error
+        figures |= {"policy_loss": score.detach(), "entropy": counted_mean(entropy.detach(), counted)}
+        return loss, figures
+
+    def advantages(
+        self, agent: Agent, rollout: Rollout, rewards: Tensor
+    ) -> tuple[Tensor, Tensor | float, dict[str, Tensor]]:
+        """Advantages (T, n), what a critic adds to the loss, and its figures."""
+        raise NotImplementedError
+
+
+def returns_to_go(agent: Agent, rollout: Rollout, rewards: Tensor) -> Tensor:
+    """G_t (T, n) of the rewards of a rollout; nothing is left after its end."""
+    zero = torch.zeros_like(rewards)
+    return generalized_advantage(
+        rewards, zero, zero, rollout.terminated, rollout.truncated, agent.gamma, 1.0, rollout.counted
+    ).targets
 
 
 @dataclass(frozen=True)
-class REINFORCE(ControlMethod):
+class REINFORCE(EpisodeMethod):
     """One gradient step on one whole episode of each environment.
 
     Args:
@@ -35,43 +72,15 @@ class REINFORCE(ControlMethod):
 
     critic: bool = True
     value_weight: float = 0.5
-    whole_episodes: ClassVar[bool] = True
 
     def parts(self, shape: NetworkShape) -> dict[str, nn.Module]:
         return {"critic": shape.critic()} if self.critic else {}
 
-    def update(self, agent: Agent) -> dict[str, Tensor]:
-        rollout = agent.collect(whole_episodes=True)
-        loss, figures = self.loss(agent, rollout)
-        agent.descend(loss)
-        return figures
-
-    def loss(self, agent: Agent, rollout: Rollout) -> tuple[Tensor, dict[str, Tensor]]:
-        """Minus the mean return of the episodes, with the score function's gradient, the bonus and the critic's error."""
-        policy = agent.policy(rollout.observations, rollout.legal, rollout.counted)
-        entropy = policy.entropy()
-        rewards = entropic(agent, rollout, entropy)
-        values = after = torch.zeros_like(rewards)
-        if self.critic:
-            values, after = rollout.values(lambda observations, _: value_of(agent, observations))
-        found = generalized_advantage(
-            rewards, values.detach(), after.detach(), rollout.terminated, rollout.truncated, agent.gamma, 1.0,
-            rollout.counted,
-        )  # fmt: skip
-        loss, figures = score_loss(agent, rollout, policy.log_probability(rollout.actions), entropy, found.advantages)
-        if self.critic:
-            error = counted_mean((values - found.targets).square() / 2, rollout.counted)
-            figures["value_loss"] = error.detach()
-            figures["explained_variance"] = explained_variance(values, found.targets, rollout.counted)
-            loss = loss + self.value_weight * error
-        return loss, figures
-
-
-def score_loss(
-    agent: Agent, rollout: Rollout, log_p: Tensor, entropy: Tensor, advantages: Tensor
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The loss of whole episodes: sums over steps, means over episodes."""
-    weights, counted = step_weights(agent, rollout), rollout.counted
-    score = -episode_mean((weights * advantages).detach() * torch.where(counted, log_p, 0.0), counted)
-    loss = score - agent.beta * episode_mean(weights * entropy, counted)
-    return loss, {"policy_loss": score.detach(), "entropy": counted_mean(entropy.detach(), counted)}
+    def advantages(
+        self, agent: Agent, rollout: Rollout, rewards: Tensor
+    ) -> tuple[Tensor, Tensor | float, dict[str, Tensor]]:
+        if not self.critic:
+            return returns_to_go(agent, rollout, rewards), 0.0, {}
+        values, found = assess(agent, rollout, rewards, 1.0)
+        error, figures = critic_error(values, found.targets, rollout.counted)
+        return found.advantages, self.value_weight * error, figures

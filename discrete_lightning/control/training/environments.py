@@ -59,7 +59,7 @@ class Environments(LightningDataModule):
         episodes: of a validation, over all processes.
         test_episodes: of a test, likewise.
         seed: of the episodes; environment i of all processes has `seed + i`.
-        time_limit: the most steps of an episode, in place of the environment's own.
+        time_limit: the most steps of an episode, in place of the environment's own; a `VectorEnv` keeps its own.
         arguments: of the environment's constructor, such as {"is_slippery": false}.
         masks: whether `info["action_mask"]` says which actions are legal.
         processes: whether each gymnasium environment has a process of its own; for slow ones.

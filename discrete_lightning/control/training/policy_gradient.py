@@ -128,6 +128,7 @@ class PolicyGradient(ControlModule):
         self._network_options = ([64, 64] if hidden is None else list(hidden), activation, norm_observations)
         self._collector: Collector | None = None
         self._restored: dict[str, Any] = {}
+        self._built: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         self.steps = 1
         self._losses: list[Tensor] = []
         self._seen: Rollout | None = None
@@ -214,7 +215,7 @@ class PolicyGradient(ControlModule):
 
     def _build_for(self, data: Environments) -> None:
         found = (data.observation_shape, data.actions)
-        if not hasattr(self, "_built"):
+        if self._built is None:
             self.build(*found)
         elif self._built != found:
             raise ValueError(
@@ -227,6 +228,7 @@ class PolicyGradient(ControlModule):
         if stage != "fit":
             return
         check_own_reduction(self, _PRECISIONS)
+        self.method.check(self.trainer.world_size * data.number)
         if self.method.path and not data.differentiable:
             raise ValueError(
                 f"Path differentiates the environment, and {data.name} is none in torch: set data.environment to "
@@ -245,7 +247,7 @@ class PolicyGradient(ControlModule):
         self._collector = Collector(environments, total, data.seed, self.device)
         self._collector.generator.manual_seed(int(seed))
         self.steps = data.steps
-        running = restore_collector(self._collector, self._restored, self.memory)
+        running = restore_collector(self._collector, self._restored, self.memory, self.method.whole_episodes)
         if self.rewards is not None:
             self.rewards.running = running
         self._restored = {}

@@ -34,8 +34,17 @@ def collector_state(collector: Collector, running: Tensor | None) -> dict[str, A
     return state
 
 
-def restore_collector(collector: Collector, state: dict[str, Any], memory: Replay | None) -> Tensor | None:
-    """Goes on from `collector_state`, with a line where that is not possible. Returns `running` of this rank's environments."""
+def restore_collector(
+    collector: Collector, state: dict[str, Any], memory: Replay | None, whole_episodes: bool = False
+) -> Tensor | None:
+    """Goes on from `collector_state`, with a line where that is not possible. Returns `running` of this rank's environments.
+
+    Args:
+        collector: of the fit.
+        state: of all ranks; empty where nothing is resumed.
+        memory: of the method.
+        whole_episodes: whether each rollout starts its episodes anew in any case.
+    """
     if not state:
         return None
     remembers = memory is None or ("memory" in state and memory.load_state_dict(state["memory"], collector))
@@ -52,7 +61,7 @@ def restore_collector(collector: Collector, state: dict[str, Any], memory: Repla
     else:
         state.pop("environments", None)
         state.pop("running", None)
-    lost = [] if collector.load_state_dict(state) else ["episodes start anew"]
+    lost = [] if collector.load_state_dict(state) or whole_episodes else ["episodes start anew"]
     lost += [] if remembers else ["the memory of transitions fills anew"]
     if lost and rank() == 0:
         print(

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from discrete_lightning.training.atomic_write import write_table
 from discrete_lightning.training.pictures import never_ends_a_run, save_figure
-from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.run_files import fresh_path, has_own_folder, output_folder
 
 _POINTS = 40  # of a curve
 COLUMNS = ("beta", "temperature", "truth", "error", "objective", "gradient", "steepness", "flat")
@@ -73,12 +73,12 @@ def flat_line(environment: str, found: TemperatureFound) -> str:
 
 
 def write_report(trainer: Trainer, module: HasTemperatures) -> None:
-    """Prints the lines, and writes the two files to the run's folder."""
+    """Prints the lines, and writes the two files to the run's folder, if it has one."""
     found = module.results()
     for each in found:
         if each.flat:
             print(flat_line(module.environment, each))
-    if trainer.fast_dev_run:  # type: ignore[attr-defined]
+    if trainer.fast_dev_run or not has_own_folder(trainer):  # type: ignore[attr-defined]
         return
     rows = [{name: getattr(each, name) for name in COLUMNS} for each in found]
     write_table(fresh_path(output_folder(trainer), "temperature.csv"), COLUMNS, rows)

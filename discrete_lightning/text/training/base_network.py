@@ -19,7 +19,7 @@ from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.checkpoints import find_checkpoint
 from discrete_lightning.training.damage import CheckpointError
-from discrete_lightning.training.run_files import fresh_path, output_folder
+from discrete_lightning.training.run_files import fresh_path, has_own_folder, output_folder
 
 _HYPER, _NETWORK = "hyper_parameters", "network."
 
@@ -184,10 +184,9 @@ class StartedModule(TextModule):
                 flush=True,
             )
             train_network(self.network, tokens, epochs=self.base_epochs)
-            folder = output_folder(self.trainer)
-            has_folder = folder.resolve() != Path.cwd()  # a trainer without one: no file where a program happens to run
-            if has_folder and not self.trainer.fast_dev_run and self.tokenizer is not None:  # type: ignore[attr-defined]
-                path = fresh_path(folder, "base.ckpt")
+            keeps = has_own_folder(self.trainer) and not self.trainer.fast_dev_run  # type: ignore[attr-defined]
+            if keeps and self.tokenizer is not None:
+                path = fresh_path(output_folder(self.trainer), "base.ckpt")
                 write_network(path, self.network, self.tokenizer)
                 print(f"{type(self).__name__}: the language model is in {os.path.relpath(path)}", flush=True)
         self.started.fill_(True)
