@@ -165,3 +165,12 @@ def test_what_is_refused(arguments: dict[str, Any], message: str) -> None:
 
 def test_the_face() -> None:
     assert OfTheFace is LearnedTemperature
+
+
+def test_without_a_folder_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # the trainer's root, where a program happens to run
+    model = LearnedTemperature(betas=[0.3], updates=2)
+    trainer = quiet_trainer()
+    trainer.fit(model)
+    trainer.test(model, verbose=False)
+    assert list(tmp_path.iterdir()) == []

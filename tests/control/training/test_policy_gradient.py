@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from discrete_lightning.control.bonuses import CountBonus
 from discrete_lightning.control.methods import A2C, PPO, REINFORCE, SAC, AllActions, ControlMethod, LeaveOneOut, Path
 from discrete_lightning.control.methods.base import NetworkShape
+from discrete_lightning.control.training.environments import Environments
 from discrete_lightning.control.training.policy_gradient import PolicyGradient
 from discrete_lightning.estimators import ReinMax, StraightThroughGumbel
 from discrete_lightning.layers.temperature import Temperature
@@ -230,3 +231,10 @@ def test_moving_averages_move_in_bfloat16() -> None:
     SAC(smoothing=0.005)._move_targets(model)
     for old, new in zip(before, target.parameters(), strict=True):
         torch.testing.assert_close(new - old, torch.full_like(old, 0.005), rtol=0.05, atol=1e-4)
+
+
+def test_episodes_that_cannot_be_compared_are_refused_before_training() -> None:
+    model = PolicyGradient(LeaveOneOut())
+    with pytest.raises(ValueError, match="needs 2 environments or more, the data has 1"):
+        quiet_trainer().fit(model, Environments("CartPole", number=1))
+    assert model.counters.environment_steps == 0
