@@ -42,7 +42,8 @@ class PPO(ControlMethod):
         value_weight: of the critic's squared error.
         value_clip: by how much a value may move in one rollout for its error to count fully; None: any.
         normalize: whether advantages are standardised in each minibatch.
-        recompute: whether each epoch computes the advantages with the critic as it is then.
+        recompute: whether each epoch computes the advantages with the critic as it is then: one pass of the critic more an
+            epoch. Worth it where rewards change, as with a `CountBonus`.
         target_kl: KL(pi_old || pi) in nats, the mean over all ranks, above which the epochs of a rollout end; None: never.
 
     Raises:
