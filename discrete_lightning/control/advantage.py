@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._precision import float32
 
 
@@ -52,7 +53,7 @@ def generalized_advantage(
         counted: bool (T, n), False at rows that are no transitions: the resets of gymnasium's autoreset mode NEXT_STEP.
 
     Raises:
-        ValueError: if shapes differ, gamma or lambda_ is out of its range, or flags are not bool.
+        ValueError: if shapes differ, values are not floating, flags are not bool, or gamma or lambda_ is out of its range.
 
     Example:
         >>> one = torch.ones(3, 1)
@@ -65,6 +66,8 @@ def generalized_advantage(
     shapes = {name: tuple(each.shape) for name, each in (parts | flags).items()}
     if rewards.ndim != 2 or len(set(shapes.values())) > 1:
         raise ValueError(f"all are (steps, environments), got {shapes}")
+    for name, each in parts.items():
+        check_floating(each, name)
     if any(each.dtype != torch.bool for each in flags.values()):
         raise ValueError(f"{', '.join(flags)} are bool, got {', '.join(str(each.dtype) for each in flags.values())}")
     if not (0 <= gamma <= 1 and 0 <= lambda_ <= 1):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.control.statistics import counted_mean
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.functional._precision import float32
 
 
@@ -76,6 +77,8 @@ def clipped_value_loss(
 
 def _counted(rows: tuple[Tensor, Tensor, Tensor], clip: float | Tensor, mask: Tensor | None) -> Tensor:
     """The rows that count. Raises ValueError if arguments do not fit."""
+    for each in rows:
+        check_floating(each, "what a loss compares")
     shapes = [tuple(each.shape) for each in rows]
     if len(set(shapes)) > 1:
         raise ValueError(f"new values, old ones and what they are held against have one shape, got {shapes}")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.distributed import global_mean
 from discrete_lightning.functional._arguments import check_at_least, check_positive
+from discrete_lightning.functional._checks import check_floating
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.layers.temperature import LossWeight
@@ -148,8 +149,9 @@ class TargetEntropy(Recorded, Float32State):
             0-dim float32; 0 where no state counts.
 
         Raises:
-            ValueError: shapes do not fit.
+            ValueError: shapes do not fit, or entropies are not floating.
         """
+        check_floating(entropy, "entropy")
         entropy = entropy.detach().float()
         shape = entropy.shape if len(self.components) == 1 else (*entropy.shape, len(self.components))
         if legal is not None and legal.shape != shape:
