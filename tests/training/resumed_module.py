@@ -136,12 +136,14 @@ class EveryMoment(Checkpoint):
         self.save(trainer, "epoch")
 
 
-def fit(folder: Path, start: Path | None = None, *, data: str = "plain", model: Fields | None = None, **fields: Any) -> Fields:
+def fit(
+    folder: Path, start: Path | None = None, *, data: str = "plain", model: Fields | None = None, **fields: Any
+) -> Fields:
     """All that a fit leaves: to be equal, but for `seen`, of which a resumed fit has the end."""
     seed_everything(3, verbose=False)
     module = Learner(**(model or {}))
     best = ModelCheckpoint(folder / "best", monitor="val/loss", save_top_k=2)
-    callbacks = [EveryMoment(folder, fields.pop('only', '')), best, *fields.pop("callbacks", []), ExactResume()]
+    callbacks = [EveryMoment(folder, fields.pop("only", "")), best, *fields.pop("callbacks", []), ExactResume()]
     stopping = EarlyStopping("val/loss", patience=fields.pop("patience", 20))
     trainer = Trainer(
         **{"max_epochs": 3, "logger": False, "enable_progress_bar": False, "enable_model_summary": False} | fields,
@@ -182,4 +184,3 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, list | tuple):
         return len(one) == len(other) and all(same(a, b) for a, b in zip(one, other, strict=True))
     return bool(one == other)
-
