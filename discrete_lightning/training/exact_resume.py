@@ -1,7 +1,7 @@
 """A run that is cut and resumed goes on as the run that was never cut, to the bit."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
+from discrete_lightning.protocols import HasRankState
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
@@ -138,6 +139,7 @@ class ExactResume(Callback):
             "random": random_state(module.device),
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
+            "states": {name: each.rank_state() for name, each in _with_state(trainer, module)},
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
             "reloads": reloads(trainer),
@@ -210,6 +212,9 @@ class ExactResume(Callback):
         set_pending(module, own["pending"])
         if "gradients" in own["pending"]:
             self._steps_at_backward = trainer.global_step
+        for name, each in _with_state(trainer, module):
+            if name in own["states"]:
+                each.set_rank_state(own["states"][name], module.device)
         set_figures(trainer, module, own["figures"], in_epoch=loaded["place"] == "batch")
         trainer.should_stop = own["should_stop"]
         if any(name.startswith("validation") for name in own["holders"]):
@@ -267,6 +272,12 @@ class ExactResume(Callback):
 def is_exact(checkpoint: dict[str, Any]) -> bool:
     """Whether `ExactResume` has made a checkpoint where nothing is half done; to be asked in `on_save_checkpoint`."""
     return checkpoint.get(_KEY, {}).get("place") is not None
+
+
+def _with_state(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, HasRankState]]:
+    owners = [(f"module.{name}", each) for name, each in module.named_modules()]
+    owners += [(f"callback.{each.state_key}", each) for each in trainer.callbacks]  # type: ignore[attr-defined]
+    yield from ((name, each) for name, each in owners if isinstance(each, HasRankState))
 
 
 def _holders_of(stage: Stage, loaders: Sequence[Any]) -> dict[str, Holder]:
