@@ -5,6 +5,7 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 
 from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lightning import __version__ as lightning_version
@@ -97,6 +98,8 @@ class App(LightningCLI):
                 place = place_of(group, self.request)
                 raise CliError(f"{group} is a group of options, not null: leave it out or set one{place}", MISUSE)
         check_options(self.config[self.method], self.request)
+        if self.checkpoint is None:  # what a config says means the same as the option
+            self.config[self.method].ckpt_path = _found(self.config[self.method].ckpt_path, self.request.run)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint override configs and options."""
@@ -186,9 +189,18 @@ def _checkpoint(request: Namespace) -> str | None:
     given, run = request.ckpt_path, request.run
     if given is None and run is not None and request.command in ("validate", "test", "predict"):
         given = "last"
-    if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
+    return _found(given, run)
+
+
+def _found(given: str | None, run: Path | None) -> str | None:
+    """The path of the checkpoint that is given; names that Lightning alone knows stay."""
+    if given is None or given in ("null", "hpc") or given.startswith("registry") or _is_remote(given):
         return given
     try:
         return str(find_checkpoint(given, run).resolve())
     except CheckpointError as error:
         raise CliError(str(error)) from None
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path and not path.startswith("file://")

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from lightning.pytorch import LightningModule
@@ -12,6 +13,9 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.recorded import NotRecordedError, Recorded, made, parameters, recorded
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.training._lightning_private import class_of_config, class_only_method, read_values
+from discrete_lightning.training.checkpoint_io import prepare, read_checkpoint
+from discrete_lightning.training.damage import check_content, check_file
+from discrete_lightning.training.migrations import check_model, mark, migrate
 
 _ESTIMATORS = "estimators"  # in a checkpoint
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
@@ -43,6 +47,15 @@ class RestorableModule(Recorded, LightningModule):
         saved = {name: recorded(value) for name, value in self.hparams.items()} | (self._recorded["init_args"] or {})
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = saved
         checkpoint[_ESTIMATORS] = {name: recorded(layer.estimator) for name, layer in _sampling(self).items()}
+        mark(checkpoint, self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Brings the checkpoint to the present format. Subclasses that override this call it first.
+
+        Raises:
+            CheckpointError: a later version or another model wrote the checkpoint, or its weights are not finite.
+        """
+        prepare(checkpoint, self, "the checkpoint")
 
     @class_only_method
     def load_from_checkpoint(
@@ -67,10 +80,20 @@ class RestorableModule(Recorded, LightningModule):
                 the weight of a loss term, is that of the checkpoint: `set` it afterwards.
 
         Raises:
-            ValueError: an argument is unknown, or neither in the checkpoint nor given.
+            ValueError: an argument is unknown, or neither in the checkpoint nor given; the checkpoint is damaged, is none, or
+                is of another model or of a later version (CheckpointError).
         """
         weights_only = True if weights_only is None else weights_only
-        values = read_values(checkpoint_path, weights_only)
+        name = "the checkpoint"
+        if isinstance(checkpoint_path, str | Path) and "://" not in str(checkpoint_path):
+            name, path = f"the checkpoint {checkpoint_path}", Path(checkpoint_path)
+            check_file(path)
+            values = read_checkpoint(path, "meta", weights_only)
+        else:
+            values, path = read_values(checkpoint_path, weights_only), Path("given")
+        check_content(values, path)
+        check_model(values, cls, name)
+        migrate(values, cls, name)
         saved = dict(values.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         if hparams_file is not None:
             saved |= load_hparams_from_yaml(hparams_file, use_omegaconf=False)
