@@ -11,7 +11,7 @@ from typing import Any
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from discrete_lightning.cli import trust
-from discrete_lightning.cli._jsonargparse_private import parsing_rules
+from discrete_lightning.cli._jsonargparse_private import kinds_checked, parsing_rules
 from discrete_lightning.cli.app import App
 from discrete_lightning.cli.errors import CliError
 from discrete_lightning.cli.messages.next_steps import next_commands
@@ -67,8 +67,17 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
     def check(path: str, argument: str) -> None:
         trust.check_import(path, argument, trusted, request)
 
+    def is_harmless(found: Any) -> bool:
+        return trust.is_harmless(found, trusted)
+
     paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
-    with keep_global_state(), quiet(), parsing_rules(**paths, **rules), imports_checked(check):
+    with (
+        keep_global_state(),
+        quiet(),
+        parsing_rules(**paths, **rules),
+        imports_checked(check),
+        kinds_checked(is_harmless),
+    ):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
         sys.argv = [*sys.argv[:1], *argv]

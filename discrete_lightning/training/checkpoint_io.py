@@ -12,6 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from discrete_lightning.storage.digest import save_with_digest
 from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.damage import (
     CheckpointError,
@@ -20,7 +21,6 @@ from discrete_lightning.training.damage import (
     check_finite,
     check_resumable,
 )
-from discrete_lightning.training.digest import save_with_digest
 from discrete_lightning.training.migrations import check_model, mark, migrate
 
 _FILE = "file://"

@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from discrete_lightning.training.digest import DamagedError, check_digest, check_records
+from discrete_lightning.storage.digest import DamagedError, check_digest, check_records
 
 _SHOWN = 3
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from discrete_lightning.storage.digest import DamagedError, check_digest, save_with_digest
 from discrete_lightning.training.damage import CheckpointError, check_file
-from discrete_lightning.training.digest import DamagedError, check_digest, save_with_digest
 
 CONTENT = {"a": torch.arange(3.0), "b": [1, 2]}
 
