@@ -201,14 +201,14 @@ def config_cases(folder: Path) -> Iterator[Case]:
     """Files given with -c, and files that they name."""
     for kind, content in CONFIGS.items():
         path = write(folder / f"config {kind.replace('/', ' ')}.yaml", content)
-        yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)))
-        yield Case(f"config: {kind}", ("fit", "-c", "small.yaml", "-c", str(path)))
+        yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)), ".yaml")
+        yield Case(f"config: {kind}", ("fit", "-c", "small.yaml", "-c", str(path)), ".yaml")
     for kind, content in PARTS.items():
         part = folder / f"part {kind.replace('/', ' ')}.yaml"
         write(part, content.replace(b"PATH", str(part).encode()))
         for key in ("model", "data", "trainer", "config"):
             path = write(folder / f"with {part.stem} as {key}.yaml", f"{key}: {part}\n".encode())
-            yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)))
+            yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)), ".yaml")
     (folder / "folder.yaml").mkdir()
     (folder / "link.yaml").symlink_to("link.yaml")
     os.mkfifo("pipe.yaml")

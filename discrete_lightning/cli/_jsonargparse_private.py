@@ -7,6 +7,7 @@ from unittest import mock
 
 from jsonargparse import _util, set_parsing_settings
 from jsonargparse._common import ImportDenied, parsing_settings
+from jsonargparse._loaders_dumpers import loaders, set_omegaconf_loader
 
 
 @contextmanager
@@ -36,4 +37,24 @@ def kinds_checked(is_harmless: Callable[[Any], bool]) -> Iterator[None]:
         return paths
 
     with mock.patch.object(_util, "canonical_import_paths", checked):
+        yield
+
+
+@contextmanager
+def texts_checked(mode: str, check: Callable[[str], None]) -> Iterator[None]:
+    """Within the block, `check(text)` is called before a text is parsed as YAML: a config, a file that it names, a value.
+
+    Args:
+        mode: of the parser.
+        check: what it raises is not caught, unless it is a ValueError or an error of YAML.
+    """
+    set_omegaconf_loader(mode)
+    whole = loaders[mode]
+
+    def load(text: Any) -> Any:
+        if isinstance(text, str):
+            check(text)
+        return whole(text)
+
+    with mock.patch.dict(loaders, {mode: load}):
         yield

@@ -21,7 +21,7 @@ from discrete_lightning.cli.messages.failures import building_error, running_err
 from discrete_lightning.cli.messages.help_text import first_screen
 from discrete_lightning.cli.messages.option_checks import check_options
 from discrete_lightning.cli.messages.parsing import parsing_error
-from discrete_lightning.cli.messages.places import place_of
+from discrete_lightning.cli.messages.places import place_of, shown
 from discrete_lightning.cli.trial import trial_trainer
 from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
@@ -31,6 +31,7 @@ from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
 Links = dict[str, Any]
+MODE = "omegaconf+"  # of the parser: interpolations are resolved when all configs and options are known
 _ROOT = "give --run_root a folder to write to"
 
 
@@ -66,7 +67,7 @@ class App(LightningCLI):
             auto_configure_optimizers=False,
             parser_kwargs={
                 "prog": "discrete-lightning",
-                "parser_mode": "omegaconf+",
+                "parser_mode": MODE,
                 "exit_on_error": False,
                 "allow_abbrev": False,
                 self.method: {"dump_header": header, "usage": request.usage, "description": request.description},
@@ -89,7 +90,11 @@ class App(LightningCLI):
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except OmegaConfBaseException as error:
-            raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
+            raise CliError(f"the config cannot be resolved: {one_line(error)}{_named(self.request)}", MISUSE) from error
+        except CliError:
+            raise
+        except RecursionError:
+            raise CliError(f"the config names itself, or is nested too deeply{_named(self.request)}", MISUSE) from None
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
             raise parsing_error(str(error), self.method, options, self.request) from error
@@ -200,6 +205,11 @@ def _found(given: str | None, run: Path | None) -> str | None:
         return str(find_checkpoint(given, run).resolve())
     except CheckpointError as error:
         raise CliError(str(error)) from None
+
+
+def _named(request: Namespace) -> str:
+    names = ", ".join(shown(source.path) for source in request.sources)
+    return f" (in {names})" if names else ""
 
 
 def _is_remote(path: str) -> bool:

@@ -10,10 +10,11 @@ from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from discrete_lightning.cli import trust
-from discrete_lightning.cli._jsonargparse_private import kinds_checked, parsing_rules
-from discrete_lightning.cli.app import App
+from discrete_lightning.cli._jsonargparse_private import kinds_checked, parsing_rules, texts_checked
+from discrete_lightning.cli.app import MODE, App
 from discrete_lightning.cli.errors import CliError
+from discrete_lightning.cli.guards import trust
+from discrete_lightning.cli.guards.config_text import check_text
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
@@ -77,6 +78,7 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
         parsing_rules(**paths, **rules),
         imports_checked(check),
         kinds_checked(is_harmless),
+        texts_checked(MODE, check_text),
     ):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
