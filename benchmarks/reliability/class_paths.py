@@ -118,6 +118,7 @@ model:
     search: {class_path: GradientSearch, init_args: {chains: 2, steps: 1}}}
 trainer: {max_epochs: -1, accelerator: cpu}
 """
+_LIGHTNINGS = {"_instantiator": "lightning.pytorch.cli.instantiate_module"}  # by which Lightning makes any class
 _ENSEMBLE = "discrete_lightning.oracles.Ensemble"
 _ALWAYS = 5  # places
 _PLANTED = "open('executed', 'w')\nclass Model: ...\ndef model(): ...\n"
@@ -201,7 +202,8 @@ def _loads(model: Any, name: str, spec: dict[str, Any]) -> bool:
     """Whether a checkpoint of the model, with the path in the place of an argument, loads or runs it."""
     values: dict[str, Any] = {"state_dict": model.state_dict(), "pytorch-lightning_version": "2.6.6"}
     model.on_save_checkpoint(values)
-    values["hyper_parameters"] = {**values["hyper_parameters"], name: spec, "_instantiator": "os.system"}
+    kind = f"{type(model).__module__}.{type(model).__name__}"
+    values["hyper_parameters"] = {**values["hyper_parameters"], name: spec, **_LIGHTNINGS, "_class_path": kind}
     with Path("planted.ckpt").open("wb") as file:
         save_with_digest(values, file)
     try:

@@ -5,7 +5,6 @@ import functools
 import gc
 import io
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -62,8 +61,8 @@ def shipped_damaged(which: str) -> Iterator[None]:
         def damaged_open(path: Any, *arguments: Any, **options: Any) -> Any:
             if not isinstance(path, int) and os.path.abspath(os.fspath(path)) in found:
                 copy = Path(folder, Path(path).name)
-                shutil.copy(path, copy)
-                copy.write_bytes(_DAMAGE[damage](copy.read_bytes()))
+                with whole_open(path, "rb") as whole, whole_open(copy, "wb") as new:
+                    new.write(_DAMAGE[damage](whole.read()))
                 path = copy
             return whole_open(path, *arguments, **options)
 

@@ -5,6 +5,7 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 
 from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,18 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
+from discrete_lightning.cli.guards.secrets import hidden, secrets_of
 from discrete_lightning.cli.messages.failures import building_error, running_error, system_message
 from discrete_lightning.cli.messages.help_text import first_screen
 from discrete_lightning.cli.messages.option_checks import check_options
 from discrete_lightning.cli.messages.parsing import parsing_error
 from discrete_lightning.cli.messages.places import place_of, shown
 from discrete_lightning.cli.trial import trial_trainer
-from discrete_lightning.training._lightning_private import LightningInstantiator
+from discrete_lightning.training._lightning_private import LightningInstantiator, change_hparams
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import find_checkpoint
 from discrete_lightning.training.damage import CheckpointError
+from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
@@ -130,6 +133,11 @@ class App(LightningCLI):
         """Builds everything; an error of a constructor becomes one line."""
         try:
             super().instantiate_classes()
+            hide = partial(hidden, known=secrets_of(self.request))
+            for module in (self.model, self.datamodule):
+                change_hparams(module, hide)
+                if isinstance(module, RestorableModule):
+                    module.change_record(hide)
         except CliError:
             raise
         except Exception as error:
@@ -143,7 +151,7 @@ class App(LightningCLI):
         if given.schedule is None and given != parser.get_defaults().temperature:
             raise CliError("temperature has options but no schedule: add temperature.schedule, or remove them", MISUSE)
         name = request.sources[0].name if request.sources else type(self.model).__name__
-        text = parser.dump(self.config[self.method], skip_unset=False)
+        text = parser.dump(hidden(self.config[self.method], secrets_of(request)), skip_unset=False)
         suffix = "" if request.name == "fit" else f"-{request.name}"
         self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb)
         write = request.command != "check" and not options.trainer.fast_dev_run

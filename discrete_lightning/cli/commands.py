@@ -65,6 +65,13 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
     trusted: Sequence[str] = request.trust
     rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
 
+    request.texts = []
+
+    def check_seen(text: str) -> None:
+        check_text(text)
+        if "oc.env" in text:
+            request.texts.append(text)
+
     def check(path: str, argument: str) -> None:
         trust.check_import(path, argument, trusted, request)
 
@@ -78,7 +85,7 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
         parsing_rules(**paths, **rules),
         imports_checked(check),
         kinds_checked(is_harmless),
-        texts_checked(MODE, check_text),
+        texts_checked(MODE, check_seen),
     ):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"

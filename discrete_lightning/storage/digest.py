@@ -80,12 +80,21 @@ def check_digest(path: Path) -> bool:
 
 
 def check_records(path: Path) -> None:
-    """Raises DamagedError if a record of the zip file has not the checksum that the file states, or there is no such file."""
+    """Raises DamagedError if a record of the zip file has not the checksum that the file states, or is none of `torch.save`.
+
+    That packs nothing, so that reading a file needs no more memory than it has bytes.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
-            record = archive.testzip()
+            packed = next(
+                (each.filename for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED), None
+            )
+            size = sum(each.file_size for each in archive.infolist())
+            record = archive.testzip() if packed is None and size <= path.stat().st_size else None
     except Exception as error:  # whatever zipfile meets in headers that make no sense
         raise DamagedError(f"is damaged ({error})") from None
+    if packed is not None or size > path.stat().st_size:
+        raise DamagedError(f"is none that torch.save wrote: its records are packed ({size:,} bytes)")
     if record is not None:
         raise DamagedError(f"is damaged: its record {record} does not have the checksum it was written with")
 

@@ -1,7 +1,8 @@
 """`load_from_checkpoint` for models whose arguments are modules: checkpoints hold the arguments as plain data."""
 
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +19,7 @@ from discrete_lightning.training.damage import check_content, check_file
 from discrete_lightning.training.migrations import check_model, mark, migrate
 
 _ESTIMATORS = "estimators"  # in a checkpoint
+_FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)\}")  # as the command line writes it
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -41,6 +43,11 @@ class RestorableModule(Recorded, LightningModule):
         plain = {name: recorded(value) for name, value in arguments.items()}
         (self._recorded["init_args"] or {}).update(plain)
         self.hparams.update(plain)
+
+    def change_record(self, change: Callable[[Any], Any]) -> None:
+        """Puts `change(arguments)` in the place of the recorded arguments."""
+        if self._recorded["init_args"] is not None:
+            self._recorded["init_args"].update(change(self._recorded["init_args"]))
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves the arguments, also where a subclass has called `save_hyperparameters`, and the present estimators."""
@@ -97,9 +104,9 @@ class RestorableModule(Recorded, LightningModule):
         saved = dict(values.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         if hparams_file is not None:
             saved |= load_hparams_from_yaml(hparams_file, use_omegaconf=False)
-        model = super().load_from_checkpoint(
-            checkpoint_path, map_location, None, strict, weights_only, **_arguments(cls, saved, kwargs)
-        )
+        # Lightning would let the checkpoint choose who makes the model: its command line, from any classes named in there
+        arguments: dict[str, Any] = {"_instantiator": None, **_arguments(cls, saved, kwargs)}
+        model = super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **arguments)
         if not any(name == "estimator" or isinstance(given, nn.Module | Estimator) for name, given in kwargs.items()):
             _restore_estimators(model, values.get(_ESTIMATORS, {}))
         return model
@@ -126,11 +133,25 @@ def _arguments(cls: type[LightningModule], saved: Mapping[str, Any], given: Mapp
     for name in saved:
         if name in given or name.startswith("_") or (name not in names and not open_ended):
             continue
+        if (variable := _variable(saved[name])) is not None:
+            raise ValueError(
+                f"{call}: {name} came from the environment variable {variable}, which is not in the checkpoint: give it, as in "
+                f"{call}(path, {name}=...)"
+            )
         try:
             found[name] = made(saved[name], objects)
         except NotRecordedError as error:
             raise ValueError(f"{call}: {name} was {error}: give it, as in {call}(path, {name}=...)") from None
     return found
+
+
+def _variable(value: Any) -> str | None:
+    """The name of an environment variable that stands in the place of its value, or None."""
+    if isinstance(value, str):
+        found = _FROM_ENVIRONMENT.search(value)
+        return None if found is None else found[1]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return next((name for each in inside if (name := _variable(each)) is not None), None)
 
 
 def _sampling(module: nn.Module) -> dict[str, Relaxed]:
