@@ -71,7 +71,9 @@ data: {class_path: FeatureTable}
 trainer: {max_epochs: 1, limit_train_batches: 1, accelerator: cpu}
 """,
     "retrain.yaml": """\
-model: {class_path: ArchitectureTraining, init_args: {space: {class_path: NASBench201, init_args: {channels: 2, cells: 1, nodes: 3}}}}
+model:
+  class_path: ArchitectureTraining
+  init_args: {space: {class_path: NASBench201, init_args: {channels: 2, cells: 1, nodes: 3}}}
 data: {class_path: Digits, init_args: {batch_size: 64}}
 trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu}
 """,

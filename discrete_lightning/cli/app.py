@@ -18,6 +18,7 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
+from discrete_lightning.cli.guards.names import check_names
 from discrete_lightning.cli.guards.secrets import hidden, secrets_of
 from discrete_lightning.cli.messages.failures import building_error, running_error, system_message
 from discrete_lightning.cli.messages.help_text import first_screen
@@ -106,6 +107,7 @@ class App(LightningCLI):
                 place = place_of(group, self.request)
                 raise CliError(f"{group} is a group of options, not null: leave it out or set one{place}", MISUSE)
         check_options(self.config[self.method], self.request)
+        check_names(self.config[self.method].trainer, self.request)
         if self.checkpoint is None:  # what a config says means the same as the option
             self.config[self.method].ckpt_path = _found(self.config[self.method].ckpt_path, self.request.run)
 
