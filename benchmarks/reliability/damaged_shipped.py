@@ -75,5 +75,5 @@ def shipped_damaged(which: str) -> Iterator[None]:
 def _forget() -> None:
     """What was read before is read again."""
     for each in gc.get_objects():
-        if isinstance(each, functools._lru_cache_wrapper) and str(each.__module__).startswith("discrete_lightning"):
+        if type(each) is functools._lru_cache_wrapper and str(each.__module__).startswith("discrete_lightning"):
             each.cache_clear()

@@ -22,7 +22,7 @@ import threading
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -53,7 +53,7 @@ _OTHERS = {
     "vae.yaml": """\
 model: {class_path: CategoricalVAE, init_args: {latents: 2, categories: 3, hidden: [8]}}
 data: {class_path: Digits, init_args: {batch_size: 64}}
-trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu}
+trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu, log_every_n_steps: 1}
 """,
     "design.yaml": """\
 model:
@@ -68,21 +68,24 @@ trainer: {max_epochs: -1, accelerator: cpu}
     "selection.yaml": """\
 model: {class_path: FeatureSelection, init_args: {k: 2}}
 data: {class_path: FeatureTable}
-trainer: {max_epochs: 1, limit_train_batches: 1, accelerator: cpu}
+trainer: {max_epochs: 1, limit_train_batches: 1, accelerator: cpu, log_every_n_steps: 1}
 """,
     "retrain.yaml": """\
 model:
   class_path: ArchitectureTraining
   init_args: {space: {class_path: NASBench201, init_args: {channels: 2, cells: 1, nodes: 3}}}
 data: {class_path: Digits, init_args: {batch_size: 64}}
-trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu}
+trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu, log_every_n_steps: 1}
 """,
     "text.yaml": """\
 model: {class_path: LanguageModel}
 data: {class_path: TextFiles, init_args: {batch_size: 2, context: 8}}
-trainer: {max_epochs: 1, limit_train_batches: 1, accelerator: cpu}
+trainer: {max_epochs: 1, limit_train_batches: 1, accelerator: cpu, log_every_n_steps: 1}
 """,
 }
+
+
+Wanted = Callable[[str], bool]  # of a kind: whether to make its files
 
 
 @dataclass(frozen=True)
@@ -137,7 +140,7 @@ def judge(case: Case, folder: Path) -> tuple[str, str]:
         return ("ok" if code == 0 else "refused"), said
     if code == 0:
         return ("restart" if "epoch 1/" in out.getvalue() else "silent"), said or out.getvalue()[-200:]
-    if "epoch " in out.getvalue():
+    if "epoch " in out.getvalue() and not case.kind.startswith("png"):  # pictures are read when they are asked for
         return "late", said
     one_line = said.startswith("error: ") and len(said) <= _LONGEST and len(lines) == 1
     if not one_line or case.names not in said or re.search(r"\[Errno|object has no attribute|NoneType", said):
@@ -177,10 +180,12 @@ def _files(folder: Path) -> dict[str, tuple[int, int]]:
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
-def checkpoint_cases(folder: Path) -> Iterator[Case]:
+def checkpoint_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[Case]:
     """Each kind with each command as a file; and as `last`, `best` and a folder in turn."""
     whole = Path("run/checkpoints/last.ckpt")
     for i, kind in enumerate([*BYTES, *RESUMING, *PLACES, *_FOREIGN]):
+        if not wanted(f"checkpoint: {kind}"):
+            continue
         run = folder / f"damaged-{i}"
         (run / "checkpoints").mkdir(parents=True)
         shutil.copy("run/config.yaml", run)
@@ -199,13 +204,17 @@ def checkpoint_cases(folder: Path) -> Iterator[Case]:
             yield Case(f"checkpoint: {kind}", ("fit", *given, form), "checkpoint")
 
 
-def config_cases(folder: Path) -> Iterator[Case]:
+def config_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[Case]:
     """Files given with -c, and files that they name."""
     for kind, content in CONFIGS.items():
+        if not wanted(f"config: {kind}"):
+            continue
         path = write(folder / f"config {kind.replace('/', ' ')}.yaml", content)
         yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)), ".yaml")
         yield Case(f"config: {kind}", ("fit", "-c", "small.yaml", "-c", str(path)), ".yaml")
     for kind, content in PARTS.items():
+        if not wanted(f"config: {kind}"):
+            continue
         part = folder / f"part {kind.replace('/', ' ')}.yaml"
         write(part, content.replace(b"PATH", str(part).encode()))
         for key in ("model", "data", "trainer", "config"):
@@ -221,17 +230,20 @@ def config_cases(folder: Path) -> Iterator[Case]:
         yield Case(f"config: {kind}", ("check", "-c", "small.yaml", "-c", str(path)), ends_well=True)
 
 
-def data_cases(folder: Path) -> Iterator[Case]:
+def data_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[Case]:
     """Files of data that are the user's, and those that are installed."""
     for kind, given, names in cases_of_data(lambda name, content: write(folder / name, content)):
-        yield Case(kind, tuple(given), names)
+        if wanted(kind):
+            yield Case(kind, tuple(given), names)
     for kind, (file, arguments) in KINDS.items():
         yield Case(f"shipped: {kind}", arguments, "nstall", shipped=file)
 
 
-def wandb_cases(folder: Path) -> Iterator[Case]:
+def wandb_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[Case]:
     """Runs that log to W&B offline."""
     for kind, make in FOLDERS.items():
+        if not wanted(f"W&B: {kind}"):
+            continue
         variables = make(folder)
         yield Case(f"W&B: {kind}", ("fit", "-c", "small.yaml"), ends_well=True, variables=tuple(variables.items()))
 
@@ -268,7 +280,7 @@ def run(areas: Sequence[str] = tuple(AREAS), only: str = "") -> tuple[Counter[st
         try:
             with contextlib.redirect_stdout(io.StringIO()):
                 prepare()
-            for case in chain.from_iterable(AREAS[area](folder) for area in areas):
+            for case in chain.from_iterable(AREAS[area](folder, lambda kind: only in kind) for area in areas):
                 if only in case.kind:
                     verdict, said = judge(case, folder)
                     shutil.rmtree("out", ignore_errors=True)

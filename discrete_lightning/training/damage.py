@@ -12,6 +12,8 @@ from torch import Tensor
 from discrete_lightning.storage.digest import DamagedError, check_digest, check_records
 
 _SHOWN = 3
+_RESUMING: dict[str, type] = {"optimizer_states": list, "lr_schedulers": list, "loops": dict}
+_COUNTED: dict[str, type] = {"epoch": int, "global_step": int, "callbacks": dict}
 
 
 class CheckpointError(ValueError):
@@ -43,6 +45,11 @@ def check_content(checkpoint: Any, path: Path) -> None:
         raise CheckpointError(f"the file {path} is no checkpoint: it holds {_kind(checkpoint)}; give another one")
     missing = [key for key in ("state_dict", "pytorch-lightning_version") if key not in checkpoint]
     if not missing:
+        kept = checkpoint["state_dict"]
+        if not isinstance(kept, Mapping) or not all(isinstance(key, str) for key in kept):
+            raise CheckpointError(
+                f"the checkpoint {path} holds {_kind(kept)} where the weights should be: give another one"
+            )
         return
     weights = checkpoint.get("state_dict", checkpoint)
     if isinstance(weights, Mapping) and weights and all(isinstance(value, Tensor) for value in weights.values()):
@@ -55,11 +62,22 @@ def check_content(checkpoint: Any, path: Path) -> None:
 
 def check_resumable(checkpoint: Mapping[str, Any], path: Path) -> None:
     """Raises CheckpointError if training cannot go on from it as Lightning would: silently from the start, or not at all."""
-    missing = [key for key in ("optimizer_states", "lr_schedulers", "loops") if key not in checkpoint]
+    missing = [key for key in _RESUMING if key not in checkpoint]
     if missing:
         raise CheckpointError(
             f"the checkpoint {path} has no {', '.join(missing)}, so training cannot go on from it (was it saved with "
             "save_weights_only?): give a whole one; test and predict can use it"
+        )
+    for key, kind in (_RESUMING | _COUNTED).items():
+        if not isinstance(checkpoint.get(key, kind()), kind):
+            raise CheckpointError(
+                f"the checkpoint {path} holds {_kind(checkpoint[key])} as {key!r}, so training cannot go on from it: give "
+                "another one; test and predict can use it"
+            )
+    if not isinstance(checkpoint["loops"].get("fit_loop"), Mapping):
+        raise CheckpointError(
+            f"the checkpoint {path} does not say how far the training was (loops), so it cannot go on from it: give another "
+            "one; test and predict can use it"
         )
 
 
@@ -89,4 +107,6 @@ def _is_bad(value: Tensor, is_parameter: bool) -> bool:
 
 
 def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing"
     return "one tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"

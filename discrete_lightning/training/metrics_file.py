@@ -43,7 +43,7 @@ class _Rows(ExperimentWriter):
     def _check_log_dir_exists(self) -> None:
         """Goes on with the file that there is, where Lightning removes it."""
         path = Path(self.metrics_file_path)
-        if path.exists():
+        if path.exists() and not path.is_symlink():
             with path.open(newline="", encoding="utf-8") as file:
                 self.metrics_keys = next(csv.reader(file), [])
 

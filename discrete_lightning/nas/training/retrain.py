@@ -197,5 +197,9 @@ def _load(space: SearchSpace, file: str) -> list[str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is not an architecture.json: {error}") from None
     if not isinstance(saved, Mapping):
-        raise ValueError(f"{file} is not an architecture.json: it holds {type(saved).__name__}, expected a mapping")
-    return space.read(saved)
+        found = "nothing" if saved is None else type(saved).__name__
+        raise ValueError(f"{file} is not an architecture.json: it holds {found}, expected a mapping")
+    try:
+        return space.read(saved)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from None
