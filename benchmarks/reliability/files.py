@@ -53,7 +53,8 @@ _OTHERS = {
     "vae.yaml": """\
 model: {class_path: CategoricalVAE, init_args: {latents: 2, categories: 3, hidden: [8]}}
 data: {class_path: Digits, init_args: {batch_size: 64}}
-trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu, log_every_n_steps: 1}
+trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu,
+  log_every_n_steps: 1}
 """,
     "design.yaml": """\
 model:
@@ -75,7 +76,8 @@ model:
   class_path: ArchitectureTraining
   init_args: {space: {class_path: NASBench201, init_args: {channels: 2, cells: 1, nodes: 3}}}
 data: {class_path: Digits, init_args: {batch_size: 64}}
-trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu, log_every_n_steps: 1}
+trainer: {max_epochs: 1, limit_train_batches: 1, limit_val_batches: 1, limit_test_batches: 1, accelerator: cpu,
+  log_every_n_steps: 1}
 """,
     "text.yaml": """\
 model: {class_path: LanguageModel}

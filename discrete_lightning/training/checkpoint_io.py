@@ -38,6 +38,7 @@ class RunCheckpointIO(TorchCheckpointIO):
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
+        self._restored: tuple[Any, int] | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes the file, or raises WriteError and leaves what was there."""
@@ -66,7 +67,23 @@ class RunCheckpointIO(TorchCheckpointIO):
         prepare(checkpoint, self._trainer.lightning_module, f"the checkpoint {path}")
         if self._trainer.state.fn == TrainerFn.FITTING:
             check_resumable(checkpoint, path)
+            self._restored = (path, len(checkpoint["optimizer_states"]))
         return checkpoint
+
+    def check_restored(self) -> None:
+        """To be called when the optimisers are there: Lightning restores as many as the checkpoint has, and says nothing.
+
+        Raises:
+            CheckpointError: the checkpoint has another number of optimisers than the model.
+        """
+        path, count = self._restored or (None, 0)
+        self._restored = None
+        there = len(self._trainer.optimizers)
+        if path is not None and count != there:
+            raise CheckpointError(
+                f"the checkpoint {path} has the state of {count} optimisers, and the model has {there}, so training cannot go on "
+                "from it: give another one; test and predict can use it"
+            )
 
 
 def prepare(checkpoint: dict[str, Any], model: LightningModule, name: str) -> None:

@@ -15,6 +15,8 @@ _SIZE = re.compile(
     r"the shape in current model is torch\.Size\(\[(.*?)\]\)"
 )
 _SHOWN = 3
+_CONNECTOR = "checkpoint_connector.py"  # of Lightning, which hands out what a checkpoint holds
+_PACKAGE = str(Path(__file__).resolve().parents[1])
 _SHARDED = ".metadata"  # in a folder that is one checkpoint, as FSDP writes it
 _RESTORING = (
     "load_state_dict",
@@ -124,7 +126,18 @@ def checkpoint_fault(error: Exception, path: str) -> str | None:
             f"the checkpoint {path} does not hold {missing!r}: another version of the code wrote it. Go on with that version, "
             "or start anew"
         )
-    return _mismatch(error, path)
+    return _mismatch(error, path) or _unrestored(error, path)
+
+
+def _unrestored(error: Exception, path: str) -> str | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.filename.endswith(_CONNECTOR) for frame in frames) or frames[-1].filename.startswith(_PACKAGE):
+        return None  # the message of one of our own hooks is better
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"the checkpoint {path} cannot be restored ({type(error).__name__}: {reason}): another version of the code or another "
+        "model wrote it, or it is damaged. Use the config it was trained with (-c RUN), or another checkpoint"
+    )
 
 
 def _mismatch(error: Exception, path: str) -> str | None:
