@@ -2,6 +2,7 @@
 it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.fabric.utilities.cloud_io import _load
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 __all__ = [
     "LightningInstantiator",
     "batches_begun",
+    "change_hparams",
     "class_of_config",
     "class_only_method",
     "dump_checkpoint",
@@ -36,6 +38,14 @@ def read_values(checkpoint: Any, weights_only: bool) -> dict[str, Any]:
     if start is not None:
         checkpoint.seek(start)
     return values
+
+
+def change_hparams(module: Any, change: Callable[[Any], Any]) -> None:
+    """Puts `change(hparams)` in the place of the hyper-parameters of a model or data module, for loggers and checkpoints."""
+    for name in ("_hparams", "_hparams_initial"):
+        kept = getattr(module, name, None)
+        if isinstance(kept, dict):
+            kept.update(change(dict(kept)))
 
 
 def batches_begun(trainer: Trainer) -> int:

@@ -65,6 +65,11 @@ class RunRecorder(GracefulInterrupt):
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if isinstance(trainer.strategy.checkpoint_io, RunCheckpointIO):
+            trainer.strategy.checkpoint_io.check_restored()
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._start()
         self._shared[1] = 1
