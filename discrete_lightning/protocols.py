@@ -18,6 +18,14 @@ class OutsideFault(RuntimeError):
 
 
 @runtime_checkable
+class AccumulatesGradients(Protocol):
+    """Optimises manually, a step for several batches: an interrupted fit is saved between its steps by `GracefulInterrupt`."""
+
+    def has_pending_gradients(self) -> bool:
+        """Whether gradients of the batches before wait for a step. Equal on all ranks."""
+
+
+@runtime_checkable
 class ReconstructsImages(Protocol):
     """Offers pictures of reconstructions to the callback `Reconstructions`."""
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
@@ -22,7 +23,7 @@ from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
-from discrete_lightning.training.launched import error_of_child
+from discrete_lightning.training.launched import error_of_child, why_ended
 from discrete_lightning.training.quiet import quiet
 
 
@@ -84,16 +85,19 @@ def _run(app: App) -> int:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
     announce_nodes(app.trainer)
     try:
-        results = _call(app)
+        with recorder.signals.handled():
+            results = _call(app)
         commands = next_commands(app)
         code = 0
-    except SystemExit:
-        # Lightning ends in this way after Ctrl-C, after its teardown.
+    except (SystemExit, ProcessExitedException) as raised:
+        # Lightning ends in this way after a signal, after its teardown; so do the processes of `ddp_spawn`.
         if recorder.exit_code is None:
+            if isinstance(raised, ProcessExitedException):
+                raise _of_dead_child(app, raised) from raised
             raise
         code = recorder.exit_code
         if app.trainer.is_global_zero:
-            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust)
+            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust, code)
         return code
     except Exception as raised:
         error = error_of_child(raised) or raised
@@ -115,6 +119,12 @@ def _run(app: App) -> int:
         if commands:
             print("next:", *commands, sep="\n  ")
     return code
+
+
+def _of_dead_child(app: App, error: ProcessExitedException) -> CliError:
+    """The error for a process of `ddp_spawn` or `ddp_fork` that has ended by itself."""
+    left = run_report.how_to_resume(app.run.folder, app.run.recorder.checkpoint, app.request.trust)
+    return CliError(f"rank {error.error_index} (pid {error.error_pid}) {why_ended(error.exit_code)}; {left}")
 
 
 def _call(app: App) -> Sequence[Mapping[str, float]]:

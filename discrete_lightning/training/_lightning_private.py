@@ -2,6 +2,7 @@
 it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning.fabric.utilities.cloud_io import _load
@@ -14,9 +15,10 @@ from torch.utils.data import DataLoader, DistributedSampler
 __all__ = [
     "LightningInstantiator",
     "batches_begun",
+    "call_between_batches",
     "class_of_config",
     "class_only_method",
-    "dump_checkpoint",
+    "is_between_steps",
     "read_values",
     "rewind_batches",
     "rows_of_batch",
@@ -65,6 +67,29 @@ def rewind_batches(checkpoint: dict[str, Any], first: int) -> None:
         progress["current"][name], progress["total"][name] = first, total
 
 
-def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
-    """The checkpoint of this process, without waiting for the others as `Trainer.save_checkpoint` does."""
-    return trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+def call_between_batches(trainer: Trainer, function: Callable[[Trainer], None] | None) -> None:
+    """Has `function` called before each batch of training is fetched, on all ranks alike; None ends that.
+
+    There everything about the batch before is done: its step, its validation, what is logged and all counters. Lightning has a
+    broadcast there, which tells all ranks whether rank 0 got SIGTERM; it is left out. The first batch after a resume is not
+    preceded by a call: Lightning goes through the end of the one before again.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    for name in ("advance", "_broadcast_sigterm_tensor"):
+        loop.__dict__.pop(name, None)
+    if function is None:
+        return
+    advance = loop.advance
+
+    def ask_and_advance(data_fetcher: Any) -> None:
+        if not loop.restarting:
+            function(trainer)
+        advance(data_fetcher)
+
+    loop.advance, loop._broadcast_sigterm_tensor = ask_and_advance, lambda: None
+
+
+def is_between_steps(trainer: Trainer) -> bool:
+    """Whether no gradients wait for more batches (`accumulate_grad_batches`), asked between batches."""
+    ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return ready % trainer.accumulate_grad_batches == 0

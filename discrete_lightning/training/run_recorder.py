@@ -1,6 +1,7 @@
 """The callback that logs a run's config, guards its checkpoints and, when the run is interrupted, saves its weights."""
 
 import multiprocessing
+import signal
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.multiprocessing.spawn import ProcessExitedException
 
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
@@ -48,9 +50,9 @@ class RunRecorder(GracefulInterrupt):
         return bool(self._shared[1])
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether the process that started this one was interrupted."""
-        return bool(self._shared[2])
+    def asked(self) -> int:
+        """The number of the signal that interrupted the process that started this one; 0 for none."""
+        return int(self._shared[2])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
@@ -65,10 +67,13 @@ class RunRecorder(GracefulInterrupt):
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        self.checkpoint = self._last()
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._start()
         self._shared[1] = 1
-        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -83,8 +88,8 @@ class RunRecorder(GracefulInterrupt):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         launched = self.started and self.checkpoint is None and self.folder is not None  # by this process, to train
-        if launched and isinstance(exception, KeyboardInterrupt) and trainer.state.fn == TrainerFn.FITTING:
-            self._shared[2] = 1
+        if launched and isinstance(exception, KeyboardInterrupt | SIGTERMException | ProcessExitedException):
+            self._shared[2] = self.signals.noted or int(signal.SIGINT)
             for child in multiprocessing.active_children():
                 child.join(_PATIENCE)
         super().on_exception(trainer, pl_module, exception)

@@ -1,5 +1,6 @@
 """What is printed at the end of a run: what the module logged, the time, and the files."""
 
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from torch.utils.data import DistributedSampler
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.checkpoints import checkpoints_of_run
 from discrete_lightning.training.run_folder import run_files
+from discrete_lightning.training.stop_signals import EXIT_CODES
 
 _WIDE = 1000  # columns, more than any table of metrics has
 
@@ -82,9 +84,11 @@ def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
     print(f"note: nothing was trained: {reason}", file=sys.stderr)
 
 
-def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> None:
+def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str], code: int) -> None:
     """Says where the weights of an interrupted run are, and the command that goes on."""
-    print(f"interrupted; {how_to_resume(folder, checkpoint, trusted)}", file=sys.stderr)
+    signals = [signal.Signals(number).name for number, each in EXIT_CODES.items() if each == code]
+    by = "" if signals in ([], ["SIGINT"]) else f" by {signals[0]} (exit code {code})"
+    print(f"interrupted{by}; {how_to_resume(folder, checkpoint, trusted)}", file=sys.stderr)
 
 
 def how_to_resume(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> str:
