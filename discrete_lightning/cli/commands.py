@@ -14,7 +14,7 @@ from torch.multiprocessing.spawn import ProcessExitedException
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.errors import CliError
+from discrete_lightning.cli.errors import FAILURE, CliError, one_line
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
@@ -96,21 +96,29 @@ def _run(app: App) -> int:
                 raise _of_dead_child(app, raised) from raised
             raise
         code = recorder.exit_code
-        if app.trainer.is_global_zero:
+        if not recorder.is_told_elsewhere(app.trainer):
             run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust, code)
         return code
     except Exception as raised:
+        if recorder.watch is not None and recorder.watch.is_victim:
+            return FAILURE  # another rank has failed, and told of it
         error = error_of_child(raised) or raised
         explanation = app.running_error(error, recorder.started)
+        ranked = f"rank {app.trainer.global_rank}: " if recorder.watch is not None else ""
         if explanation is None:
+            if ranked:
+                print(f"{ranked}{one_line(error)}", file=sys.stderr)
             raise
         if isinstance(error, WriteError):
             explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
         if isinstance(error, OutsideFault) and request.command == "fit":
             explanation.after = run_report.how_to_resume(app.run.folder, recorder.checkpoint, request.trust)
+        if ranked:
+            explanation = CliError(f"{ranked}{explanation}", explanation.code, explanation.frames, explanation.after)
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
+        recorder.finish(app.trainer)
     if app.trainer.is_global_zero:
         run_report.print_metrics(results)
         if request.command in ("fit", "validate", "test"):

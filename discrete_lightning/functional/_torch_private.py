@@ -1,8 +1,10 @@
 """Everything that the package takes from the private interface of torch; tests/test_private_interfaces.py checks it."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -39,3 +41,18 @@ def left_out_by_ddp(module: nn.Module, names: Sequence[str]) -> None:
     already = getattr(module, "_ddp_params_and_buffers_to_ignore", [])
     if set(names) - set(already):
         DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(module, [*already, *names])
+
+
+def default_store() -> Any:
+    """The key-value store of the default process group; None where there is no group, or its store is of one process."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return None
+    store = inner = dist.distributed_c10d._get_default_store()
+    while isinstance(inner, dist.PrefixStore):  # type: ignore[attr-defined]
+        inner = inner.underlying_store
+    return store if isinstance(inner, dist.TCPStore) else None  # type: ignore[attr-defined]
+
+
+def own_prefix(store: Any) -> Any:
+    """`store` with names that nobody else uses."""
+    return dist.PrefixStore("discrete_lightning", store)  # type: ignore[attr-defined]

@@ -2,9 +2,13 @@
 it.
 """
 
+import subprocess
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.fabric.utilities.cloud_io import _load
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import _InstantiatorFn as LightningInstantiator
@@ -18,6 +22,9 @@ __all__ = [
     "call_between_batches",
     "class_of_config",
     "class_only_method",
+    "end_children",
+    "end_observer",
+    "hear_errors_of_child",
     "is_between_steps",
     "read_values",
     "rewind_batches",
@@ -93,3 +100,35 @@ def is_between_steps(trainer: Trainer) -> bool:
     """Whether no gradients wait for more batches (`accumulate_grad_batches`), asked between batches."""
     ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
     return ready % trainer.accumulate_grad_batches == 0
+
+
+def hear_errors_of_child(trainer: Trainer, function: Callable[[BaseException], None]) -> None:
+    """Has `function` told of errors of this process of `ddp_spawn` or `ddp_fork`, where callbacks are not."""
+    run_stage: Any = trainer._run_stage
+
+    def run_and_tell() -> Any:
+        try:
+            return run_stage()
+        except Exception as error:
+            function(error)
+            raise
+
+    trainer._run_stage = run_and_tell  # type: ignore[method-assign]
+
+
+def end_observer() -> None:
+    """Ends the thread by which Lightning's `ddp` kills all processes once one of them has ended with an error."""
+    for thread in threading.enumerate():
+        if isinstance(thread, _ChildProcessObserver):
+            thread._run = lambda: True  # type: ignore[method-assign]
+
+
+def end_children(trainer: Trainer, seconds: float) -> None:
+    """Ends the processes that Lightning's `ddp` has started, where they do not end by themselves in so many seconds."""
+    end = time.monotonic() + seconds
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        if isinstance(process, subprocess.Popen):
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()

@@ -1,6 +1,7 @@
 """A run of a trainer: its folder, its config, loggers, a checkpoint, progress lines, and the clean-up at its end."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ class Run:
         suffix: added to the time stamp.
         exact: this folder instead, which must be empty or not there.
         wandb: options of W&B.
+        trusted: modules that the config may name.
     """
 
     def __init__(
@@ -38,8 +40,9 @@ class Run:
         suffix: str = "",
         exact: Path | None = None,
         wandb: WandbOptions | None = None,
+        trusted: Sequence[str] = (),
     ) -> None:
-        self.name, self.recorder = name, RunRecorder(yaml.safe_load(config))
+        self.name, self.recorder = name, RunRecorder(yaml.safe_load(config), trusted)
         self._place, self._exact, self._made = (root / name, suffix, exact, config), exact, True
         self._wandb = WandbOptions() if wandb is None else wandb
         self._loggers: list[Any] = []

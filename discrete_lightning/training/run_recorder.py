@@ -2,7 +2,7 @@
 
 import multiprocessing
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,12 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessExitedException
 
+from discrete_lightning.distributed import world_size
+from discrete_lightning.training._lightning_private import end_children, end_observer, hear_errors_of_child
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
+from discrete_lightning.training.rank_watch import GRACE, RankWatch
+from discrete_lightning.training.run_report import how_to_resume
 
 _PATIENCE = 120  # seconds for a process to finish its batch and to save
 
@@ -25,16 +29,20 @@ class RunRecorder(GracefulInterrupt):
 
     Args:
         hparams: the config as a mapping, for the loggers.
+        trusted: modules that configs may name, for the command that goes on.
 
     Attributes:
         folder: the run's folder, equal in all processes from `setup` on; None where nothing is written.
+        watch: over the other ranks; None where there are none.
     """
 
-    def __init__(self, hparams: Mapping[str, Any]) -> None:
+    def __init__(self, hparams: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
         super().__init__()
         self.folder: Path | None = None
+        self.watch: RankWatch | None = None
         self._hparams, self._logged = dict(hparams), False
         # Shared with the processes that `ddp_spawn` and `ddp_fork` start: what those set elsewhere is not seen here.
+        self.trusted = tuple(trusted)
         self._shared = torch.zeros(3, dtype=torch.int32)
         with suppress(RuntimeError):  # no shared memory on this machine
             self._shared.share_memory_()
@@ -57,6 +65,8 @@ class RunRecorder(GracefulInterrupt):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
+        if world_size() > 1:
+            self._watch(trainer)
         if self.folder is None or self._logged:
             return
         self._logged = True
@@ -92,8 +102,41 @@ class RunRecorder(GracefulInterrupt):
             self._shared[2] = self.signals.noted or int(signal.SIGINT)
             for child in multiprocessing.active_children():
                 child.join(_PATIENCE)
+        if self.watch is not None and not self._saved:  # not by agreement
+            self.watch.blame(exception)
         super().on_exception(trainer, pl_module, exception)
         self.checkpoint = self.checkpoint or self._last()  # a process of the run has written it
+
+    def is_told_elsewhere(self, trainer: Trainer) -> bool:
+        """Whether another process tells of how this run ended: the rank that failed first, or else the first one."""
+        if self.watch is None or self.watch.fault is None:
+            return not trainer.is_global_zero
+        return self.watch.is_victim
+
+    def finish(self, trainer: Trainer) -> None:
+        """Ends the watch, and the processes that this one has started, where they do not end by themselves."""
+        if self.watch is not None:
+            self.watch.finish()
+            end_children(trainer, GRACE)
+
+    def _stop(self, trainer: Trainer, number: int, is_saved: bool = False) -> None:
+        try:
+            super()._stop(trainer, number, is_saved)
+        finally:
+            if self.watch is not None:  # all ranks leave now
+                self.watch.finish()
+
+    def _watch(self, trainer: Trainer) -> None:
+        is_child = multiprocessing.parent_process() is not None
+        if is_child:
+            hear_errors_of_child(trainer, lambda error: self.on_exception(trainer, trainer.lightning_module, error))
+        if self.watch is None:
+            self.watch = RankWatch(self._advice, lambda: end_children(trainer, 0.0), is_child)
+            self.watch.start()
+            end_observer()
+
+    def _advice(self) -> str:
+        return how_to_resume(self.folder, self._last(), self.trusted)
 
     def _last(self) -> Path | None:
         return None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"
