@@ -140,7 +140,9 @@ class App(LightningCLI):
         self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb, request.trust)
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
-            arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
+            arguments = self.run.trainer_arguments(
+                options.trainer, write, self.method == "predict", request.command == "fit"
+            )
             trainer = super().instantiate_trainer(**arguments, **kwargs)
             return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:

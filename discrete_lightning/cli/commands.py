@@ -19,12 +19,14 @@ from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.data.user_modules import imports_checked
+from discrete_lightning.functional._torch_private import separate_attempts
 from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
 from discrete_lightning.training.launched import error_of_child, why_ended
 from discrete_lightning.training.quiet import quiet
+from discrete_lightning.training.run_folder import is_first_process
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -84,6 +86,8 @@ def _run(app: App) -> int:
     if request.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
     announce_nodes(app.trainer)
+    if (attempt := os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0":
+        separate_attempts(attempt)
     try:
         with recorder.signals.handled():
             results = _call(app)
@@ -139,6 +143,9 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
     command, trainer, model = app.request.command, app.trainer, app.model
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
+        loaded["ckpt_path"] = app.run.restart_checkpoint or app.ckpt_path
+        if is_first_process():
+            run_report.print_attempt(app.run.folder, app.run.is_restarted, app.run.restart_checkpoint)
         trainer.fit(model, **loaded)
         if not app.run.recorder.trained:
             run_report.print_untrained(trainer, app.ckpt_path is not None)

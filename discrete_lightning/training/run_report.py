@@ -1,5 +1,6 @@
 """What is printed at the end of a run: what the module logged, the time, and the files."""
 
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from torch.utils.data import DistributedSampler
 
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.checkpoints import checkpoints_of_run
+from discrete_lightning.training.launch_record import launch_of
 from discrete_lightning.training.run_folder import run_files
 from discrete_lightning.training.stop_signals import EXIT_CODES
 
@@ -69,6 +71,19 @@ def print_run(folder: Path | None, seconds: float) -> None:
     print(f"run: {folder}")
     for name in run_files(folder):
         print(f"  {name}")
+
+
+def print_attempt(folder: Path | None, is_restarted: bool, checkpoint: Path | None) -> None:
+    """Says, where a launcher has started the command again, from what it goes on."""
+    number = launch_of(os.environ).attempt + 1
+    if number == 1 or folder is None:
+        return
+    if checkpoint is not None:
+        said = f"goes on in {folder} from {checkpoint.name}"
+    else:
+        where = f"{folder} has no checkpoint" if is_restarted else "no folder of an earlier attempt was found"
+        said = f"{where}: starts from the beginning"
+    print(f"note: attempt {number}: {said}", file=sys.stderr)
 
 
 def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
