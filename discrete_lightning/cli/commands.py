@@ -9,24 +9,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
-from torch.multiprocessing.spawn import ProcessExitedException
 
 from discrete_lightning.cli import trust
 from discrete_lightning.cli._jsonargparse_private import parsing_rules
 from discrete_lightning.cli.app import App
-from discrete_lightning.cli.errors import FAILURE, CliError, one_line
+from discrete_lightning.cli.errors import FAILURE, CliError
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
 from discrete_lightning.data.user_modules import imports_checked
-from discrete_lightning.functional._torch_private import separate_attempts
 from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
-from discrete_lightning.training.launched import error_of_child, why_ended
+from discrete_lightning.training.launched import LostProcess, error_of_child
 from discrete_lightning.training.quiet import quiet
-from discrete_lightning.training.run_folder import is_first_process
 
 
 def run(request: Namespace, argv: Sequence[str]) -> int:
@@ -86,39 +83,30 @@ def _run(app: App) -> int:
     if request.command != "fit" and app.checkpoint is None and app.ckpt_path is None:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
     announce_nodes(app.trainer)
-    if (attempt := os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0":
-        separate_attempts(attempt)
     try:
         with recorder.signals.handled():
             results = _call(app)
         commands = next_commands(app)
         code = 0
-    except (SystemExit, ProcessExitedException) as raised:
-        # Lightning ends in this way after a signal, after its teardown; so do the processes of `ddp_spawn`.
-        if recorder.exit_code is None:
-            if isinstance(raised, ProcessExitedException):
-                raise _of_dead_child(app, raised) from raised
+    except (Exception, SystemExit) as raised:
+        if recorder.exit_code is not None:  # after a signal, and after Lightning's teardown
+            code = recorder.exit_code
+            if not recorder.is_told_elsewhere(app.trainer):
+                run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust, code)
+            return code
+        if isinstance(raised, SystemExit):
             raise
-        code = recorder.exit_code
-        if not recorder.is_told_elsewhere(app.trainer):
-            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust, code)
-        return code
-    except Exception as raised:
         if recorder.watch is not None and recorder.watch.is_victim:
             return FAILURE  # another rank has failed, and told of it
         error = error_of_child(raised) or raised
         explanation = app.running_error(error, recorder.started)
-        ranked = f"rank {app.trainer.global_rank}: " if recorder.watch is not None else ""
         if explanation is None:
-            if ranked:
-                print(f"{ranked}{one_line(error)}", file=sys.stderr)
             raise
+        explanation.args = (f"{recorder.rank_prefix}{explanation}",)
         if isinstance(error, WriteError):
             explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
-        if isinstance(error, OutsideFault) and request.command == "fit":
+        if isinstance(error, OutsideFault | LostProcess) and request.command == "fit":
             explanation.after = run_report.how_to_resume(app.run.folder, recorder.checkpoint, request.trust)
-        if ranked:
-            explanation = CliError(f"{ranked}{explanation}", explanation.code, explanation.frames, explanation.after)
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
@@ -133,19 +121,11 @@ def _run(app: App) -> int:
     return code
 
 
-def _of_dead_child(app: App, error: ProcessExitedException) -> CliError:
-    """The error for a process of `ddp_spawn` or `ddp_fork` that has ended by itself."""
-    left = run_report.how_to_resume(app.run.folder, app.run.recorder.checkpoint, app.request.trust)
-    return CliError(f"rank {error.error_index} (pid {error.error_pid}) {why_ended(error.exit_code)}; {left}")
-
-
 def _call(app: App) -> Sequence[Mapping[str, float]]:
     command, trainer, model = app.request.command, app.trainer, app.model
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
         loaded["ckpt_path"] = app.run.restart_checkpoint or app.ckpt_path
-        if is_first_process():
-            run_report.print_attempt(app.run.folder, app.run.is_restarted, app.run.restart_checkpoint)
         trainer.fit(model, **loaded)
         if not app.run.recorder.trained:
             run_report.print_untrained(trainer, app.ckpt_path is not None)

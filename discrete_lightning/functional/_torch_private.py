@@ -62,8 +62,8 @@ def own_prefix(store: Any) -> Any:
 def separate_attempts(attempt: str) -> None:
     """Has the process group that is made next, by the environment's variables, use names of its own in the key-value store.
 
-    torchrun starts the ranks again (`--max-restarts`) with the store of the attempt before, unless its rendezvous is c10d. In it
-    the ranks find addresses of processes that are gone, and wait for them.
+    torchrun starts the ranks again (`--max-restarts`) with the store of the attempt before, unless its rendezvous is c10d.
+    There the ranks find addresses of processes that are gone, and wait for them.
     """
     plain = _handlers["env"]
 

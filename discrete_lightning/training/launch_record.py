@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from discrete_lightning.functional._torch_private import separate_attempts
+
 LAUNCH = "launch.json"
 
 
@@ -46,6 +48,12 @@ def launch_of(environment: Mapping[str, str]) -> Launch:
         torchrun = _starter() if environment.get("GROUP_WORLD_SIZE", "1") == "1" else ""
     restarts = [environment.get(name, "0") for name in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT")]
     return Launch(torchrun, environment.get("SLURM_JOB_ID", ""), sum(int(each) for each in restarts if each.isdigit()))
+
+
+def begin_attempt() -> None:
+    """To be called before the ranks connect: where torchrun has started them again, see `separate_attempts`."""
+    if (attempt := os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) != "0":
+        separate_attempts(attempt)
 
 
 def write_launch(folder: Path) -> None:

@@ -14,11 +14,13 @@ from lightning.pytorch.loggers import WandbLogger
 from discrete_lightning.training.checkpoints import checkpoint_of_run
 from discrete_lightning.training.epoch_lines import EpochLines
 from discrete_lightning.training.exact_resume import ExactResume
+from discrete_lightning.training.launch_record import begin_attempt
 from discrete_lightning.training.prediction_file import PredictionFile
 from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_folder import claim_folder, discard_folder, earlier_attempt
 from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
 from discrete_lightning.training.run_recorder import RunRecorder
+from discrete_lightning.training.run_report import print_attempt
 
 
 class Run:
@@ -92,7 +94,10 @@ class Run:
             self._made = self._exact is None or not self._exact.exists()
             root, _, exact, config = self._place
             self.is_restarted = resumes and earlier_attempt(root, exact, config) is not None
+            begin_attempt()
             folder = self.recorder.folder = claim_folder(*self._place, resumes=resumes)
+            if resumes:
+                print_attempt(folder, self.is_restarted, self.restart_checkpoint)
             if trainer.default_root_dir is None:
                 arguments["default_root_dir"] = str(folder)
             if not trainer.barebones:

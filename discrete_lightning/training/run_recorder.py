@@ -14,7 +14,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessExitedException
 
-from discrete_lightning.distributed import world_size
+from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.training._lightning_private import end_children, end_observer, hear_errors_of_child
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
@@ -104,8 +104,15 @@ class RunRecorder(GracefulInterrupt):
                 child.join(_PATIENCE)
         if self.watch is not None and not self._saved:  # not by agreement
             self.watch.blame(exception)
+            if multiprocessing.parent_process() is None:
+                exception.add_note(self.rank_prefix)
         super().on_exception(trainer, pl_module, exception)
         self.checkpoint = self.checkpoint or self._last()  # a process of the run has written it
+
+    @property
+    def rank_prefix(self) -> str:
+        """What to write before an error: which rank it is of; "" where there is one."""
+        return "" if self.watch is None else f"rank {rank()}: "
 
     def is_told_elsewhere(self, trainer: Trainer) -> bool:
         """Whether another process tells of how this run ended: the rank that failed first, or else the first one."""

@@ -15,7 +15,7 @@ from torch.utils.data import DistributedSampler
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.checkpoints import checkpoints_of_run
 from discrete_lightning.training.launch_record import launch_of
-from discrete_lightning.training.run_folder import run_files
+from discrete_lightning.training.run_folder import is_first_process, run_files
 from discrete_lightning.training.stop_signals import EXIT_CODES
 
 _WIDE = 1000  # columns, more than any table of metrics has
@@ -73,10 +73,10 @@ def print_run(folder: Path | None, seconds: float) -> None:
         print(f"  {name}")
 
 
-def print_attempt(folder: Path | None, is_restarted: bool, checkpoint: Path | None) -> None:
+def print_attempt(folder: Path, is_restarted: bool, checkpoint: Path | None) -> None:
     """Says, where a launcher has started the command again, from what it goes on."""
     number = launch_of(os.environ).attempt + 1
-    if number == 1 or folder is None:
+    if number == 1 or not is_first_process():
         return
     if checkpoint is not None:
         said = f"goes on in {folder} from {checkpoint.name}"
