@@ -69,9 +69,7 @@ def dead_rank(launcher: str, cause: str, folder: Path) -> tuple[bool, str]:
     return good, f"{seconds:4.1f} s, {len(orphans)} left, {len(lines)} line, {len(text):,} bytes"
 
 
-def signalled(
-    launcher: str, number: signal.Signals, ranks: int, folder: Path, whole: dict[str, Any]
-) -> tuple[bool, str]:
+def signalled(launcher: str, number: signal.Signals, ranks: int, uncut: Uncut, folder: Path) -> tuple[bool, str]:
     """Sends a signal to the last rank, and resumes."""
     run = launch(launcher, folder, "--model.pause=0.1", "--model.mark=3", ranks=ranks)
     run.wait_for("step")
