@@ -26,6 +26,7 @@ class AccumulatesGradients(Protocol):
         """Whether gradients of the batches before wait for a step. Equal on all ranks."""
 
 
+@runtime_checkable
 class HasRankState(Protocol):
     """A callback or module with a state of this process, such as sums over the batches of an epoch so far, which the callback
     `ExactResume` saves for each rank, between batches, and restores when training goes on.

@@ -40,7 +40,7 @@ class Launched:
     folder: Path
     ranks: int
 
-    def wait_for(self, mark: str, seconds: float = 60.0) -> None:
+    def wait_for(self, mark: str, seconds: float = 200.0) -> None:
         """Until each rank has written its file `mark-<rank>`."""
         end = time.monotonic() + seconds
         while not all((self.folder / f"{mark}-{rank}").exists() for rank in range(self.ranks)):
@@ -52,7 +52,7 @@ class Launched:
     def pid(self, rank: int) -> int:
         return int((self.folder / f"pid-{rank}").read_text())
 
-    def end(self, seconds: float = 90.0) -> tuple[int, str]:
+    def end(self, seconds: float = 150.0) -> tuple[int, str]:
         """Exit code and what was written to stderr."""
         _, err = self.process.communicate(timeout=seconds)
         return self.process.returncode, err

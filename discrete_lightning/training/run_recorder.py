@@ -15,6 +15,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch.multiprocessing.spawn import ProcessExitedException
 
 from discrete_lightning.distributed import rank, world_size
+from discrete_lightning.training._equal_lengths import stop_together
 from discrete_lightning.training._lightning_private import end_children, end_observer, hear_errors_of_child
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
@@ -67,6 +68,7 @@ class RunRecorder(GracefulInterrupt):
             trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
         if world_size() > 1:
             self._watch(trainer)
+            stop_together(trainer)
         if self.folder is None or self._logged:
             return
         self._logged = True
