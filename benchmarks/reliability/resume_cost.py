@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -49,7 +49,7 @@ class Empty(LightningModule):
 def _seconds(module: LightningModule, data: Any, steps: int, exact: bool, folder: Path) -> float:
     seed_everything(0, verbose=False)
     keep = ModelCheckpoint(folder, "last")
-    callbacks = [keep, ExactResume()] if exact else [keep]
+    callbacks: list[Callback] = [keep, ExactResume()] if exact else [keep]
     trainer = Trainer(
         max_steps=steps,
         accelerator="cpu",
@@ -106,7 +106,7 @@ def main() -> int:
 
         cost = _compare("vq, 64 digits", autoencoder, digits, 60, given.pairs, folder / "vq")
         size = _bytes(next((folder / "vq").glob("*.ckpt")))
-        empty = DataLoader(torch.ones(1000, 1), 1)
+        empty: DataLoader[Any] = DataLoader(torch.ones(1000, 1), 1)  # type: ignore[arg-type]
         _compare("an empty step", Empty, empty, 1000, given.pairs, folder / "empty")
     print(f"state of a rank: {size:,} bytes")
     return 0 if cost <= _BAR and size <= _BYTES else 1

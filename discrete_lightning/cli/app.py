@@ -155,10 +155,12 @@ class App(LightningCLI):
         name = request.sources[0].name if request.sources else type(self.model).__name__
         text = parser.dump(hidden(self.config[self.method], secrets_of(request)), skip_unset=False)
         suffix = "" if request.name == "fit" else f"-{request.name}"
-        self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb)
+        self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb, request.trust)
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
-            arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
+            arguments = self.run.trainer_arguments(
+                options.trainer, write, self.method == "predict", request.command == "fit"
+            )
             trainer = super().instantiate_trainer(**arguments, **kwargs)
             return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:

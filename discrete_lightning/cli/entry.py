@@ -145,6 +145,8 @@ def _run(argv: list[str]) -> int:
         # Threads that spin while they wait are slow when another process uses a core: a training step on 2 cores then
         # took over 1,000 ms by default and 115 ms with this setting; on idle cores it took 32 ms either way.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Otherwise torch shows a C++ stack of each connection to a process that is gone: `rank_watch` says it in one line.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     replace_missing_home()
 
     from discrete_lightning.cli.commands import run

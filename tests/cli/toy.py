@@ -66,8 +66,8 @@ class Toy(LightningModule):
         return self.choice(self.layer(batch[0])).square().mean()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        if self.global_step == self.fail_at and self.failure == "signal":
-            signal.raise_signal(signal.SIGINT)
+        if self.global_step == self.fail_at and self.failure.startswith("SIG"):
+            signal.raise_signal(signal.Signals[self.failure])
         elif self.global_step == self.fail_at:
             errors = {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError, "outside": OutsideFault}
             raise errors[self.failure]("asked for")

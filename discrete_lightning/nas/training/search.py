@@ -126,6 +126,10 @@ class ArchitectureSearch(SearchedNetwork):
             self._step(self._micro_batches)
             self._micro_batches, self._window = 0, None
 
+    def has_pending_gradients(self) -> bool:
+        """Whether the window of `accumulate` batches is not complete."""
+        return self._micro_batches > 0
+
     def _one_level(self, weights_batch: Batch, architecture_batch: Batch | None) -> Tensor:
         batch = weights_batch
         if architecture_batch is not None:
