@@ -229,13 +229,22 @@ def keyed_generator(shared: bool = False) -> torch.Generator:
 
 
 def in_place_of(generator: torch.Generator | None) -> torch.Generator | None:
-    """`generator`, or the keyed one where none was given and keyed noise is in force."""
+    """`generator`, or the keyed one where none was given and keyed noise is in force.
+
+    A function that draws twice begins with it, so that both are of one call: a compiler moves what the backward pass alone
+    needs there, and a call that takes place there is not known.
+    """
     return keyed_generator() if generator is None and is_keyed() else generator
 
 
 def of_batch(generator: torch.Generator | None) -> torch.Generator | None:
     """`generator`, or where none was given and keyed noise is in force, one for noise that the batch shares."""
     return keyed_generator(shared=True) if generator is None and is_keyed() else generator
+
+
+def seeded(device: torch.device, seed: int) -> torch.Generator:
+    """A generator of the seed for evaluation; where keyed noise is in force that of the next call instead."""
+    return keyed_generator() if is_keyed() else torch.Generator(device=device).manual_seed(seed)
 
 
 def words_of(
