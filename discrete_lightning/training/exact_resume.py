@@ -1,20 +1,21 @@
 """A run that is cut and resumed goes on as the run that was never cut, to the bit."""
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
-from discrete_lightning.training.resuming._fit_loop import (
-    Places,
+from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
+from discrete_lightning.training.resuming._loaders import (
     Stage,
     around_fetches,
     batches_of_epoch,
@@ -22,8 +23,9 @@ from discrete_lightning.training.resuming._fit_loop import (
     draws_here,
     loaders_of,
     positions_itself,
+    reloads,
     restart_workers,
-    resume_loops,
+    set_reloads,
     skip_batches,
 )
 from discrete_lightning.training.resuming.figures import figures, set_figures
@@ -35,6 +37,7 @@ from discrete_lightning.training.resuming.holders import (
 )
 from discrete_lightning.training.resuming.pending import pending, pending_statistics, set_pending
 from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
+from discrete_lightning.training.resuming.rank_states import of_folder, rank_states, set_rank_states, without_repeats
 
 _KEY = "exact_resume"  # in a checkpoint
 _FORMAT = 1
@@ -91,15 +94,11 @@ class ExactResume(Callback):
         self._places = Places(
             trainer,
             savers,
-            before_iteration=lambda: self._note_epoch_start(trainer, pl_module),
+            before_iteration=lambda loaders: self._note_epoch_start(pl_module, loaders),
             after_iteration=self._note_data_state,
             on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
         )
         self._go_on(trainer, pl_module)
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._loaded is not None:
-            trainer.should_stop = self._own(self._loaded)["should_stop"]
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._places is not None:
@@ -125,7 +124,16 @@ class ExactResume(Callback):
         own = self._state(trainer, pl_module, in_epoch=place == "batch")
         # all ranks come to a place together; elsewhere one may be alone, and would wait for the others
         ranks = [own] if place is None else gather_objects(own)
-        checkpoint[_KEY] = {"format": _FORMAT, "place": place, "processes": world_size(), "ranks": ranks}
+        for each, states in zip(ranks, without_repeats([each["states"] for each in ranks]), strict=True):
+            each["states"] = states
+        to_come = [] if self._places is None else self._places.to_come()
+        checkpoint[_KEY] = {
+            "format": _FORMAT,
+            "place": place,
+            "to_come": to_come,
+            "processes": world_size(),
+            "ranks": ranks,
+        }
 
     def _state(self, trainer: Trainer, module: LightningModule, in_epoch: bool) -> Plain:
         waits_for_step = self._steps_at_backward == trainer.global_step
@@ -133,8 +141,10 @@ class ExactResume(Callback):
             "random": random_state(module.device),
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
+            "states": rank_states(trainer, module),
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
+            "reloads": reloads(trainer),
         }
         if in_epoch:
             state["epoch_start"] = self._epoch_start
@@ -146,16 +156,14 @@ class ExactResume(Callback):
         owners = [(f"module.{name}", each) for name, each in module.named_modules()]
         owners += [(f"callback.{each.state_key}", each) for each in trainer.callbacks]  # type: ignore[attr-defined]
         owners += [("data", trainer.datamodule)]  # type: ignore[attr-defined]
-        return generators_of(owners) | self._loader_holders(trainer) | self._loader_holders(trainer, "validation")
+        stages: tuple[Stage, ...] = ("training", "validation")
+        of_loaders = [_holders_of(stage, loaders_of(trainer, stage)) for stage in stages]
+        return generators_of(owners) | of_loaders[0] | of_loaders[1]
 
-    def _loader_holders(self, trainer: Trainer, stage: Stage = "training") -> dict[str, Holder]:
-        named = ((f"{stage}{number}", each) for number, each in enumerate(loaders_of(trainer, stage)))
-        return generators_of(part for name, each in named for part in parts_of_loader(name, each))
-
-    def _note_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+    def _note_epoch_start(self, module: LightningModule, loaders: Sequence[Any]) -> None:
         self._epoch_start = {
             "random": random_state(module.device),
-            "holders": holder_states(self._loader_holders(trainer)),
+            "holders": holder_states(_holders_of("training", loaders)),
         }
 
     # Going on.
@@ -163,10 +171,10 @@ class ExactResume(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        callbacks = checkpoint.get("callbacks", {})
         for each in trainer.checkpoint_callbacks:
-            state = checkpoint.get("callbacks", {}).get(each.state_key)
-            if isinstance(each, ModelCheckpoint) and state and "dirpath" in state:
-                state["dirpath"] = each.dirpath  # in another folder, too, the best so far is the one to beat
+            if each.state_key in callbacks:
+                callbacks[each.state_key] = of_folder(each, callbacks[each.state_key])
         self._loaded = checkpoint.get(_KEY)
         if self._loaded is None:
             _say(
@@ -198,22 +206,27 @@ class ExactResume(Callback):
         resume_loops(
             trainer,
             loaded["place"],
-            lambda: self._restore(trainer, module, own, loaded["place"]),
+            lambda: self._restore(trainer, module, own, loaded),
             lambda fetcher: self._find_batch(trainer, module, own, fetcher),
         )
 
-    def _restore(self, trainer: Trainer, module: LightningModule, own: Plain, place: str) -> None:
+    def _restore(self, trainer: Trainer, module: LightningModule, own: Plain, loaded: dict[str, Any]) -> None:
         set_pending(module, own["pending"])
         if "gradients" in own["pending"]:
             self._steps_at_backward = trainer.global_step
-        set_figures(trainer, module, own["figures"], in_epoch=place == "batch")
+        set_rank_states(trainer, module, own["states"])
+        set_figures(trainer, module, own["figures"], in_epoch=loaded["place"] == "batch")
+        trainer.should_stop = own["should_stop"]
         if any(name.startswith("validation") for name in own["holders"]):
             loaders_of(trainer, "validation", make=True)
+        set_reloads(trainer, own["reloads"])
         unknown = set_holder_states(self._holders(trainer, module), own["holders"])
         if unknown:
-            _say(f"these random generators are not in both the checkpoint and this run: {', '.join(unknown[:5])}")
+            _say(f"these random generators of the checkpoint are not in this run: {', '.join(unknown[:5])}")
         set_random_state(own["random"], module.device)
         self._loaded = None
+        if self._places is not None:
+            self._places.call(loaded["to_come"], module)
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
         self._epoch_start = own["epoch_start"]
@@ -223,7 +236,7 @@ class ExactResume(Callback):
         if trainer.current_epoch == 0:
             restart_workers(trainer)
         set_random_state(own["epoch_start"]["random"], module.device)
-        set_holder_states(self._loader_holders(trainer), own["epoch_start"]["holders"])
+        set_holder_states(_holders_of("training", loaders_of(trainer, "training")), own["epoch_start"]["holders"])
         for loader, state in zip(loaders_of(trainer, "training"), own["loaders"], strict=True):
             if state is not None:
                 loader.load_state_dict(state)
@@ -259,6 +272,12 @@ class ExactResume(Callback):
 def is_exact(checkpoint: dict[str, Any]) -> bool:
     """Whether `ExactResume` has made a checkpoint where nothing is half done; to be asked in `on_save_checkpoint`."""
     return checkpoint.get(_KEY, {}).get("place") is not None
+
+
+def _holders_of(stage: Stage, loaders: Sequence[Any]) -> dict[str, Holder]:
+    """The generators of loaders, and of what is in them, by name."""
+    named = ((f"{stage}{number}", each) for number, each in enumerate(loaders))
+    return generators_of(part for name, each in named for part in parts_of_loader(name, each))
 
 
 def _global_state() -> tuple[Any, ...]:

@@ -10,16 +10,18 @@ Lightning calls what saves in the middle of things (`on_train_batch_end`, `on_va
 done, from counters. Here these hooks of the callbacks that save wait until the batch is over.
 """
 
-from collections.abc import Callable, Sequence
+import copy
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch.utils.data import DataLoader, IterableDataset
+
+from discrete_lightning.training.resuming._loaders import begin_fetches, loaders_of
 
 Place = Literal["batch", "epoch_end", "epochs"]
-Stage = Literal["training", "validation"]
 _WAITING = ("on_train_batch_end", "on_validation_end")
 
 
@@ -29,7 +31,8 @@ class Places:
     Args:
         trainer: that fits.
         savers: the callbacks that save checkpoints.
-        before_iteration, after_iteration: called just before and after an iterator of the training loader is made.
+        before_iteration: called with the training loaders just before iterators of them are made.
+        after_iteration: called just after that.
         on_epoch: called with the fetcher of batches, when the batches of an epoch begin.
 
     Attributes:
@@ -40,12 +43,14 @@ class Places:
         self,
         trainer: Trainer,
         savers: Sequence[Callback],
-        before_iteration: Callable[[], None],
+        before_iteration: Callable[[Sequence[Any]], None],
         after_iteration: Callable[[], None],
         on_epoch: Callable[[Any], None],
     ) -> None:
         self.place: Place | None = None
-        self._trainer, self._waiting, self._preparing = trainer, list[Callable[[], None]](), False
+        self._trainer, self._savers, self._prepared = trainer, savers, list[Any]()
+        self._waiting: list[tuple[Callback, str, Callable[[], None]]] = []
+        self._at = 0  # number of the saver that saves at the end of an epoch
         self._before_iteration, self._after_iteration, self._on_epoch = before_iteration, after_iteration, on_epoch
         self._replaced: list[tuple[Any, str]] = []
         fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
@@ -53,11 +58,10 @@ class Places:
         self._replace(epoch, "on_run_start", self._new_iterator)
         self._replace(fit, "on_advance_end", self._epoch_over)
         self._replace(fit, "setup_data", self._setup_data)
-        self._replace(trainer.strategy, "process_dataloader", self._process_dataloader)
-        for saver in savers:
+        for number, saver in enumerate(savers):
             for name in _WAITING:
-                self._replace(saver, name, self._wait)
-            self._replace(saver, "on_train_epoch_end", self._at_epoch_end)
+                self._replace(saver, name, partial(self._wait, saver, name))
+            self._replace(saver, "on_train_epoch_end", partial(self._at_epoch_end, number))
 
     def _replace(self, owner: Any, name: str, method: Callable[..., Any]) -> None:
         setattr(owner, name, partial(method, getattr(owner, name)))
@@ -73,6 +77,23 @@ class Places:
         """A batch begins."""
         self.place = None
 
+    def to_come(self) -> list[tuple[str, str]]:
+        """Hooks of other callbacks that have still to be called at this place: the callback's key, and the hook."""
+        if self.place == "batch":
+            return [(saver.state_key, name) for saver, name, _ in self._waiting]
+        last = len(self._savers) if self.place != "epoch_end" else self._at
+        return [(saver.state_key, "on_train_epoch_end") for saver in self._savers[last + 1 :]]
+
+    def call(self, hooks: Collection[tuple[str, str]], module: LightningModule) -> None:
+        """Calls the hooks of a checkpoint that were to come."""
+        for key, name in hooks:
+            for saver in self._savers:
+                if saver.state_key == key and isinstance(saver, Checkpoint):
+                    nothing = (None, None, self._trainer.fit_loop.epoch_loop.batch_idx) if "batch" in name else ()
+                    getattr(saver, name)(self._trainer, module, *nothing)
+        if any(name != "on_train_epoch_end" for _, name in hooks):
+            self._batch_place()
+
     def _batch_over(self, original: Callable[..., None], *args: Any) -> None:
         try:
             original(*args)
@@ -84,7 +105,7 @@ class Places:
     def _batch_place(self) -> None:
         self.place = "batch"
         while self._waiting:
-            self._waiting.pop(0)()
+            self._waiting.pop(0)[2]()
 
     def _epoch_over(self, original: Callable[..., None]) -> None:
         self.place = None
@@ -95,61 +116,40 @@ class Places:
             raise
         self.place = "epochs"
 
-    def _wait(self, original: Callable[..., None], trainer: Trainer, *args: Any) -> None:
+    def _wait(self, saver: Callback, name: str, original: Callable[..., None], trainer: Trainer, *args: Any) -> None:
         if trainer.sanity_checking:
             original(trainer, *args)
         else:
-            self._waiting.append(partial(original, trainer, *args))
+            self._waiting.append((saver, name, partial(original, trainer, *args)))
 
-    def _at_epoch_end(self, original: Callable[..., None], *args: Any) -> None:
-        self.place = "epoch_end"
+    def _at_epoch_end(self, number: int, original: Callable[..., None], *args: Any) -> None:
+        self.place, self._at = "epoch_end", number
         original(*args)
         self.place = None
 
     def _setup_data(self, original: Callable[[], None]) -> None:
-        self._preparing = True
+        self._replace(self._trainer.strategy, "process_dataloader", self._process_dataloader)
         try:
             original()
         finally:
-            self._preparing = False
+            vars(self._trainer.strategy).pop("process_dataloader", None)
+            self._prepared = []
         self._after_iteration()
 
     def _process_dataloader(self, original: Callable[..., Any], loader: Any) -> Any:
-        loader = original(loader)
-        if self._preparing:  # of training, which is iterated next
-            self._before_iteration()
-        return loader
+        self._prepared.append(original(loader))
+        self._before_iteration(self._prepared)  # Lightning makes the iterators next, when it has the last one
+        return self._prepared[-1]
 
     def _new_iterator(self, original: Callable[..., None], fetcher: Any) -> None:
         is_first = self._trainer.current_epoch == 0  # whose iterator `setup_data` has made
+        begin_fetches(self._trainer, fetcher)
         if not is_first:
-            self._before_iteration()
+            self._before_iteration(loaders_of(self._trainer, "training"))
         original(fetcher)
         if not is_first:
             self._after_iteration()
         self._on_epoch(fetcher)
-
-
-def loaders_of(trainer: Trainer, stage: Stage, make: bool = False) -> list[Any]:
-    """The loaders, as Lightning iterates them; none where they have not been made, unless `make`: those of validation."""
-    loop = trainer.fit_loop if stage == "training" else trainer.fit_loop.epoch_loop.val_loop
-    if make and loop._combined_loader is None:
-        trainer.validating = True
-        loop.setup_data()
-        trainer.training = True
-    return [] if loop._combined_loader is None else list(loop._combined_loader.flattened)
-
-
-def positions_itself(loader: Any) -> bool:
-    """Whether a loader has a state, by which it goes on where it was."""
-    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
-
-
-def draws_here(loader: Any) -> bool:
-    """Whether examples are made in this process one after the other, so that their draws mix with those of training."""
-    if isinstance(loader, DataLoader):
-        return loader.num_workers == 0 and isinstance(loader.dataset, IterableDataset)
-    return not positions_itself(loader) and not hasattr(loader, "__getitem__")
 
 
 def resume_loops(
@@ -164,29 +164,50 @@ def resume_loops(
         find_batch: gets the fetcher of batches, and has it give the next one of the epoch.
     """
     fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
-    on_advance_start = fit.on_advance_start
+
+    def run() -> None:
+        """Lightning's `run`, which would end at once where a limit is reached, and what follows the last batch is left out."""
+        del fit.run
+        fit.setup_data()
+        if trainer.limit_train_batches == 0 or fit.max_batches == 0:
+            return
+        progress = copy.deepcopy(fit.epoch_progress.state_dict())
+        fit.reset()
+        fit.on_run_start()
+        fit.epoch_progress.load_state_dict(progress)  # which Lightning may have moved on
+        begin = [in_epoch if place == "batch" else after_epoch]
+        while begin or not fit.done:
+            try:
+                if begin:
+                    begin.pop()()
+                fit.on_advance_start()
+                fit.advance()
+                fit.on_advance_end()
+            except StopIteration:
+                break
+            finally:
+                fit.on_iteration_done()
+        fit._restarting = False
+        fit.on_run_end()
+
+    def in_epoch() -> None:
+        _only_once(epoch, "reset", lambda: None)
+        _only_once(epoch, "on_run_start", continue_epoch)
+        _forget_restart(trainer, stage=False)  # that an epoch has begun
 
     def continue_epoch(fetcher: Any) -> None:
         find_batch(fetcher)
         restore()
 
-    def start() -> None:
-        del fit.on_advance_start
-        if place == "batch":
-            on_advance_start()  # of an epoch that has begun
-            _only_once(epoch, "reset", lambda: None)
-            _only_once(epoch, "on_run_start", continue_epoch)
-            _forget_restart(trainer, stage=False)
-            return
-        if place == "epoch_end":
-            restore()
-            _end_epoch(trainer)
+    def after_epoch() -> None:
         _forget_restart(trainer)
-        if place == "epochs":
-            restore()
-        on_advance_start()
+        restore()
+        if place == "epoch_end":
+            _end_epoch(trainer)
+        if fit.done:
+            raise StopIteration
 
-    setattr(fit, "on_advance_start", start)  # noqa: B010
+    setattr(fit, "run", run)  # noqa: B010
 
 
 def _only_once(owner: Any, name: str, method: Callable[..., Any]) -> None:
@@ -214,8 +235,6 @@ def _forget_restart(trainer: Trainer, stage: bool = True) -> None:
 def _end_epoch(trainer: Trainer) -> None:
     """What `on_advance_end` of Lightning's fit loop does after `on_train_epoch_end`."""
     fit, connector = trainer.fit_loop, trainer._logger_connector
-    progress: Any = fit.epoch_progress.current
-    progress.completed = progress.processed - 1
     connector.epoch_end_reached()
     connector.on_epoch_end()
     if fit.epoch_loop._num_ready_batches_reached():
@@ -224,68 +243,3 @@ def _end_epoch(trainer: Trainer) -> None:
     connector.update_train_epoch_metrics()
     fit.epoch_loop._batches_that_stepped += 1
     fit.epoch_progress.increment_completed()
-
-
-def skip_batches(fetcher: Any, count: int) -> None:
-    """Has a fetcher give batch `count` of the epoch next; its iterator is new.
-
-    One loader of a map-style data set in this process leaves the others unread. Any other is read: in workers too, whose own
-    draws then go on.
-    """
-    combined = fetcher.combined_loader
-    loaders = combined.flattened
-    if all(positions_itself(each) for each in loaders):
-        _set_position(fetcher, count)
-    elif len(loaders) == 1 and isinstance(loaders[0], DataLoader) and _is_plain(loaders[0]):
-        iterator = combined._iterator.iterators[0]
-        for _ in range(count):
-            iterator._next_index()
-        iterator._num_yielded = count
-        _set_position(fetcher, count)
-    else:
-        for _ in range(count):
-            next(fetcher)
-
-
-def _is_plain(loader: DataLoader[Any]) -> bool:
-    return loader.num_workers == 0 and not isinstance(loader.dataset, IterableDataset)
-
-
-def _set_position(fetcher: Any, count: int) -> None:
-    fetcher.combined_loader._iterator._idx = count
-    fetcher.fetched = count
-    if fetcher.length is not None:
-        fetcher.done = count >= fetcher.length
-
-
-def restart_workers(trainer: Trainer) -> None:
-    """Ends worker processes that were started before random states were restored."""
-    combined = trainer.fit_loop._combined_loader
-    if combined is not None:
-        combined.reset()
-
-
-def around_fetches(trainer: Trainer, fetcher: Any, before: Callable[[], None], after: Callable[[], None]) -> None:
-    """Has `before` and `after` called around each batch that is fetched, inside of what Lightning's profiler measures."""
-    epoch = trainer.fit_loop.epoch_loop
-
-    def start() -> None:
-        epoch._on_before_fetch()
-        before()
-
-    def stop() -> None:
-        after()
-        epoch._on_after_fetch()
-
-    fetcher._start_profiler, fetcher._stop_profiler = start, stop
-
-
-def begin_fetches(trainer: Trainer, fetcher: Any) -> None:
-    """What Lightning's epoch loop does with a new iterator of batches."""
-    around_fetches(trainer, fetcher, lambda: None, lambda: None)
-
-
-def batches_of_epoch(trainer: Trainer) -> tuple[int, bool]:
-    """How many batches of this epoch are done, and whether they are all."""
-    progress = trainer.fit_loop.epoch_loop.batch_progress
-    return progress.current.completed, trainer.fit_loop.epoch_loop._num_ready_batches_reached()

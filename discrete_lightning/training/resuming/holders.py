@@ -51,10 +51,10 @@ def holder_states(holders: dict[str, Holder]) -> dict[str, Plain]:
 
 
 def set_holder_states(holders: dict[str, Holder], states: dict[str, Plain]) -> list[str]:
-    """Restores `holder_states`; returns the names of those that are in only one of the two."""
+    """Restores `holder_states`; returns the names of states that nothing here holds."""
     for name in holders.keys() & states.keys():
         set_holder_state(holders[name], states[name])
-    return sorted(holders.keys() ^ states.keys())
+    return sorted(states.keys() - holders.keys())
 
 
 def _attributes(owner: Any) -> Iterator[tuple[str, Any]]:
