@@ -7,7 +7,7 @@ from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lightning import __version__ as lightning_version
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -30,6 +30,7 @@ from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import find_checkpoint
 from discrete_lightning.training.damage import CheckpointError
+from discrete_lightning.training.keyed_noise import KeyedNoise
 from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
@@ -84,10 +85,12 @@ class App(LightningCLI):
         return {self.method: LightningCLI.subcommands()[self.method] | given}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds `temperature`, `wandb` and `test_after_fit`."""
+        """Adds `temperature`, `wandb`, `test_after_fit` and `noise`."""
         parser.add_lightning_class_args(TemperatureAnnealing, "temperature")
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the trained weights after fit.")
+        keyed = "'keyed': the same on any number of processes and after a resume, see KeyedNoise."
+        parser.add_argument("--noise", type=Literal["torch", "keyed"], default="torch", help=keyed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses `args`; an error becomes one line."""
@@ -161,6 +164,8 @@ class App(LightningCLI):
             arguments = self.run.trainer_arguments(
                 options.trainer, write, self.method == "predict", request.command == "fit"
             )
+            if options.noise == "keyed":
+                arguments["callbacks"].insert(0, KeyedNoise())
             trainer = super().instantiate_trainer(**arguments, **kwargs)
             return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:
@@ -183,6 +188,7 @@ class App(LightningCLI):
         """The callbacks of the config, and those that are options."""
         given = self.config_init[self.method].trainer.callbacks or []
         own = [self.config_init[self.method][key] for key in self._parser(self.method).callback_keys]
+        own += [KeyedNoise()] if self.config_init[self.method].noise == "keyed" else []
         return [*(given if isinstance(given, list) else [given]), *own]
 
     def _trial(self) -> Trainer:
