@@ -168,5 +168,5 @@ def gradient_size(logits: Tensor, tau: Any, power: int) -> float:
     x = logits.detach().double()
     x = x[x.isfinite()].abs()
     largest = float(x.max()) if x.numel() else 0.0
-    divisor = min(_lowest(tau), 1.0) ** power
+    divisor = max(0.0, min(_lowest(tau), 1.0)) ** power
     return 100.0 * (1.0 if power == 1 else largest + 100.0) * logits.numel() / divisor if divisor > 0 else math.inf

@@ -60,7 +60,7 @@ def _layer(draw: Draw) -> Case:
             if each.is_floating_point() and each.dtype not in (dtype, torch.float32):
                 yield f"{each.dtype} of {dtype}"
         torch.manual_seed(seed)
-        again = tensors(twin(*(each.detach().contiguous() for each, _ in given)))
+        again = tensors(twin(*(each.detach().contiguous().requires_grad_() for each, _ in given)))
         for number, (one, other) in enumerate(zip(tensors(result), again, strict=True)):
             loose = 1e-4 if dtype != torch.bfloat16 else 0.1
             yield from close(one.double(), other.double(), f"result {number} of another layout", loose, loose)

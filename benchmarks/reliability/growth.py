@@ -25,7 +25,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-_COMMON = ["--trainer.log_every_n_steps=10", "--trainer.max_epochs=-1", "--trainer.accelerator=cpu"]
+_COMMON = ["--trainer.log_every_n_steps=10", "--trainer.max_epochs=1000000", "--trainer.accelerator=cpu"]
 _VALIDATED = ["--trainer.limit_val_batches=1", "--trainer.limit_test_batches=1", "--trainer.limit_train_batches=1000"]
 _SMALL_VQ = ["--model.hidden=4", "--data.batch_size=4", "--model.quantizer.init_args.num_codes=8"]
 FAMILIES: dict[str, list[str]] = {
