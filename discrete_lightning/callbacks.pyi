@@ -21,6 +21,7 @@ from discrete_lightning.training.annealing import TemperatureAnnealing as Temper
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing
 from discrete_lightning.training.choice_monitor import ChoiceMonitor as ChoiceMonitor
 from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
+from discrete_lightning.training.exact_resume import ExactResume as ExactResume
 from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
 from discrete_lightning.training.learning_rate_annealing import LearningRateAnnealing as LearningRateAnnealing
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions

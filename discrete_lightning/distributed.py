@@ -5,7 +5,7 @@ read the number of processes, every rank would silently work alone.
 """
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -72,6 +72,15 @@ def all_gather_equal(x: Tensor) -> Tensor:
         return x.detach().unsqueeze(0)
     dist.all_gather(parts, x.detach().contiguous())
     return torch.stack(parts)
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """`value` of all ranks, in their order, on rank 0; an empty list on the others. It is pickled: for small things."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] | None = [None] * world_size() if rank() == 0 else None
+    dist.gather_object(value, found, dst=0)
+    return found or []
 
 
 @torch.no_grad()

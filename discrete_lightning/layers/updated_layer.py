@@ -5,7 +5,7 @@ Nothing is registered for the whole process. Hooks are on that optimiser alone: 
 """
 
 import warnings
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +43,13 @@ class Window(Protocol):
     def add(self, batch: Any) -> None:
         """Adds a pass, in place."""
 
+    def state(self) -> dict[str, Any]:
+        """What it holds, as plain values and tensors."""
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The window of a `state`."""
+
 
 class UpdatedLayer(Float32State, PrivateState):
     """A layer whose state is changed after each step of an optimiser, by what its training passes collected.
@@ -53,6 +60,7 @@ class UpdatedLayer(Float32State, PrivateState):
     Subclasses define `_new_window`, `_apply_window` and `_switch`, and call `_look_for_owners` and `_add`.
 
     Attributes:
+        window_type: of what is collected.
         updates: how many updates were applied, int64 0-dim.
         collects: whether training passes count; see `protocols.CollectsStatistics`.
         bindings: those that call `update`.
@@ -63,6 +71,7 @@ class UpdatedLayer(Float32State, PrivateState):
     """
 
     updates: Tensor
+    window_type: ClassVar[type[Window]]
     updated_state: ClassVar[str] = "state is"
     trained_before: ClassVar[str] = "what it computes from"
     update_calls: ClassVar[tuple[str, str]] = (
@@ -107,6 +116,14 @@ class UpdatedLayer(Float32State, PrivateState):
     def drop_pending(self) -> None:
         """Forgets the passes since the last step."""
         self._window = None
+
+    def pending(self) -> dict[str, Any] | None:
+        """What was collected since the last step, as plain values and tensors; None if nothing was."""
+        return None if self._window is None else self._window.state()
+
+    def set_pending(self, state: dict[str, Any]) -> None:
+        """Restores `pending`, after whatever binds the layer to optimisers."""
+        self._window = self.window_type.of(state, self.updates.device)
 
     def bind(self, binding: Binding) -> None:
         """Has a binding call `update`, from the next pass on."""

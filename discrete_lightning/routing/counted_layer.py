@@ -35,6 +35,17 @@ class CountWindow:
         """Adds a pass, in place."""
         self.counts, self.passes = self.counts + batch, self.passes + 1
 
+    def state(self) -> dict[str, Any]:
+        """What it holds."""
+        return {"counts": self.counts, "passes": self.passes}
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The window of a `state`."""
+        window = cls(state["counts"].to(device))
+        window.passes = state["passes"]
+        return window
+
 
 class CountedLayer(UpdatedLayer):
     """A layer with a parameter `weight` whose choices are counted, and applied once after each step of its optimiser.
@@ -42,6 +53,7 @@ class CountedLayer(UpdatedLayer):
     Subclasses define `_number_of_counts` and `_apply_counts`.
     """
 
+    window_type = CountWindow
     weight: Tensor
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -11,6 +11,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, P
 from lightning.pytorch.loggers import WandbLogger
 
 from discrete_lightning.training.epoch_lines import EpochLines
+from discrete_lightning.training.exact_resume import ExactResume
 from discrete_lightning.training.prediction_file import PredictionFile
 from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_folder import claim_folder, discard_folder
@@ -88,6 +89,8 @@ class Run:
                 ):
                     callbacks.append(PredictionFile())
                 callbacks += _checkpoints(trainer, folder / "checkpoints", callbacks)
+        if not any(isinstance(each, ExactResume) for each in callbacks):
+            callbacks.append(ExactResume())
         return {**arguments, "callbacks": [*callbacks, self.recorder]}
 
     def finish(self, exit_code: int, partial_results: bool = True) -> None:

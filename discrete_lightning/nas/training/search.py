@@ -31,6 +31,7 @@ from discrete_lightning.protocols import HasBatchSize
 from discrete_lightning.schedules import Cosine
 from discrete_lightning.training._lightning_private import rewind_batches
 from discrete_lightning.training.annealing import check_not_annealed
+from discrete_lightning.training.exact_resume import is_exact
 from discrete_lightning.training.learning_rate_annealing import LearningRate
 from discrete_lightning.training.own_reduction import average_gradients, check_own_reduction, own_reduction
 from discrete_lightning.training.progress import progress
@@ -280,13 +281,15 @@ class ArchitectureSearch(SearchedNetwork):
         return retraining_config(self.space, found, random, self.image_shape, self.classes, self.retrain_epochs)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint made in the middle of a step or of a validation is one of its start: the counters of draws and batches
-        are set back. Weights do not change in between."""
+        """A checkpoint made in the middle of a validation, or without `ExactResume` in the middle of a step, is one of its
+        start: the counters of draws and batches are set back. Weights do not change in between."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["search_flops"] = self.flops.counted
         checkpoint["cost_measure"] = self.measure
         draws = self._draws_before_validation
-        if self._window is not None:
+        if self._window is not None and is_exact(checkpoint):
+            checkpoint["search_window"] = [self._micro_batches, *self._window]
+        elif self._window is not None:
             first, draws = self._window
             rewind_batches(checkpoint, first)
         if draws is not None:
@@ -297,3 +300,5 @@ class ArchitectureSearch(SearchedNetwork):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.flops.counted = dict(checkpoint.get("search_flops", {}))
         self._measured = checkpoint.get("cost_measure")
+        micro_batches, *window = checkpoint.get("search_window", [0])
+        self._micro_batches, self._window = micro_batches, (window[0], window[1]) if window else None

@@ -1,6 +1,7 @@
 """What a codebook collected between two steps of its optimiser: how often each code was chosen, and by which vectors."""
 
 from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -50,6 +51,20 @@ class CodeWindow:
     def free(self) -> bool:
         """Whether the vectors needed no gradient."""
         return self.batch.free
+
+    def state(self) -> dict[str, Any]:
+        """What it holds, as plain values and tensors."""
+        return {"batch": dict(vars(self.batch)), "most": self.most, "passes": self.passes}
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The window of a `state`."""
+        values: dict[str, Any] = {
+            name: each.to(device) if isinstance(each, Tensor) else each for name, each in state["batch"].items()
+        }
+        window = cls(CodeBatch(**values), state["most"])
+        window.passes = state["passes"]
+        return window
 
     def add(self, batch: CodeBatch) -> None:
         """Adds a pass, in place."""

@@ -31,6 +31,7 @@ class UpdatedCodebook(UpdatedLayer, CodeTable):
     Subclasses define `_apply_window`, `_most_candidates` and `_switch`.
     """
 
+    window_type = CodeWindow
     updated_state: ClassVar[str] = "codes are"
     trained_before: ClassVar[str] = "what it quantises"
     update_calls: ClassVar[tuple[str, str]] = (

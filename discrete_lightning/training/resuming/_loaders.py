@@ -1,0 +1,108 @@
+"""Loaders as Lightning's loops hold them, and the way through their batches: the private part of it, as in `_fit_loop`."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+from lightning.pytorch import Trainer
+from torch.utils.data import DataLoader, IterableDataset
+
+Stage = Literal["training", "validation"]
+
+
+def loaders_of(trainer: Trainer, stage: Stage, make: bool = False) -> list[Any]:
+    """The loaders, as Lightning iterates them; none where they have not been made, unless `make`: those of validation."""
+    loop = trainer.fit_loop if stage == "training" else trainer.fit_loop.epoch_loop.val_loop
+    if make and loop._combined_loader is None:
+        trainer.validating = True
+        loop.setup_data()
+        trainer.training = True
+    return [] if loop._combined_loader is None else list(loop._combined_loader.flattened)
+
+
+def reloads(trainer: Trainer) -> tuple[float, float]:
+    """The epochs in which the loaders of training and validation were made (`reload_dataloaders_every_n_epochs`)."""
+    fit = trainer.fit_loop
+    return fit._last_train_dl_reload_epoch, fit.epoch_loop.val_loop._last_val_dl_reload_epoch
+
+
+def set_reloads(trainer: Trainer, epochs: tuple[float, float]) -> None:
+    """Restores `reloads`."""
+    fit = trainer.fit_loop
+    fit._last_train_dl_reload_epoch, fit.epoch_loop.val_loop._last_val_dl_reload_epoch = epochs
+
+
+def positions_itself(loader: Any) -> bool:
+    """Whether a loader has a state, by which it goes on where it was."""
+    return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
+
+
+def draws_here(loader: Any) -> bool:
+    """Whether examples are made in this process one after the other, so that their draws mix with those of training."""
+    if isinstance(loader, DataLoader):
+        return loader.num_workers == 0 and isinstance(loader.dataset, IterableDataset)
+    return not positions_itself(loader) and not hasattr(loader, "__getitem__")
+
+
+def skip_batches(fetcher: Any, count: int) -> None:
+    """Has a fetcher give batch `count` of the epoch next; its iterator is new.
+
+    One loader of a map-style data set in this process leaves the others unread. Any other is read: in workers too, whose own
+    draws then go on.
+    """
+    combined = fetcher.combined_loader
+    loaders = combined.flattened
+    if all(positions_itself(each) for each in loaders):
+        _set_position(fetcher, count)
+    elif len(loaders) == 1 and isinstance(loaders[0], DataLoader) and _is_plain(loaders[0]):
+        iterator = combined._iterator.iterators[0]
+        for _ in range(count):
+            iterator._next_index()
+        iterator._num_yielded = count
+        _set_position(fetcher, count)
+    else:
+        for _ in range(count):
+            next(fetcher)
+
+
+def _is_plain(loader: DataLoader[Any]) -> bool:
+    return loader.num_workers == 0 and not isinstance(loader.dataset, IterableDataset)
+
+
+def _set_position(fetcher: Any, count: int) -> None:
+    fetcher.combined_loader._iterator._idx = count
+    fetcher.fetched = count
+    if fetcher.length is not None:
+        fetcher.done = count >= fetcher.length
+
+
+def restart_workers(trainer: Trainer) -> None:
+    """Ends worker processes that were started before random states were restored."""
+    combined = trainer.fit_loop._combined_loader
+    if combined is not None:
+        combined.reset()
+
+
+def around_fetches(trainer: Trainer, fetcher: Any, before: Callable[[], None], after: Callable[[], None]) -> None:
+    """Has `before` and `after` called around each batch that is fetched, inside of what Lightning's profiler measures."""
+    epoch = trainer.fit_loop.epoch_loop
+
+    def start() -> None:
+        epoch._on_before_fetch()
+        before()
+
+    def stop() -> None:
+        after()
+        epoch._on_after_fetch()
+
+    fetcher._start_profiler, fetcher._stop_profiler = start, stop
+
+
+def begin_fetches(trainer: Trainer, fetcher: Any) -> None:
+    """What Lightning's epoch loop does with a new iterator of batches."""
+    around_fetches(trainer, fetcher, lambda: None, lambda: None)
+
+
+def batches_of_epoch(trainer: Trainer) -> tuple[int, bool]:
+    """How many batches of this epoch are done, and whether they are all."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    return progress.current.completed, trainer.fit_loop.epoch_loop._num_ready_batches_reached()
