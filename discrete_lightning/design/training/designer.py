@@ -156,7 +156,7 @@ class SequenceDesigner(RestorableModule):
 
     def search_trajectory(self) -> list[Progress]:
         """The progress after each step of the search."""
-        return self.search.trajectory
+        return list(self.search.trajectory)
 
     def setup(self, stage: str) -> None:
         """Prepares the oracle and the judge (once, and only for fitting), and freezes both until `teardown`.
