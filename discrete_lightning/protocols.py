@@ -7,6 +7,7 @@ that a user's module has for another purpose.
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 
@@ -15,6 +16,26 @@ class OutsideFault(RuntimeError):
 
     `training.GracefulInterrupt` saves the weights, and the command line prints the message, one line, without a traceback.
     """
+
+
+@runtime_checkable
+class HasRankState(Protocol):
+    """A callback or module with a state of this process, such as sums over the batches of an epoch so far, which the callback
+    `ExactResume` saves for each rank, between batches, and restores when training goes on.
+
+    What is equal on all ranks is better kept in the state dict.
+    """
+
+    def rank_state(self) -> Any:
+        """Numbers, strings, None, tensors, and lists, tuples and dicts of them."""
+
+    def set_rank_state(self, state: Any, device: torch.device) -> None:
+        """Restores `rank_state`, after the hooks of the start of training.
+
+        Args:
+            state: as saved, on the CPU.
+            device: of the module.
+        """
 
 
 @runtime_checkable

@@ -6,7 +6,7 @@ marginal_entropy   H(mean over positions of p_n)
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -44,6 +44,18 @@ class ChoiceUse:
         self.measured = torch.zeros(each, dtype=torch.int64, device=device)
         self.probability = torch.zeros(0, dtype=torch.float32, device=device)
         self.nats = torch.zeros(each, dtype=torch.float32, device=device)
+
+    def state(self) -> dict[str, Any]:
+        """Its counts and sums, on the CPU."""
+        return {name: each.cpu() if isinstance(each, Tensor) else each for name, each in vars(self).items()}
+
+    @classmethod
+    def of(cls, state: dict[str, Any], device: torch.device) -> Self:
+        """The use of a `state`."""
+        use = cls(state["are_gates"], device)
+        for name, each in state.items():
+            setattr(use, name, each.to(device) if isinstance(each, Tensor) else each)
+        return use
 
     @property
     def size(self) -> int:

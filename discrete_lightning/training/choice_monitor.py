@@ -131,6 +131,16 @@ class ChoiceMonitor(Callback):
 
         return count
 
+    def rank_state(self) -> dict[str, Any]:
+        uses, last = ({name: each.state() for name, each in uses.items()} for uses in (self._uses, self._last))
+        return {"uses": uses, "last": last, "warned": sorted(self._warned)}
+
+    def set_rank_state(self, state: dict[str, Any], device: torch.device) -> None:
+        self._uses, self._last = (
+            {name: ChoiceUse.of(each, device) for name, each in state[key].items()} for key in ("uses", "last")
+        )
+        self._warned = {(name, about) for name, about in state["warned"]}
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         every: int = trainer.log_every_n_steps  # type: ignore[attr-defined]
         self._counting, self._measuring = True, batch_idx % max(1, every) == 0

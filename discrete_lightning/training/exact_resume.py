@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
@@ -37,6 +37,7 @@ from discrete_lightning.training.resuming.holders import (
 )
 from discrete_lightning.training.resuming.pending import pending, pending_statistics, set_pending
 from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
+from discrete_lightning.training.resuming.rank_states import of_folder, rank_states, set_rank_states, without_repeats
 
 _KEY = "exact_resume"  # in a checkpoint
 _FORMAT = 1
@@ -123,6 +124,8 @@ class ExactResume(Callback):
         own = self._state(trainer, pl_module, in_epoch=place == "batch")
         # all ranks come to a place together; elsewhere one may be alone, and would wait for the others
         ranks = [own] if place is None else gather_objects(own)
+        for each, states in zip(ranks, without_repeats([each["states"] for each in ranks]), strict=True):
+            each["states"] = states
         to_come = [] if self._places is None else self._places.to_come()
         checkpoint[_KEY] = {
             "format": _FORMAT,
@@ -138,6 +141,7 @@ class ExactResume(Callback):
             "random": random_state(module.device),
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
+            "states": rank_states(trainer, module),
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
             "reloads": reloads(trainer),
@@ -167,10 +171,10 @@ class ExactResume(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        callbacks = checkpoint.get("callbacks", {})
         for each in trainer.checkpoint_callbacks:
-            state = checkpoint.get("callbacks", {}).get(each.state_key)
-            if isinstance(each, ModelCheckpoint) and state and "dirpath" in state:
-                state["dirpath"] = each.dirpath  # in another folder, too, the best so far is the one to beat
+            if each.state_key in callbacks:
+                callbacks[each.state_key] = of_folder(each, callbacks[each.state_key])
         self._loaded = checkpoint.get(_KEY)
         if self._loaded is None:
             _say(
@@ -210,6 +214,7 @@ class ExactResume(Callback):
         set_pending(module, own["pending"])
         if "gradients" in own["pending"]:
             self._steps_at_backward = trainer.global_step
+        set_rank_states(trainer, module, own["states"])
         set_figures(trainer, module, own["figures"], in_epoch=loaded["place"] == "batch")
         trainer.should_stop = own["should_stop"]
         if any(name.startswith("validation") for name in own["holders"]):

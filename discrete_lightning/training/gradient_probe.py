@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
@@ -110,6 +111,12 @@ class GradientProbe(Callback):
             return
         figures = self.measure(trainer, pl_module)
         pl_module.log_dict({f"gradient/{name}": value for name, value in figures.items()}, sync_dist=True)
+
+    def rank_state(self) -> Any:
+        return self._batch if _is_plain(self._batch) else None
+
+    def set_rank_state(self, state: Any, device: torch.device) -> None:
+        self._batch = move_data_to_device(state, device)
 
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
@@ -280,3 +287,10 @@ def _first(batch: Any, count: int) -> Any:
         parts = [_first(part, count) for part in batch]
         return parts if isinstance(batch, list) else tuple(parts)
     return batch
+
+
+def _is_plain(batch: Any) -> bool:
+    """Whether a checkpoint can hold it."""
+    if type(batch) in (list, tuple):
+        return all(_is_plain(each) for each in batch)
+    return all(_is_plain(each) for each in batch.values()) if type(batch) is dict else type(batch) is Tensor

@@ -45,16 +45,39 @@ class Stream(IterableDataset[Tensor]):
             yield torch.tensor([index, random.random(), float(torch.rand(())), np.random.rand(), 0])
 
 
+class Position:
+    """A loader that goes on by itself, as torchdata's does."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.at = count, 0
+
+    def __len__(self) -> int:
+        return self.count // 4
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.at >= len(self):
+            self.at = 0
+        while self.at < len(self):
+            self.at += 1
+            yield torch.full((4, 5), float(self.at))
+
+    def state_dict(self) -> Fields:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: Fields) -> None:
+        self.at = state["at"]
+
+
 class Learner(LightningModule):
     """A linear model whose steps draw; it notes all batches and draws."""
 
-    def __init__(self, manual: bool = False, gather: int = 1, plateau: bool = False) -> None:
+    def __init__(self, manual: bool = False, gather: int = 1, plateau: bool = False, rank: int = 0) -> None:
         super().__init__()
         self.automatic_optimization = not manual
         self.gather, self.plateau = gather, plateau
         self.net = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 1))
         self.mean, self.loss_seen = MeanMetric(), MeanMetric()
-        self.noise = torch.Generator().manual_seed(9)
+        self.noise = torch.Generator().manual_seed(9 + rank)
         self.seen: list[list[float]] = []
         self.epochs: list[float] = []
 
@@ -107,6 +130,8 @@ class Loaders(LightningDataModule):
             return DataLoader(Noisy(20), 4, shuffle=True, num_workers=2)
         if self.kind == "several":
             return {"a": DataLoader(Noisy(20), 4, shuffle=True), "b": DataLoader(Noisy(8), 4, shuffle=True)}
+        if self.kind == "state":
+            return Position(20)
         if self.kind == "own generator":
             return DataLoader(Noisy(20), 4, shuffle=True, generator=torch.Generator().manual_seed(4))
         return DataLoader(Noisy(20), 4, shuffle=True)

@@ -1,5 +1,8 @@
 """Watches routers: how evenly experts are loaded, how many are dead, and how much a choice tells of a token."""
 
+from typing import Any
+
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
@@ -68,6 +71,13 @@ class RouterMonitor(ChoiceMonitor):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
         self._loads = {}
+
+    def rank_state(self) -> dict[str, Any]:
+        return super().rank_state() | {"loads": {name: torch.stack(each) for name, each in self._loads.items()}}
+
+    def set_rank_state(self, state: dict[str, Any], device: torch.device) -> None:
+        super().set_rank_state(state, device)
+        self._loads = {name: list(each) for name, each in state["loads"].items()}
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)

@@ -10,6 +10,7 @@ Lightning calls what saves in the middle of things (`on_train_batch_end`, `on_va
 done, from counters. Here these hooks of the callbacks that save wait until the batch is over.
 """
 
+import copy
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -170,8 +171,10 @@ def resume_loops(
         fit.setup_data()
         if trainer.limit_train_batches == 0 or fit.max_batches == 0:
             return
+        progress = copy.deepcopy(fit.epoch_progress.state_dict())
         fit.reset()
         fit.on_run_start()
+        fit.epoch_progress.load_state_dict(progress)  # which Lightning may have moved on
         begin = [in_epoch if place == "batch" else after_epoch]
         while begin or not fit.done:
             try:
@@ -198,9 +201,6 @@ def resume_loops(
 
     def after_epoch() -> None:
         _forget_restart(trainer)
-        if place == "epoch_end":
-            progress: Any = fit.epoch_progress.current
-            progress.completed = progress.processed - 1
         restore()
         if place == "epoch_end":
             _end_epoch(trainer)
