@@ -21,6 +21,7 @@ from discrete_lightning.design.oracles import BlackBox, TFBind8, WeightedSum
 from discrete_lightning.estimators import LeaveOneOut
 from discrete_lightning.models import SequenceDesigner
 from tests.design.runs import trainer
+from tests.ranks import run_on_ranks
 
 pytestmark = pytest.mark.filterwarnings("ignore:The dirpath has changed:UserWarning")  # each run has its own folder
 
@@ -156,6 +157,46 @@ def test_a_wrong_score_is_not_kept(tmp_path: Path) -> None:
         run(tmp_path, model)
     text = (tmp_path / "answers.jsonl").read_text()
     assert all(each[0] != "A" for each in json.loads(text)["sequences"])
+
+
+class SavesAndStops(Callback):
+    """A checkpoint after step 3, and an end after step 5."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == 3:
+            trainer.save_checkpoint(self.path, weights_only=False)
+        trainer.should_stop |= trainer.global_step == 5
+
+
+def asked_on_a_rank(folder: str, ranks: int, before: str | None) -> list[str]:
+    """What this rank asks; a first run is stopped two steps after its checkpoint."""
+    options: dict[str, Any] = {}
+    if ranks > 1:
+        rank = str(torch.distributed.get_rank())
+        os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
+        os.environ |= {"NODE_RANK": "0", "GROUP_RANK": "0", "TORCHELASTIC_RUN_ID": "test"}
+        os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # the group is there already
+        options = {"strategy": "ddp", "devices": ranks}
+    measured = Measured()
+    callbacks = [SavesAndStops(Path(folder) / "at3.ckpt")] if before is None else []
+    fitted: Trainer = trainer(Path(folder), callbacks=callbacks, **options)
+    fitted.fit(designer("surrogate", measured), ckpt_path=before, weights_only=True)
+    return measured.asked
+
+
+@pytest.mark.parametrize(("first", "second"), [(2, 2), (2, 1), (1, 2)])
+def test_ranks_recall_what_any_rank_was_told(first: int, second: int, tmp_path: Path) -> None:
+    whole = Measured()
+    run(tmp_path / "uncut", designer("surrogate", whole))
+    asked: list[str] = []
+    for number, (ranks, before) in enumerate(((first, None), (second, str(tmp_path / "0" / "at3.ckpt")))):
+        given = str(tmp_path / str(number)), ranks, before
+        found = run_on_ranks(asked_on_a_rank, *given, ranks=ranks) if ranks > 1 else [asked_on_a_rank(*given)]
+        asked += [each for rank in found for each in rank]
+    assert Counter(asked) == Counter(whole.asked)
 
 
 SCRIPT = """
