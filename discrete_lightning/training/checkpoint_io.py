@@ -81,8 +81,8 @@ class RunCheckpointIO(TorchCheckpointIO):
         there = len(self._trainer.optimizers)
         if path is not None and count != there:
             raise CheckpointError(
-                f"the checkpoint {path} has the state of {count} optimisers, and the model has {there}, so training cannot go on "
-                "from it: give another one; test and predict can use it"
+                f"the checkpoint {path} has the state of {count} optimisers, and the model has {there}, so training cannot go "
+                "on from it: give another one; test and predict can use it"
             )
 
 
