@@ -26,7 +26,7 @@ DATA = (
     "npz: 10^12 rows in a zip", "npz: code in the header", "npz: pickled in a zip", "csv: gzip of nothing", "motif: NaN",
     "architecture.json: nested", "codes: flipped", "shipped: table of TFBind8, flipped",
 )  # fmt: skip
-PATHS = (
+PATHS = ("torch.load", "torch.nn.Module.load_state_dict")
     "os.system",
     "torch.load",
     "torch.nn.Module.load_state_dict",
