@@ -27,11 +27,6 @@ DATA = (
     "architecture.json: nested", "codes: flipped", "shipped: table of TFBind8, flipped",
 )  # fmt: skip
 PATHS = ("torch.load", "torch.nn.Module.load_state_dict")
-    "os.system",
-    "torch.load",
-    "torch.nn.Module.load_state_dict",
-    "discrete_lightning.training.atomic_write.write_text",
-)
 
 
 @pytest.fixture(scope="module")
