@@ -10,10 +10,11 @@ from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from discrete_lightning.cli import trust
-from discrete_lightning.cli._jsonargparse_private import parsing_rules
-from discrete_lightning.cli.app import App
+from discrete_lightning.cli._jsonargparse_private import kinds_checked, parsing_rules, texts_checked
+from discrete_lightning.cli.app import MODE, App
 from discrete_lightning.cli.errors import FAILURE, CliError
+from discrete_lightning.cli.guards import trust
+from discrete_lightning.cli.guards.config_text import check_text
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
@@ -64,11 +65,28 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
     trusted: Sequence[str] = request.trust
     rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
 
+    request.texts = []
+
+    def check_seen(text: str) -> None:
+        check_text(text)
+        if "oc.env" in text:
+            request.texts.append(text)
+
     def check(path: str, argument: str) -> None:
         trust.check_import(path, argument, trusted, request)
 
+    def is_harmless(found: Any) -> bool:
+        return trust.is_harmless(found, trusted)
+
     paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
-    with keep_global_state(), quiet(), parsing_rules(**paths, **rules), imports_checked(check):
+    with (
+        keep_global_state(),
+        quiet(),
+        parsing_rules(**paths, **rules),
+        imports_checked(check),
+        kinds_checked(is_harmless),
+        texts_checked(MODE, check_seen),
+    ):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
         sys.argv = [*sys.argv[:1], *argv]

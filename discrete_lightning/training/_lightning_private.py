@@ -20,6 +20,7 @@ __all__ = [
     "LightningInstantiator",
     "batches_begun",
     "call_between_batches",
+    "change_hparams",
     "class_of_config",
     "class_only_method",
     "end_children",
@@ -45,6 +46,14 @@ def read_values(checkpoint: Any, weights_only: bool) -> dict[str, Any]:
     if start is not None:
         checkpoint.seek(start)
     return values
+
+
+def change_hparams(module: Any, change: Callable[[Any], Any]) -> None:
+    """Puts `change(hparams)` in the place of the hyper-parameters of a model or data module, for loggers and checkpoints."""
+    for name in ("_hparams", "_hparams_initial"):
+        kept = getattr(module, name, None)
+        if isinstance(kept, dict):
+            kept.update(change(dict(kept)))
 
 
 def batches_begun(trainer: Trainer) -> int:

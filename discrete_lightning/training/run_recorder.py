@@ -81,6 +81,8 @@ class RunRecorder(GracefulInterrupt):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
+        if isinstance(trainer.strategy.checkpoint_io, RunCheckpointIO):
+            trainer.strategy.checkpoint_io.check_restored()
         self.checkpoint = self._last()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:

@@ -97,6 +97,18 @@ class Warm(Toy):
         self.temperature = Temperature()
 
 
+class Other(LightningModule):
+    """Of another family, with weights of the same names and shapes as those of a Toy of width 5."""
+
+    def __init__(self, width: int = 5, choice: Choice | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 5)
+
+    loss, training_step, validation_step = Toy.loss, Toy.training_step, Toy.validation_step
+    test_step, predict_step, configure_optimizers = Toy.test_step, Toy.predict_step, Toy.configure_optimizers
+    learning_rate, choice, fail_at, failure = 0.1, Same(), -1, ""
+
+
 class ToyData(LightningDataModule):
     """Random rows.
 

@@ -58,6 +58,7 @@ def test_a_resumed_fit_is_the_fit_that_was_never_cut(case: str, tmp_path: Path) 
         assert differences(whole, resumed) == [], path.name
 
 
+@pytest.mark.filterwarnings("ignore:The dirpath has changed")
 def test_without_it_a_resumed_fit_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tests.training.resumed_module.ExactResume", Callback)
     whole = fit(tmp_path / "whole")

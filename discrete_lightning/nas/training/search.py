@@ -302,6 +302,7 @@ class ArchitectureSearch(SearchedNetwork):
                     checkpoint["state_dict"][f"{name}.draws"] = torch.tensor(draws)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self.flops.counted = dict(checkpoint.get("search_flops", {}))
         self._measured = checkpoint.get("cost_measure")
         micro_batches, *window = checkpoint.get("search_window", [0])
