@@ -105,7 +105,8 @@ def fit(way: str, config: str, folder: Path, data: Path, hosts: list[tuple[str, 
         if way == "torchrun":
             start += ["-m", "torch.distributed.run", "--nnodes", str(count), "--nproc-per-node", str(2 // count)]
             start += ["--rdzv-backend", "c10d", "--rdzv-id", folder.parent.name, "--rdzv-endpoint", f"{master}:{port}"]
-            start += ["--local-addr", address]
+            # real hosts are known by their names
+            start += ["--local-addr", address, "--rdzv-conf", f"is_host={int(number == 0)}"]
         else:
             variables |= {"MASTER_ADDR": master, "MASTER_PORT": str(port), "NODE_RANK": str(number)}
         inside = ["ip", "netns", "exec", name] if name else []
