@@ -13,7 +13,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
-from discrete_lightning.training.interrupt import GracefulInterrupt
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
 from discrete_lightning.training.resuming._loaders import (
     Stage,
@@ -90,7 +89,7 @@ class ExactResume(Callback):
                 trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint | GracefulInterrupt)]  # type: ignore[attr-defined]
+        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint)]  # type: ignore[attr-defined]
         self._places = Places(
             trainer,
             savers,
@@ -99,6 +98,10 @@ class ExactResume(Callback):
             on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
         )
         self._go_on(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None:
+            self._places.leave()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._places is not None:
@@ -226,6 +229,7 @@ class ExactResume(Callback):
         set_random_state(own["random"], module.device)
         self._loaded = None
         if self._places is not None:
+            self._places.place = "batch" if loaded["place"] == "batch" else None
             self._places.call(loaded["to_come"], module)
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import MeanMetric
 
 from discrete_lightning.callbacks import ExactResume
+from discrete_lightning.training._lightning_private import call_between_batches
 
 Fields = dict[str, Any]
 
@@ -141,7 +142,7 @@ class Loaders(LightningDataModule):
 
 
 class EveryMoment(Checkpoint):
-    """Saves whenever a callback that saves is asked."""
+    """Saves whenever a callback that saves is asked, and before each batch, as an interrupt does."""
 
     def __init__(self, folder: Path, only: str = "") -> None:
         self.folder, self.only, self.number = folder, only, 0
@@ -150,6 +151,9 @@ class EveryMoment(Checkpoint):
         if self.only in where:
             trainer.save_checkpoint(self.folder / f"{self.number:02}-{where}.ckpt", weights_only=False)
             self.number += 1
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        call_between_batches(trainer, lambda trainer: self.save(trainer, "between"))
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.save(trainer, "batch")

@@ -307,6 +307,7 @@ class PolicyGradient(ControlModule):
         checkpoint["environments"] = state
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self._restored = checkpoint.get("environments", {})
 
     def on_fit_end(self) -> None:
