@@ -72,8 +72,16 @@ class Position:
 class Learner(LightningModule):
     """A linear model whose steps draw; it notes all batches and draws."""
 
-    def __init__(self, manual: bool = False, gather: int = 1, plateau: bool = False, rank: int = 0) -> None:
+    def __init__(
+        self,
+        manual: bool = False,
+        gather: int = 1,
+        plateau: bool = False,
+        estimates: bool = False,
+        rank: int = 0,
+    ) -> None:
         super().__init__()
+        self.estimates = estimates
         self.automatic_optimization = not manual
         self.gather, self.plateau = gather, plateau
         self.net = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 1))
@@ -110,8 +118,9 @@ class Learner(LightningModule):
         self.loss_seen.reset()
 
     def configure_optimizers(self) -> Any:
-        # what schedules need makes the loaders, and iterates them
-        optimizer = torch.optim.Adam(self.parameters(), 0.15 / float(self.trainer.estimated_stepping_batches))
+        # asking for the number of steps makes the loaders, and iterates them
+        steps = float(self.trainer.estimated_stepping_batches) if self.estimates else 15.0
+        optimizer = torch.optim.Adam(self.parameters(), 0.15 / steps)
         if self.plateau:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss"}}

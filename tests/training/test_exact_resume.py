@@ -29,6 +29,7 @@ CASES: dict[str, dict[str, Any]] = {
     "validation every second epoch": {"check_val_every_n_epoch": 2},
     "counted in steps": {"max_steps": 12, "max_epochs": -1},
     "plateau": {"model": {"plateau": True}},
+    "steps are estimated": {"model": {"estimates": True}},
     "stops early": {"patience": 1, "max_epochs": 8},
     "a stream": {"data": "stream"},
     "workers": {"data": "workers"},
