@@ -99,6 +99,12 @@ class ExactResume(Callback):
         )
         self._go_on(trainer, pl_module)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None and trainer.ckpt_path is None:
+            self._places.place = (
+                "epochs"  # before the first one: what saves now (design's KeptAnswers) saves a whole state
+            )
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._places is not None:
             self._places.leave()
