@@ -117,7 +117,8 @@ def test_lightning_is_called_between_batches() -> None:
 
 
 def test_lightnings_loops_have_what_resuming_uses() -> None:
-    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", barebones=True)
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit_loop.max_epochs = 1
     fit, epoch, connector = trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer._logger_connector
     names = {
         fit: "run setup_data reset on_run_start on_advance_start advance on_advance_end on_iteration_done on_run_end done "

@@ -27,6 +27,7 @@ __all__ = [
     "end_observer",
     "hear_errors_of_child",
     "is_between_steps",
+    "patience",
     "read_values",
     "rewind_batches",
     "rows_of_batch",
@@ -141,3 +142,12 @@ def end_children(trainer: Trainer, seconds: float) -> None:
                 process.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def patience(strategy: Any) -> str:
+    """How long ranks wait for each other when they connect, in words."""
+    return (
+        f"{strategy._timeout.total_seconds() / 60:.0f} minutes"
+        if getattr(strategy, "_timeout", None)
+        else "some minutes"
+    )

@@ -110,7 +110,8 @@ class Learner(LightningModule):
         self.loss_seen.reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), 0.01)
+        # what schedules need makes the loaders, and iterates them
+        optimizer = torch.optim.Adam(self.parameters(), 0.15 / float(self.trainer.estimated_stepping_batches))
         if self.plateau:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss"}}
