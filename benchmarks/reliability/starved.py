@@ -230,7 +230,7 @@ def run(case: Case) -> tuple[str, str]:
     if not text:
         return "the process died", ""
     verdict, said = json.loads(text)
-    return verdict, said.replace(folder, "FOLDER")
+    return verdict, said.replace(folder, "FOLDER").replace(f"{Path(__file__).parents[2]}/", "")
 
 
 def command_line(arguments: list[str], folder: Path) -> tuple[int, str]:

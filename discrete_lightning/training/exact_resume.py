@@ -97,6 +97,12 @@ class ExactResume(Callback):
             on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
         )
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None and trainer.ckpt_path is None:
+            self._places.place = (
+                "epochs"  # before the first one: what saves now (design's KeptAnswers) saves a whole state
+            )
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._places is not None:
             self._places.leave()

@@ -91,6 +91,9 @@ def running_error(
 
 def system_message(error: OSError) -> str:
     """What the system refused, and of which file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if any("multiprocessing" in Path(frame.filename).parts for frame in frames) and not error.filename:
+        return f"worker processes need shared memory, /dev/shm ({error.strerror or error}): take --data.num_workers 0"
     message = one_line(": ".join(str(part) for part in (error.strerror, error.filename) if part) or error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message += "; what was written before is kept: make room, or give --run_root a folder on another file system"

@@ -20,6 +20,7 @@ from discrete_lightning.design.answer_journal import read_answers
 from discrete_lightning.design.oracles import BlackBox, TFBind8, WeightedSum
 from discrete_lightning.estimators import LeaveOneOut
 from discrete_lightning.models import SequenceDesigner
+from discrete_lightning.training.exact_resume import ExactResume
 from tests.design.runs import trainer
 from tests.ranks import run_on_ranks
 
@@ -71,11 +72,17 @@ class Saves(Callback):
             trainer.save_checkpoint(self.path, weights_only=False)
 
 
-def run(folder: Path, model: SequenceDesigner, checkpoint: Path | None = None, every: int = 100) -> None:
+def run(
+    folder: Path,
+    model: SequenceDesigner,
+    checkpoint: Path | None = None,
+    every: int = 100,
+    more: Sequence[Callback] = (),
+) -> None:
     """Fits the model; checkpoints are written every `every` steps."""
     never = ModelCheckpoint(folder / "checkpoints", every_n_epochs=100, save_on_train_epoch_end=True)
     saves = Saves(folder / "checkpoints" / "last.ckpt", every)
-    fitted: Trainer = trainer(folder, enable_checkpointing=True, callbacks=[never, saves])
+    fitted: Trainer = trainer(folder, enable_checkpointing=True, callbacks=[never, saves, *more])
     fitted.fit(model, ckpt_path=checkpoint, weights_only=True)
 
 
@@ -157,6 +164,20 @@ def test_a_wrong_score_is_not_kept(tmp_path: Path) -> None:
         run(tmp_path, model)
     text = (tmp_path / "answers.jsonl").read_text()
     assert all(each[0] != "A" for each in json.loads(text)["sequences"])
+
+
+def test_the_first_checkpoint_is_exact(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """With ExactResume, as by the command line: it says nothing of a step that was cut, and goes on to the end."""
+    whole, cut, last = Measured(), Measured(2), Measured()
+    uncut, rest = designer("surrogate", whole), designer("surrogate", last)
+    run(tmp_path / "uncut", uncut, more=[ExactResume()])
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", designer("surrogate", cut), more=[ExactResume()])
+    assert newest(tmp_path / "cut").name == "start.ckpt"
+    run(tmp_path / "rest", rest, newest(tmp_path / "cut"), more=[ExactResume()])
+    assert Counter(cut.asked + last.asked) == Counter(whole.asked)
+    assert rest.search.trajectory == uncut.search.trajectory
+    assert "note: " not in "".join(capfd.readouterr())
 
 
 class SavesAndStops(Callback):
