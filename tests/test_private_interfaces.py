@@ -10,6 +10,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
 from torch.utils.checkpoint import checkpoint
 
 from discrete_lightning.cli import _jsonargparse_private
@@ -113,6 +114,29 @@ def test_lightning_is_called_between_batches() -> None:
     assert seen == [*once, *((step + 2, whole) for step, whole in once)], changed("lightning")
     _lightning_private.call_between_batches(trainer, None)
     assert "advance" not in vars(trainer.fit_loop.epoch_loop)
+
+
+def test_lightnings_loops_have_what_resuming_uses() -> None:
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit_loop.max_epochs = 1
+    fit, epoch, connector = trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer._logger_connector
+    names = {
+        fit: "run setup_data reset on_run_start on_advance_start advance on_advance_end on_iteration_done on_run_end done "
+        "_combined_loader _restarting _loaded_from_state_dict _resuming_from_checkpoint _restart_stage reset_restart_stage "
+        "_last_train_dl_reload_epoch epoch_progress max_batches",
+        epoch: "reset on_run_start on_advance_end _on_before_fetch _on_after_fetch _num_ready_batches_reached "
+        "_batches_that_stepped update_lr_schedulers batch_progress _results",
+        epoch.val_loop: "setup_data _combined_loader _last_val_dl_reload_epoch",
+        connector: "on_epoch_end epoch_end_reached update_train_epoch_metrics _first_loop_iter _current_fx _callback_metrics "
+        "_logged_metrics _progress_bar_metrics",
+        trainer.strategy: "process_dataloader reduce",
+    }
+    for owner, each in names.items():
+        assert [name for name in each.split() if not hasattr(owner, name)] == [], changed("lightning")
+    fetcher = _PrefetchDataFetcher()
+    assert [
+        name for name in ("_start_profiler", "_stop_profiler", "fetched", "done") if not hasattr(fetcher, name)
+    ] == []
 
 
 def test_lightning_reads_checkpoints_without_their_tensors(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from benchmarks.reliability.damaged_wandb import FOLDERS, environment
 from discrete_lightning.cli import main as discrete_lightning
 
 _LONGEST, _SLOWEST, _MOST = 700, 5.0, 1 << 30  # letters, seconds of this process, bytes
+_OF_WANDB = ("latest-run", "debug.log", "debug-internal.log")  # links that it sets anew in each run
 _COMMANDS = ("fit", "validate", "test", "predict")
 _FOREIGN = {"of another family": "vae/checkpoints/last.ckpt", "of another size": "wide/checkpoints/last.ckpt"}
 _SMALL = """\
@@ -178,7 +179,8 @@ def _resident() -> int:
 
 
 def _files(folder: Path) -> dict[str, tuple[int, int]]:
-    stats = {str(path): path.lstat() for path in folder.rglob("*") if not path.is_dir() and "out" not in path.parts}
+    files = [path for path in folder.rglob("*") if not path.is_dir() and "out" not in path.parts]
+    stats = {str(path): path.lstat() for path in files if path.name not in _OF_WANDB}
     return {path: (stat.st_size, stat.st_mtime_ns) for path, stat in stats.items()}
 
 
@@ -234,7 +236,7 @@ def config_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[C
 
 def data_cases(folder: Path, wanted: Wanted = lambda kind: True) -> Iterator[Case]:
     """Files of data that are the user's, and those that are installed."""
-    for kind, given, names in cases_of_data(lambda name, content: write(folder / name, content)):
+    for kind, given, names in cases_of_data(lambda name, content: write(folder / name, content), wanted):
         if wanted(kind):
             yield Case(kind, tuple(given), names)
     for kind, (file, arguments) in KINDS.items():

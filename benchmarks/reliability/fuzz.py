@@ -25,8 +25,9 @@ from benchmarks.reliability.fuzz_functions import FUNCTIONS
 from benchmarks.reliability.fuzz_inputs import Draw
 from benchmarks.reliability.fuzz_losses import LOSSES
 from benchmarks.reliability.fuzz_modules import MODULES
+from benchmarks.reliability.fuzz_rest import REST
 
-KINDS = [*FUNCTIONS, *LOSSES, *MODULES]
+KINDS = [*FUNCTIONS, *LOSSES, *MODULES, *REST]
 _SHOWN = 40
 
 

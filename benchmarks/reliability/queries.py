@@ -74,7 +74,11 @@ def start(arguments: list[str], log: Path) -> int:
     with (log.parent / "said.txt").open("a") as said:
         os.dup2(said.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    os._exit(main(arguments))
+    code = 70
+    try:
+        code = main(arguments)
+    finally:  # no clean-up of what belongs to the process that was forked
+        os._exit(code)
 
 
 def runs(folder: Path) -> list[Path]:
@@ -165,6 +169,7 @@ def trial(name: str, folder: Path, kills: int, random_: random.Random) -> list[s
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", default="", help="the searches whose name has this in it")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     os.environ |= {"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"}
@@ -176,6 +181,8 @@ def main() -> int:
     faults = []
     home = Path.cwd()
     for number, name in enumerate(CONFIGS):
+        if options.only not in name:
+            continue
         with tempfile.TemporaryDirectory() as folder:
             os.chdir(folder)
             faults += trial(name, Path(folder), options.kills, random.Random(options.seed + number))

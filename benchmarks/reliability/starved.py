@@ -122,7 +122,7 @@ def longest_file(kilobytes: int) -> Callable[[Path], None]:
 
 def open_files(count: int) -> Callable[[Path], None]:
     def prepare(_: Path) -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
     return prepare
 
@@ -256,7 +256,8 @@ def judged(case: Case, folder: Path) -> tuple[str, str]:
         code, text = command_line(case.arguments, folder)
     except BaseException as error:
         return "traceback", f"{type(error).__name__}: {error}"
-    resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)) if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < 64 else None
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, allowed))
     lines = [line for line in text.strip().splitlines() if line]
     said = lines[-1] if lines else ""
     if "Traceback (most recent call last)" in text:
