@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import socket
 from contextlib import suppress
 from pathlib import Path
@@ -69,11 +68,3 @@ def exit_code_of(pid: int) -> int | None:
         if fields[0] == "Z" and (status := int(fields[49])):
             return -(status & 0x7F) if status & 0x7F else status >> 8
     return None
-
-
-def end_with_parent(pid: int) -> None:
-    """Blocks until the process `pid` ends, then ends this one. For a thread."""
-    ends = Ends([pid])
-    while not ends.wait(3600.0):
-        pass
-    os.kill(os.getpid(), signal.SIGKILL)

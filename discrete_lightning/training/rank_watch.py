@@ -113,6 +113,8 @@ class RankWatch:
         text = f"failed: {' '.join(f'{type(error).__name__}: {error}'.split())}"
         self._suspects.append(Fault(self._rank, text, "error", self._rank))
         self._known.wait(4 * BEAT)
+        if self._starter_tells and self.is_victim:
+            time.sleep(2 * GRACE)  # the starter, which takes the first process that ends for the culprit, ends this one
 
     def _settle(self, fault: Fault) -> None:
         if self.fault is None:
@@ -163,7 +165,7 @@ class RankWatch:
                 self._settle(Fault(0, ended[0], "ended", writer) if 0 in ended else gone)
         ends.close()
         if self.fault is not None and not self._is_finished:
-            time.sleep(GRACE)
+            time.sleep(3 * GRACE if self._starter_tells else GRACE)
             self._leave()
             os._exit(1)  # a collective operation, or a computation, holds the main thread
 
