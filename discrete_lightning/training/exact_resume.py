@@ -99,9 +99,7 @@ class ExactResume(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._places is not None and trainer.ckpt_path is None:
-            self._places.place = (
-                "epochs"  # before the first one: what saves now (design's KeptAnswers) saves a whole state
-            )
+            self._places.place = "epochs"  # before the first one: what saves now saves a whole state
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._places is not None:
@@ -153,7 +151,7 @@ class ExactResume(Callback):
             "should_stop": trainer.should_stop,
             "reloads": reloads(trainer),
         }
-        if in_epoch:
+        if in_epoch or trainer.current_epoch == 0:  # whose iterator is made before training starts
             state["epoch_start"] = self._epoch_start
             loaders = loaders_of(trainer, "training")
             state["loaders"] = [each.state_dict() if positions_itself(each) else None for each in loaders]

@@ -201,6 +201,8 @@ def resume_loops(
 
     def after_epoch() -> None:
         _forget_restart(trainer)
+        if trainer.current_epoch == 0 and place == "epochs":
+            find_batch(fit._data_fetcher)
         restore()
         if place == "epoch_end":
             _end_epoch(trainer)
