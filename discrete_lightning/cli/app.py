@@ -26,7 +26,6 @@ from discrete_lightning.training._lightning_private import LightningInstantiator
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import find_checkpoint
 from discrete_lightning.training.damage import CheckpointError
-from discrete_lightning.training.keyed_noise import KeyedNoise
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
@@ -83,8 +82,7 @@ class App(LightningCLI):
         parser.add_lightning_class_args(TemperatureAnnealing, "temperature")
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the trained weights after fit.")
-        keyed = "'keyed': the same on any number of processes and after a resume, see KeyedNoise."
-        parser.add_argument("--noise", type=Literal["torch", "keyed"], default="torch", help=keyed)
+        parser.add_argument("--noise", type=Literal["torch", "keyed"], default="torch", help="'keyed': see KeyedNoise.")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses `args`; an error becomes one line."""
@@ -143,9 +141,7 @@ class App(LightningCLI):
         self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb)
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
-            arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
-            if options.noise == "keyed":
-                arguments["callbacks"].insert(0, KeyedNoise())
+            arguments = self.run.trainer_arguments(options.trainer, write, self.method == "predict", options.noise)
             trainer = super().instantiate_trainer(**arguments, **kwargs)
             return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:
@@ -168,7 +164,6 @@ class App(LightningCLI):
         """The callbacks of the config, and those that are options."""
         given = self.config_init[self.method].trainer.callbacks or []
         own = [self.config_init[self.method][key] for key in self._parser(self.method).callback_keys]
-        own += [KeyedNoise()] if self.config_init[self.method].noise == "keyed" else []
         return [*(given if isinstance(given, list) else [given]), *own]
 
     def _trial(self) -> Trainer:

@@ -3,7 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml  # type: ignore[import-untyped]
 from lightning.pytorch import Callback
@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import WandbLogger
 
 from discrete_lightning.training.epoch_lines import EpochLines
 from discrete_lightning.training.exact_resume import ExactResume
+from discrete_lightning.training.keyed_noise import KeyedNoise
 from discrete_lightning.training.prediction_file import PredictionFile
 from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_folder import claim_folder, discard_folder
@@ -50,7 +51,9 @@ class Run:
         """The run's folder; None where nothing is written."""
         return self.recorder.folder
 
-    def trainer_arguments(self, trainer: Any, write: bool = True, predicts: bool = False) -> dict[str, Any]:
+    def trainer_arguments(
+        self, trainer: Any, write: bool = True, predicts: bool = False, noise: Literal["torch", "keyed"] = "torch"
+    ) -> dict[str, Any]:
         """Arguments of the trainer that replace some of its config's.
 
         What the config chose stays: its loggers, checkpoints, progress bar and root folder.
@@ -59,12 +62,15 @@ class Run:
             trainer: the arguments of the config, as attributes, instantiated.
             write: whether the run has a folder.
             predicts: whether the run makes predictions: they are written, and nothing is logged to W&B.
+            noise: "keyed" adds a KeyedNoise.
 
         Raises:
             OSError: the folder is in use (FileExistsError), or cannot be made.
         """
         given = trainer.callbacks or []
         callbacks: list[Callback] = [*(given if isinstance(given, list) else [given])]
+        if noise == "keyed":
+            callbacks.insert(0, KeyedNoise())
         arguments: dict[str, Any] = {}
         if not sys.stdout.isatty() and not trainer.barebones:
             if trainer.enable_progress_bar is None and not any(isinstance(each, ProgressBar) for each in callbacks):
