@@ -84,6 +84,15 @@ def gather_objects(value: Any) -> list[Any]:
     return found or []
 
 
+def all_gather_objects(value: Any) -> list[Any]:
+    """`value` of all ranks, in their order, on each of them. It is pickled: for small things."""
+    if world_size() == 1:
+        return [value]
+    found: list[Any] = [None] * world_size()
+    dist.all_gather_object(found, value)
+    return found
+
+
 @torch.no_grad()
 def broadcast_(x: Tensor) -> Tensor:
     """Overwrites `x` with the `x` of rank 0."""

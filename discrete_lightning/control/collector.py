@@ -163,7 +163,12 @@ class Collector:
         return state
 
     def load_state_dict(self, state: dict[str, Any]) -> bool:
-        """Goes on from a state; returns whether the episodes go on, too, and are not started anew."""
+        """Goes on from a state; returns whether the episodes go on, too, and are not started anew.
+
+        Raises:
+            EnvironmentFault: the environments do not come to where they were; a state without them will do.
+        """
+        self._now = None
         self.generator.set_state(state["generator"].cpu())
         self.started, self.seed = int(state["started"]), int(state["seed"])
         if "environments" not in state or len(state["lengths"]) != self.environments.count:

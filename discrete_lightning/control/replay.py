@@ -82,13 +82,19 @@ class Replay:
         """What a resumed run needs: all that is held."""
         return {"taken": self.taken, "held": dict(self._held)}
 
-    def load_state_dict(self, state: dict[str, Any], collector: Collector) -> bool:
-        """Goes on from the `state_dict` of a single process; returns whether it could: not with another number of environments,
-        or a larger capacity. Each process takes what its own environments did."""
+    def load_state_dict(self, state: dict[str, Any], collector: Collector, own: bool = False) -> bool:
+        """Goes on from a `state_dict`; returns whether it could: not with another number of environments, or a larger capacity.
+
+        Args:
+            state: of a single process, of whose environments each process takes its own; or of this one.
+            collector: of the fit.
+            own: whether it is of this one.
+        """
         held, total = state["held"], collector.total
         steps = len(held["rewards"]) if held else 0
-        if held and (held["rewards"].shape[1] != total or steps != max(steps, self.capacity // total)):
+        expected = collector.environments.count if own else total
+        if held and (held["rewards"].shape[1] != expected or steps != max(steps, self.capacity // total)):
             return False
         self.taken = int(state["taken"])
-        self._held = {name: each[:, collector.own].clone() for name, each in held.items()}
+        self._held = {name: each[:, slice(None) if own else collector.own].clone() for name, each in held.items()}
         return True

@@ -13,7 +13,6 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
-from discrete_lightning.training.interrupt import GracefulInterrupt
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
 from discrete_lightning.training.resuming._loaders import (
     Stage,
@@ -71,7 +70,6 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._places: Places | None = None
-        self._loaded: dict[str, Any] | None = None
         self._epoch_start: Plain = None
         self._data_state: tuple[Any, ...] = ()
         self._steps_at_backward = -1
@@ -82,23 +80,26 @@ class ExactResume(Callback):
 
     # Of a run.
 
+    # Not in on_fit_start: before it, `trainer.estimated_stepping_batches` in `configure_optimizers` iterates the loaders.
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self._release()
-            self._places, self._loaded, self._steps_at_backward = None, None, -1
-            if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-                trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint | GracefulInterrupt)]  # type: ignore[attr-defined]
+        if stage != "fit":
+            return
+        self._release()
+        self._steps_at_backward = -1
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
+        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint)]  # type: ignore[attr-defined]
         self._places = Places(
             trainer,
             savers,
-            before_iteration=lambda loaders: self._note_epoch_start(pl_module, loaders),
+            before_iteration=lambda loaders: self._note_epoch_start(trainer, loaders),
             after_iteration=self._note_data_state,
             on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
         )
-        self._go_on(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None:
+            self._places.leave()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._places is not None:
@@ -138,7 +139,7 @@ class ExactResume(Callback):
     def _state(self, trainer: Trainer, module: LightningModule, in_epoch: bool) -> Plain:
         waits_for_step = self._steps_at_backward == trainer.global_step
         state = {
-            "random": random_state(module.device),
+            "random": random_state(trainer.strategy.root_device),
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
             "states": rank_states(trainer, module),
@@ -160,9 +161,9 @@ class ExactResume(Callback):
         of_loaders = [_holders_of(stage, loaders_of(trainer, stage)) for stage in stages]
         return generators_of(owners) | of_loaders[0] | of_loaders[1]
 
-    def _note_epoch_start(self, module: LightningModule, loaders: Sequence[Any]) -> None:
+    def _note_epoch_start(self, trainer: Trainer, loaders: Sequence[Any]) -> None:
         self._epoch_start = {
-            "random": random_state(module.device),
+            "random": random_state(trainer.strategy.root_device),
             "holders": holder_states(_holders_of("training", loaders)),
         }
 
@@ -175,23 +176,19 @@ class ExactResume(Callback):
         for each in trainer.checkpoint_callbacks:
             if each.state_key in callbacks:
                 callbacks[each.state_key] = of_folder(each, callbacks[each.state_key])
-        self._loaded = checkpoint.get(_KEY)
-        if self._loaded is None:
+        loaded = checkpoint.get(_KEY)
+        if loaded is None:
             _say(
                 "the checkpoint was saved without ExactResume: noise and the order of data are not those of an uncut run"
             )
             return
-        if self._places is not None:  # of a strategy that restores late
-            self._go_on(trainer, pl_module)
+        self._go_on(trainer, pl_module, loaded)
 
     def _own(self, loaded: dict[str, Any]) -> Plain:
         ranks = loaded["ranks"]
         return ranks[min(rank(), len(ranks) - 1)]
 
-    def _go_on(self, trainer: Trainer, module: LightningModule) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            return
+    def _go_on(self, trainer: Trainer, module: LightningModule, loaded: dict[str, Any]) -> None:
         if loaded["processes"] != world_size():
             _say(
                 f"the checkpoint is of {loaded['processes']} processes, and here are {world_size()}: noise and the order of "
@@ -223,9 +220,9 @@ class ExactResume(Callback):
         unknown = set_holder_states(self._holders(trainer, module), own["holders"])
         if unknown:
             _say(f"these random generators of the checkpoint are not in this run: {', '.join(unknown[:5])}")
-        set_random_state(own["random"], module.device)
-        self._loaded = None
+        set_random_state(own["random"], trainer.strategy.root_device)
         if self._places is not None:
+            self._places.place = "batch" if loaded["place"] == "batch" else None
             self._places.call(loaded["to_come"], module)
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
@@ -235,7 +232,7 @@ class ExactResume(Callback):
             return
         if trainer.current_epoch == 0:
             restart_workers(trainer)
-        set_random_state(own["epoch_start"]["random"], module.device)
+        set_random_state(own["epoch_start"]["random"], trainer.strategy.root_device)
         set_holder_states(_holders_of("training", loaders_of(trainer, "training")), own["epoch_start"]["holders"])
         for loader, state in zip(loaders_of(trainer, "training"), own["loaders"], strict=True):
             if state is not None:

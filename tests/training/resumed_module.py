@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import MeanMetric
 
 from discrete_lightning.callbacks import ExactResume
+from discrete_lightning.training._lightning_private import call_between_batches
 
 Fields = dict[str, Any]
 
@@ -109,7 +110,8 @@ class Learner(LightningModule):
         self.loss_seen.reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), 0.01)
+        # what schedules need makes the loaders, and iterates them
+        optimizer = torch.optim.Adam(self.parameters(), 0.15 / float(self.trainer.estimated_stepping_batches))
         if self.plateau:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss"}}
@@ -141,7 +143,7 @@ class Loaders(LightningDataModule):
 
 
 class EveryMoment(Checkpoint):
-    """Saves whenever a callback that saves is asked."""
+    """Saves whenever a callback that saves is asked, and before each batch, as an interrupt does."""
 
     def __init__(self, folder: Path, only: str = "") -> None:
         self.folder, self.only, self.number = folder, only, 0
@@ -150,6 +152,9 @@ class EveryMoment(Checkpoint):
         if self.only in where:
             trainer.save_checkpoint(self.folder / f"{self.number:02}-{where}.ckpt", weights_only=False)
             self.number += 1
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        call_between_batches(trainer, lambda trainer: self.save(trainer, "between"))
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.save(trainer, "batch")

@@ -20,6 +20,7 @@ from discrete_lightning.cli.messages.user_code import raised_by_lightning, raise
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training.checkpoints import checkpoint_fault
+from discrete_lightning.training.launched import LostProcess
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger)
 _USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
@@ -64,8 +65,8 @@ def running_error(
     """
     if isinstance(error, CliError):
         return error
-    if isinstance(error, OutsideFault):
-        return CliError(str(error))
+    if isinstance(error, OutsideFault | LostProcess):
+        return CliError(str(error), frames=getattr(error, "frames", ""))
     if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
         return CliError(message)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error)):

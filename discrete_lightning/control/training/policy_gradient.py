@@ -18,7 +18,7 @@ from discrete_lightning.control.rollout import Rollout
 from discrete_lightning.control.running_norm import RunningNorm
 from discrete_lightning.control.training.control_module import ControlModule
 from discrete_lightning.control.training.environments import Environments
-from discrete_lightning.control.training.resume import collector_state, restore_collector
+from discrete_lightning.control.training.resume import FitState
 from discrete_lightning.distributed import all_reduce_sum, broadcast_, rank, world_size
 from discrete_lightning.estimators import Estimator, StraightThroughGumbel
 from discrete_lightning.functional._arguments import check_positive
@@ -127,13 +127,12 @@ class PolicyGradient(ControlModule):
         }  # fmt: skip
         self._network_options = ([64, 64] if hidden is None else list(hidden), activation, norm_observations)
         self._collector: Collector | None = None
-        self._restored: dict[str, Any] = {}
+        self._fit_state = FitState(self.memory)
         self._built: tuple[tuple[int, ...], tuple[int, ...]] | None = None
         self.steps = 1
         self._losses: list[Tensor] = []
         self._seen: Rollout | None = None
         self.figures: dict[str, float] = {}  # of the last update
-        self._last_state: dict[str, Any] = {}
         if isinstance(temperature, Temperature) and temperature.learnable and not normed:
             CategoricalPolicy(nn.Identity(), 1, temperature)  # says why not
         if observation_shape is not None and actions is not None:
@@ -247,20 +246,18 @@ class PolicyGradient(ControlModule):
         self._collector = Collector(environments, total, data.seed, self.device)
         self._collector.generator.manual_seed(int(seed))
         self.steps = data.steps
-        running = restore_collector(self._collector, self._restored, self.memory, self.method.whole_episodes)
-        if self.rewards is not None:
-            self.rewards.running = running
-        self._restored = {}
+        self._fit_state.go_on(self._collector, self.rewards, self.method.whole_episodes)
 
     def training_step(self, batch: Any, batch_idx: int) -> None:
         self._losses, self._seen = [], None
+        self._fit_state.begin_update()
         with own_reduction(self):
             figures = self.method.update(self)
         if not self._losses:  # a memory that is not yet full: Lightning counts steps of the optimiser
             self._idle_step()
         self._after_update()
         self._log_update(figures)
-        self._last_state = collector_state(self.collector, None if self.rewards is None else self.rewards.running)
+        self._fit_state.note()
 
     def _idle_step(self) -> None:
         optimizer: Any = self.optimizers()
@@ -301,18 +298,23 @@ class PolicyGradient(ControlModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_save_checkpoint(checkpoint)
-        state = dict(self._last_state if self._collector is not None else self._restored)
-        if self.memory is not None and world_size() == 1 and state:
-            state["memory"] = self.memory.state_dict()
-        checkpoint["environments"] = state
+        checkpoint["environments"] = self._fit_state.saved()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._restored = checkpoint.get("environments", {})
+        super().on_load_checkpoint(checkpoint)
+        self._fit_state.loaded(checkpoint.get("environments", {}))
+
+    def rank_state(self) -> Any:
+        """The memory of this rank's transitions, where there are several ranks: see `HasRankState`."""
+        return self._fit_state.rank_state()
+
+    def set_rank_state(self, state: Any, device: torch.device) -> None:
+        """Restores `rank_state`."""
+        self._fit_state.set_rank_state(state)
 
     def on_fit_end(self) -> None:
         self._close()
 
     def _close(self) -> None:
-        if self._collector is not None:
-            self._collector.environments.close()
-        self._collector, self._last_state, self._seen = None, {}, None
+        self._fit_state.end()
+        self._collector, self._seen = None, None

@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrete_lightning.control.vector.base import Observed, Step
+from discrete_lightning.control.vector.episode_replay import EpisodeReplay
 from discrete_lightning.control.vector.guard import Broken, checked_reset, checked_step
-from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, name_of, time_limit_of
+from discrete_lightning.control.vector.gymnasium_base import MASK, GymnasiumBase, Replayed, name_of, time_limit_of
 
 _NEVER = 2**62
 
@@ -19,7 +20,7 @@ class EnvironmentList(GymnasiumBase):
     """n gymnasium environments in this process, stepped one after another.
 
     An episode that ends is followed by another one in the same step. Everything that an environment returns is checked. An
-    environment that stands still (`active`) is not called.
+    environment that stands still (`active`) is not called. A resumed run replays the running episodes: see `EpisodeReplay`.
 
     Args:
         environments: with equal spaces; they are reset and closed here.
@@ -40,6 +41,8 @@ class EnvironmentList(GymnasiumBase):
         >>> environments.step(torch.tensor([[0], [1], [1]])).rewards
         tensor([1., 1., 1.])
     """
+
+    resumes = True
 
     def __init__(
         self,
@@ -65,7 +68,7 @@ class EnvironmentList(GymnasiumBase):
         self._counted = torch.ones(self.count, dtype=torch.bool, device=self.device)
         self._bare, limits = zip(*(_without_counting(each) for each in environments), strict=True)
         self._limits = np.array(limits)
-        self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
+        self._replays = [EpisodeReplay(*each) for each in zip(self.environments, self._bare, strict=True)]
 
     def reset(self, seed: int) -> Observed:
         self._age[:], self._legal = 0, None
@@ -85,6 +88,7 @@ class EnvironmentList(GymnasiumBase):
         rewards, terminated, truncated = [0.0] * self.count, [False] * self.count, [False] * self.count
         infos: dict[int, dict[str, Any]] = {}
         for i in range(self.count) if moving is None else np.flatnonzero(moving).tolist():
+            self._replays[i].actions.append(native[i])
             try:
                 observation, rewards[i], terminated[i], truncated[i], infos[i] = checked_step(self._bare[i], native[i])
                 rows[i] = self._form.row(observation)
@@ -114,12 +118,25 @@ class EnvironmentList(GymnasiumBase):
         return Step(following, earned, ends[0], ends[1], last, self._counted)
 
     def _reset(self, index: int, rows: NDArray[np.float32], seed: int | None) -> dict[str, Any]:
+        self._replays[index].begin(seed)
         try:
             observation, info = checked_reset(self.environments[index], seed)
             rows[index] = self._form.row(observation)
         except Broken as broken:
             raise self._fault(index, broken, step=False) from broken.__cause__
         return info
+
+    def _episodes(self) -> list[dict[str, Any]]:
+        return [each.state() for each in self._replays]
+
+    def _replay(self, episodes: list[dict[str, Any]]) -> list[Replayed]:
+        found: list[Replayed] = []
+        for replay, episode in zip(self._replays, episodes, strict=True):
+            try:
+                found.append((*replay.replay(episode), ""))
+            except Broken as broken:
+                found.append((None, {}, f"{broken.what}: {broken.detail}"))
+        return found
 
     def _note_legal(self, index: int, info: dict[str, Any], step: bool) -> None:
         if (MASK in info) != (self._legal is not None):

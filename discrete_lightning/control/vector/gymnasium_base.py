@@ -1,5 +1,6 @@
 """What the ways to step gymnasium environments together share: their spaces, and the words for what went wrong."""
 
+from hashlib import sha256
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed, VectorEnvironments
+from discrete_lightning.control.vector.episode_replay import MASK
 from discrete_lightning.control.vector.guard import Broken
 from discrete_lightning.control.vector.spaces import ActionForm, ObservationForm, first_row, not_finite
 
-MASK = "action_mask"
+__all__ = ["MASK", "GymnasiumBase", "Replayed", "name_of", "time_limit_of"]
+
+Replayed = tuple[Any, dict[str, Any], str]  # observation, info, and what is wrong, if anything
 
 
 class GymnasiumBase(VectorEnvironments):
@@ -58,6 +62,54 @@ class GymnasiumBase(VectorEnvironments):
         self.reward_threshold = getattr(spec, "reward_threshold", None)
         self._age = np.zeros(count, np.int64)  # steps that were taken in the episode
         self._legal: NDArray[np.bool_] | None = None
+        self._rows = np.zeros((count, *self.observation_shape), np.float32)  # of the last observations
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of each environment the start of its episode and the actions since, for a replay; empty where there is none."""
+        if not self.resumes:
+            return {}
+        return {"episodes": [{**each, "observation": self._digest(i)} for i, each in enumerate(self._episodes())]}
+
+    def load_state_dict(self, state: dict[str, Any]) -> Observed:
+        """Goes on from `state_dict`; returns what there is to act on.
+
+        Raises:
+            EnvironmentFault: an environment does not come to where it was; all must be reset.
+        """
+        if not self.resumes or len(state.get("episodes", ())) != self.count:
+            raise EnvironmentFault(f"{self.name}: the checkpoint holds no episodes of {self.count} such environments")
+        found = self._replay(state["episodes"])
+        masked = self.masks and any(MASK in info for _, info, _ in found)
+        self._legal = np.ones((self.count, sum(self.actions)), bool) if masked else None
+        for i, ((observation, info, wrong), saved) in enumerate(zip(found, state["episodes"], strict=True)):
+            try:
+                if wrong:
+                    raise self._not_replayed(i, wrong)
+                self._rows[i] = self._form.row(observation)
+                if self._legal is not None:
+                    self._legal[i] = self._action_form.legal(info.get(MASK))
+            except Broken as broken:
+                raise self._not_replayed(i, f"{broken.what}: {broken.detail}") from broken
+            if self._digest(i) != saved["observation"]:
+                raise self._not_replayed(i, "replay: its observation is another one")
+            self._age[i] = len(saved["actions"])
+        return self._observed(self._rows.copy())
+
+    def _episodes(self) -> list[dict[str, Any]]:
+        """The state of each environment's `EpisodeReplay`."""
+        raise NotImplementedError
+
+    def _replay(self, episodes: list[dict[str, Any]]) -> list[Replayed]:
+        """What each environment gives after a replay of its episode."""
+        raise NotImplementedError
+
+    def _digest(self, index: int) -> str:
+        """Of what there is to act on in an environment."""
+        legal = b"" if self._legal is None else self._legal[index].tobytes()
+        return sha256(np.ascontiguousarray(self._rows[index]).tobytes() + legal).hexdigest()[:16]
+
+    def _not_replayed(self, index: int, why: str) -> EnvironmentFault:
+        return EnvironmentFault(f"environment {self.first + index} of {self.total}, counted from 0: {why}")
 
     def _fault(self, index: int, broken: Broken, step: bool = True) -> EnvironmentFault:
         when = f"at step {self._age[index] + 1} of its episode" if step else "at the start of an episode"

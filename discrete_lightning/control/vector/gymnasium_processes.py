@@ -2,13 +2,14 @@
 
 import warnings
 from contextlib import suppress
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.control.vector.base import EnvironmentFault, Observed, Step
 from discrete_lightning.control.vector.guard import Broken
-from discrete_lightning.control.vector.gymnasium_base import name_of, time_limit_of
+from discrete_lightning.control.vector.gymnasium_base import Replayed, name_of, time_limit_of
 from discrete_lightning.control.vector.gymnasium_maker import GymnasiumMaker, import_gymnasium
 from discrete_lightning.control.vector.gymnasium_vector import GymnasiumVector
 from discrete_lightning.control.vector.reporting import ReportingMaker
@@ -16,6 +17,8 @@ from discrete_lightning.control.vector.reporting import ReportingMaker
 
 class GymnasiumProcesses(GymnasiumVector):
     """A `gymnasium.vector.AsyncVectorEnv` whose environments are checked in their own processes.
+
+    A resumed run replays the running episodes there: see `EpisodeReplay`.
 
     Args:
         maker: of one environment.
@@ -28,6 +31,8 @@ class GymnasiumProcesses(GymnasiumVector):
     Raises:
         ValueError: an environment cannot be made; see also `GymnasiumVector`.
     """
+
+    resumes = True
 
     def __init__(
         self,
@@ -63,6 +68,19 @@ class GymnasiumProcesses(GymnasiumVector):
         except EnvironmentFault:
             self._end()
             raise
+
+    def _episodes(self) -> list[dict[str, Any]]:
+        return list(self._called("episode_state"))
+
+    def _replay(self, episodes: list[dict[str, Any]]) -> list[Replayed]:
+        self.vector.set_attr("to_replay", episodes)
+        return list(self._called("replay"))
+
+    def _called(self, name: str) -> Any:
+        try:
+            return self.vector.call(name)
+        except Exception as error:
+            raise self._failed(f"{name}()", error) from error
 
     def close(self) -> None:
         """Ends the processes; those that do not answer as well."""

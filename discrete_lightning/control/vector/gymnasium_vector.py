@@ -66,7 +66,6 @@ class GymnasiumVector(GymnasiumBase):
         super().__init__(*spaces, vector.spec, name, vector.num_envs, first, total, masks, limit, device)
         self.vector = vector
         self._resetting = np.zeros(self.count, bool)  # the next step of these only resets them
-        self._rows = np.zeros((self.count, *self.observation_shape), np.float32)
 
     def reset(self, seed: int) -> Observed:
         self._age[:], self._legal, self._resetting[:] = 0, None, False

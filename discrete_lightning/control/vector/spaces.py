@@ -164,6 +164,10 @@ class ActionForm:
             return actions[:, 0] + self._start
         return (actions.reshape(-1, *self.space.shape) + self._start).astype(self.space.dtype)
 
+    def own(self, natives: list[Any]) -> list[Any]:
+        """Actions of the space that were stored as lists of integers, as an environment takes them: see `each`."""
+        return list(natives) if self._is_single else list(np.array(natives).astype(self.space.dtype))
+
     def out_of_range(self, actions: NDArray[np.int64]) -> tuple[int, str] | None:
         """The first row with an action that there is not, and what is wrong with it."""
         bad = (actions < 0) | (actions >= self._sizes)

@@ -31,7 +31,7 @@ def set_rank_states(trainer: Trainer, module: LightningModule, state: Plain) -> 
 
 def without_repeats(states: list[Plain]) -> list[Plain]:
     """The states of all ranks, without those of callbacks that are the same as on rank 0."""
-    first = states[0]["callbacks"]
+    first = states[0]["callbacks"] if states else {}
     return [
         state
         | {"callbacks": {key: each for key, each in state["callbacks"].items() if not _same(each, first.get(key))}}
@@ -47,7 +47,7 @@ def of_folder(callback: Callback, state: Any) -> Any:
 
 
 def _callbacks(trainer: Trainer) -> list[Callback]:
-    return trainer.callbacks  # type: ignore[attr-defined,no-any-return]
+    return trainer.callbacks  # type: ignore[attr-defined]
 
 
 def _owners(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, HasRankState]]:
