@@ -12,7 +12,8 @@ be counted. Each call takes a number from the default generator of the CPU, whic
 torch.compile: a number seen before in this step is a call seen before. Its value plays no part in the noise.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import cast
 
 import torch
@@ -62,7 +63,11 @@ class Keys:
                     "preserve_rng_state=False: leave it True, the noise is told apart by it"
                 )
             self._calls[number] = len(self._calls) + 1, examples
-        count, examples = self._calls[number]
+        count, before = self._calls[number]
+        if in_backward():
+            examples = before
+        else:  # as after a measurement that put the generator's state back
+            self._calls[number] = count, examples
         return mix_number(self.key + count * GAMMA), examples
 
 
@@ -77,6 +82,17 @@ class _Force:
 
 
 force = _Force()
+
+
+@contextmanager
+def unkeyed() -> Iterator[None]:
+    """Within the `with` block no keyed noise is in force: for measurements on other examples than the batch's."""
+    before = force.keys, force.left
+    force.keys = force.left = None
+    try:
+        yield
+    finally:
+        force.keys, force.left = before
 
 
 def is_keyed() -> bool:

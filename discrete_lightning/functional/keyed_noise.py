@@ -21,7 +21,8 @@ def keyed_noise(
     So it is the same on any number of ranks, after a resume without the state of a generator, where activation checkpointing
     makes a forward pass again, and under torch.compile. It holds for every layer and every function that gets no generator of
     its own; not for noise of torch (`torch.rand`, dropout). The gradients may be computed outside of the block, but before
-    the next one begins. Blocks are not nested.
+    the next one begins; where activation checkpointing is around a compiled function, compute them inside. Blocks are not
+    nested.
 
     The first dimension of what is sampled must be the examples, or examples x positions, in this order; see `keyed_examples`
     for all else.

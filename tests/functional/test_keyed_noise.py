@@ -232,7 +232,7 @@ def test_checkpointing_and_compiling_together(compile_outside: bool) -> None:
         call = torch.compile(model, backend="aot_eager") if both and compile_outside else model
         with keyed_noise(0, 0, 4):
             losses = call(x, both, both)
-        found.append((losses, *torch.autograd.grad(losses.sum(), [x, *layers.parameters()])))
+            found.append((losses, *torch.autograd.grad(losses.sum(), [x, *layers.parameters()])))
     torch.testing.assert_close(found[0], found[1], rtol=1e-5, atol=1e-6)
 
 

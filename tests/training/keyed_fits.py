@@ -1,6 +1,7 @@
 """Small fits of three families with keyed noise, which show what they drew."""
 
 import os
+import socket
 import warnings
 from typing import Any, NamedTuple
 
@@ -101,6 +102,12 @@ def fit(name: str, ranks: int = 1, start: dict[str, Tensor] | None = None, **opt
         warnings.simplefilter("ignore")  # Lightning's: no validation, no workers
         trainer.fit(built, loader)
     return Drawn({key: each.clone() for key, each in built.state_dict().items()}, recorder.draws)
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def fit_on_ranks(port: int, starts: dict[str, dict[str, Tensor]], ranks: int) -> dict[str, Drawn]:

@@ -1,6 +1,5 @@
 """Keyed noise in Lightning: ranks, a resume, the command line's option."""
 
-import socket
 import warnings
 from itertools import combinations
 from pathlib import Path
@@ -16,15 +15,9 @@ from discrete_lightning.callbacks import KeyedNoise
 from discrete_lightning.functional import gumbel_noise, keyed_noise
 from tests.ranks import run_on_ranks
 from tests.tiny_images import quiet_trainer
-from tests.training.keyed_fits import fit, fit_on_ranks, together
+from tests.training.keyed_fits import fit, fit_on_ranks, free_port, together
 
 FAMILIES = ["vq", "residual vq", "vae", "routing"]
-
-
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 def assert_close(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
