@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml  # type: ignore[import-untyped]
-from lightning.pytorch import Callback
+from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 
@@ -150,3 +150,10 @@ class LastCheckpoint(ModelCheckpoint):
     def __init__(self, folder: Path) -> None:
         # `last` as the file's name: `save_last` would keep the same weights twice
         super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+        self._folder = folder
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves where nothing was left to train: a run that is resumed when it is over has its weights, too."""
+        super().on_train_end(trainer, pl_module)
+        if self._last_global_step_saved == 0 and trainer.global_step:  # by none of this run's epochs
+            trainer.save_checkpoint(self._folder / "last.ckpt", weights_only=False)
