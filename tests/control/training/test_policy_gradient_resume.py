@@ -68,7 +68,7 @@ def test_a_resumed_fit_ends_in_the_same_bits(name: str, tmp_path: File, capsys: 
 @pytest.mark.parametrize(
     ("environment", "note"),
     [
-        ("tests.control.training.toy_environments:walks", "note: Walk: episodes start anew; policy"),
+        ("tests.control.training.toy_environments:walks", "note: SyncVectorEnv: episodes start anew; policy"),
         (
             "tests.control.vector.tiny:Global",
             "note: Global: episodes start anew (environment 0 of 4, counted from 0: replay: ",
