@@ -1,11 +1,16 @@
 """What every test and docstring example may rely on."""
 
+import os
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 torch.set_num_threads(1)  # tensors are small, and threads that wait for one another cost most where a core is busy
+# hypothesis keeps what it reads from the tests' sources, and a test writes nothing into the folder it is started in
+os.environ.setdefault("HYPOTHESIS_STORAGE_DIRECTORY", str(Path(tempfile.gettempdir()) / "hypothesis"))
 
 
 @pytest.fixture(autouse=True)

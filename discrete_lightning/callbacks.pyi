@@ -23,6 +23,7 @@ from discrete_lightning.training.choice_monitor import ChoiceMonitor as ChoiceMo
 from discrete_lightning.training.code_writer import CodeWriter as CodeWriter
 from discrete_lightning.training.exact_resume import ExactResume as ExactResume
 from discrete_lightning.training.gradient_probe import GradientProbe as GradientProbe
+from discrete_lightning.training.keyed_noise import KeyedNoise as KeyedNoise
 from discrete_lightning.training.learning_rate_annealing import LearningRateAnnealing as LearningRateAnnealing
 from discrete_lightning.training.reconstructions import Reconstructions as Reconstructions
 from discrete_lightning.training.step_updates import StepUpdates as StepUpdates

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.compiler import is_compiling
 
+from discrete_lightning.functional._keyed import is_keyed, keyed_generator
 from discrete_lightning.functional._random import TracedGenerator, numbered_seed
 
 
@@ -128,7 +129,7 @@ def global_mean(total: Tensor, count: Tensor | float) -> Tensor:
     return mean + (local - local.detach())
 
 
-def rank_generator(device: torch.device, traced: bool = True) -> torch.Generator | None:
+def rank_generator(device: torch.device, traced: bool = True, shared: bool = False) -> torch.Generator | None:
     """A generator for the noise of this rank; None (the default generator) in a single process.
 
     After `seed_everything` the default generators of all ranks would give equal noise. The seed is drawn
@@ -140,7 +141,11 @@ def rank_generator(device: torch.device, traced: bool = True) -> torch.Generator
         traced: whether torch.compile gets a `TracedGenerator`, since it cannot seed a generator. Its seed is drawn from the
             default generator of `device`. The functions of this package take it and torch's own do not: for others a
             torch.Generator is made, which breaks the graph.
+        shared: whether the noise is one for the batch, such as that of a gate of all examples. It matters to keyed noise, which
+            is then equal on all ranks; other noise is different on each rank all the same.
     """
+    if is_keyed():
+        return keyed_generator(shared)
     if world_size() == 1:
         return None
     if traced and is_compiling():

@@ -19,6 +19,14 @@ class OutsideFault(RuntimeError):
 
 
 @runtime_checkable
+class AccumulatesGradients(Protocol):
+    """Optimises manually, a step for several batches: an interrupted fit is saved between its steps by `GracefulInterrupt`."""
+
+    def has_pending_gradients(self) -> bool:
+        """Whether gradients of the batches before wait for a step. Equal on all ranks."""
+
+
+@runtime_checkable
 class HasRankState(Protocol):
     """A callback or module with a state of this process, such as sums over the batches of an epoch so far, which the callback
     `ExactResume` saves for each rank, between batches, and restores when training goes on.

@@ -10,6 +10,7 @@ import lightning
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.loops.fetchers import _PrefetchDataFetcher
 from torch.utils.checkpoint import checkpoint
 
 from discrete_lightning.cli import _jsonargparse_private
@@ -62,37 +63,80 @@ def test_torch_tells_of_gradients_in_batches() -> None:
 
 
 class Counting(LightningModule):
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
         super().__init__()
         self.layer = torch.nn.Linear(1, 1)
         self.seen: list[int] = []
-        self.dumped: dict[str, Any] = {}
+        self.path = path
 
     def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
         self.seen.append(_lightning_private.batches_begun(self.trainer) - batch_idx)
         if batch_idx == 3:
-            self.dumped = _lightning_private.dump_checkpoint(self.trainer)
+            self.trainer.save_checkpoint(self.path)
         return self.layer(batch).sum()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), 0.0)
 
 
-def test_lightnings_counters_and_checkpoints() -> None:
+def test_lightnings_counters_and_checkpoints(tmp_path: Path) -> None:
     trainer = Trainer(
         max_epochs=1, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
         accelerator="cpu",
     )  # fmt: skip
-    model = Counting()
+    model = Counting(tmp_path / "a.ckpt")
     trainer.fit(model, torch.utils.data.DataLoader(torch.zeros(5, 1)))
     assert model.seen == [1] * 5, changed("lightning")
-    rewound = copy.deepcopy(model.dumped)
+    dumped: dict[str, Any] = torch.load(model.path, weights_only=True)
+    rewound = copy.deepcopy(dumped)
     _lightning_private.rewind_batches(rewound, 1)
     progress = rewound["loops"]["fit_loop"]["epoch_loop.batch_progress"]
     assert progress["current"] == {"ready": 1, "completed": 1, "started": 1, "processed": 1}, changed("lightning")
     assert progress["total"] == progress["current"], changed("lightning")
-    assert model.dumped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] == 3
-    assert set(model.dumped) >= {"state_dict", "optimizer_states", "loops"}, changed("lightning")
+    assert dumped["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]["completed"] == 3
+    assert set(dumped) >= {"state_dict", "optimizer_states", "loops"}, changed("lightning")
+
+
+def test_lightning_is_called_between_batches() -> None:
+    trainer = Trainer(
+        max_epochs=2, logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+        accelerator="cpu", accumulate_grad_batches=2,
+    )  # fmt: skip
+    seen: list[tuple[int, bool]] = []
+
+    def ask(trainer: Trainer) -> None:
+        seen.append((trainer.global_step, _lightning_private.is_between_steps(trainer)))
+
+    assert hasattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor"), changed("lightning")
+    _lightning_private.call_between_batches(trainer, ask)
+    trainer.fit(Counting(Path()), torch.utils.data.DataLoader(torch.zeros(3, 1)))
+    once = [(0, True), (0, False), (1, True)]
+    assert seen == [*once, *((step + 2, whole) for step, whole in once)], changed("lightning")
+    _lightning_private.call_between_batches(trainer, None)
+    assert "advance" not in vars(trainer.fit_loop.epoch_loop)
+
+
+def test_lightnings_loops_have_what_resuming_uses() -> None:
+    trainer = Trainer(max_epochs=1, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit_loop.max_epochs = 1
+    fit, epoch, connector = trainer.fit_loop, trainer.fit_loop.epoch_loop, trainer._logger_connector
+    names = {
+        fit: "run setup_data reset on_run_start on_advance_start advance on_advance_end on_iteration_done on_run_end done "
+        "_combined_loader _restarting _loaded_from_state_dict _resuming_from_checkpoint _restart_stage reset_restart_stage "
+        "_last_train_dl_reload_epoch epoch_progress max_batches",
+        epoch: "reset on_run_start on_advance_end _on_before_fetch _on_after_fetch _num_ready_batches_reached "
+        "_batches_that_stepped update_lr_schedulers batch_progress _results",
+        epoch.val_loop: "setup_data _combined_loader _last_val_dl_reload_epoch",
+        connector: "on_epoch_end epoch_end_reached update_train_epoch_metrics _first_loop_iter _current_fx _callback_metrics "
+        "_logged_metrics _progress_bar_metrics",
+        trainer.strategy: "process_dataloader reduce",
+    }
+    for owner, each in names.items():
+        assert [name for name in each.split() if not hasattr(owner, name)] == [], changed("lightning")
+    fetcher = _PrefetchDataFetcher()
+    assert [
+        name for name in ("_start_profiler", "_stop_profiler", "fetched", "done") if not hasattr(fetcher, name)
+    ] == []
 
 
 def test_lightning_reads_checkpoints_without_their_tensors(tmp_path: Path) -> None:

@@ -14,11 +14,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as _pyplot  # noqa: F401
 import torch
 from torch import Tensor
 
+from discrete_lightning._lazy import load_public_names
+from discrete_lightning.cli import app as _app  # noqa: F401  what a run would import
 from discrete_lightning.cli import main
 
+load_public_names()
 _BATCHES = ["--trainer.limit_train_batches=5", "--trainer.limit_val_batches=2", "--trainer.limit_test_batches=2"]
 _SHORT = [
     *_BATCHES,

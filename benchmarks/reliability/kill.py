@@ -5,9 +5,10 @@ python -m benchmarks.reliability.kill --only vq --kills 5
 python -m benchmarks.reliability.kill --ranks 2 --kills 6
 
 Each trial starts a run, sends SIGKILL to it at a moment that is uniform in the time the uncut run took, resumes it from its
-last.ckpt (or starts it again, where it had none), and compares the whole last checkpoint of the resumed run with that of the uncut
-one: weights, optimisers, schedulers, loops, callbacks, random states, metrics. Every second trial has a checkpoint after each
-step; the others have the command line's own, one after each epoch. Every third trial is killed twice. Exit 1 if any differs.
+last.ckpt (or starts it again, where it had none), and compares the whole last checkpoint of the resumed run with that of the
+uncut one: weights, optimisers, schedulers, loops, callbacks, random states, metrics. Every second trial has a checkpoint
+after each step; the others have the command line's own, one after each epoch. Every third trial is killed twice. Exit 1 if
+any differs.
 """
 
 import argparse

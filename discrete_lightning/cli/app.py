@@ -5,7 +5,9 @@ Building an `App` parses and instantiates everything; `commands` runs it.
 
 from argparse import SUPPRESS, HelpFormatter, Namespace
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
 
 from lightning import __version__ as lightning_version
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
@@ -16,20 +18,25 @@ from discrete_lightning import __version__
 from discrete_lightning._lazy import load_public_names
 from discrete_lightning.cli.entry import own_help
 from discrete_lightning.cli.errors import MISUSE, CliError, one_line
+from discrete_lightning.cli.guards.names import check_names
+from discrete_lightning.cli.guards.secrets import hidden, secrets_of
 from discrete_lightning.cli.messages.failures import building_error, running_error, system_message
 from discrete_lightning.cli.messages.help_text import first_screen
 from discrete_lightning.cli.messages.option_checks import check_options
 from discrete_lightning.cli.messages.parsing import parsing_error
-from discrete_lightning.cli.messages.places import place_of
+from discrete_lightning.cli.messages.places import place_of, shown
 from discrete_lightning.cli.trial import trial_trainer
-from discrete_lightning.training._lightning_private import LightningInstantiator
+from discrete_lightning.training._lightning_private import LightningInstantiator, change_hparams
 from discrete_lightning.training.annealing import TemperatureAnnealing
 from discrete_lightning.training.checkpoints import find_checkpoint
 from discrete_lightning.training.damage import CheckpointError
+from discrete_lightning.training.keyed_noise import KeyedNoise
+from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.training.run import Run
 from discrete_lightning.training.run_loggers import WandbOptions
 
 Links = dict[str, Any]
+MODE = "omegaconf+"  # of the parser: interpolations are resolved when all configs and options are known
 _ROOT = "give --run_root a folder to write to"
 
 
@@ -65,7 +72,7 @@ class App(LightningCLI):
             auto_configure_optimizers=False,
             parser_kwargs={
                 "prog": "discrete-lightning",
-                "parser_mode": "omegaconf+",
+                "parser_mode": MODE,
                 "exit_on_error": False,
                 "allow_abbrev": False,
                 self.method: {"dump_header": header, "usage": request.usage, "description": request.description},
@@ -78,17 +85,23 @@ class App(LightningCLI):
         return {self.method: LightningCLI.subcommands()[self.method] | given}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Adds `temperature`, `wandb` and `test_after_fit`."""
+        """Adds `temperature`, `wandb`, `test_after_fit` and `noise`."""
         parser.add_lightning_class_args(TemperatureAnnealing, "temperature")
         parser.add_class_arguments(WandbOptions, "wandb")
         parser.add_argument("--test_after_fit", type=bool, default=True, help="Test the trained weights after fit.")
+        keyed = "'keyed': the same on any number of processes and after a resume, see KeyedNoise."
+        parser.add_argument("--noise", type=Literal["torch", "keyed"], default="torch", help=keyed)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parses `args`; an error becomes one line."""
         try:
             self.config = parser.parse_args(args)  # type: ignore[arg-type]
         except OmegaConfBaseException as error:
-            raise CliError(f"the config cannot be resolved: {one_line(error)}", MISUSE) from error
+            raise CliError(f"the config cannot be resolved: {one_line(error)}{_named(self.request)}", MISUSE) from error
+        except CliError:
+            raise
+        except RecursionError:
+            raise CliError(f"the config names itself, or is nested too deeply{_named(self.request)}", MISUSE) from None
         except Exception as error:
             options = self._parser(self.method).get_defaults().keys()
             raise parsing_error(str(error), self.method, options, self.request) from error
@@ -97,6 +110,9 @@ class App(LightningCLI):
                 place = place_of(group, self.request)
                 raise CliError(f"{group} is a group of options, not null: leave it out or set one{place}", MISUSE)
         check_options(self.config[self.method], self.request)
+        check_names(self.config[self.method].trainer, self.request)
+        if self.checkpoint is None:  # what a config says means the same as the option
+            self.config[self.method].ckpt_path = _found(self.config[self.method].ckpt_path, self.request.run)
 
     def _parse_ckpt_path(self) -> None:
         """Does nothing: LightningCLI would let hyper-parameters in the checkpoint override configs and options."""
@@ -122,6 +138,11 @@ class App(LightningCLI):
         """Builds everything; an error of a constructor becomes one line."""
         try:
             super().instantiate_classes()
+            hide = partial(hidden, known=secrets_of(self.request))
+            for module in (self.model, self.datamodule):
+                change_hparams(module, hide)
+                if isinstance(module, RestorableModule):
+                    module.change_record(hide)
         except CliError:
             raise
         except Exception as error:
@@ -135,12 +156,16 @@ class App(LightningCLI):
         if given.schedule is None and given != parser.get_defaults().temperature:
             raise CliError("temperature has options but no schedule: add temperature.schedule, or remove them", MISUSE)
         name = request.sources[0].name if request.sources else type(self.model).__name__
-        text = parser.dump(self.config[self.method], skip_unset=False)
+        text = parser.dump(hidden(self.config[self.method], secrets_of(request)), skip_unset=False)
         suffix = "" if request.name == "fit" else f"-{request.name}"
-        self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb)
+        self.run = Run(name, text, request.run_root, suffix, request.run_dir, options.wandb, request.trust)
         write = request.command != "check" and not options.trainer.fast_dev_run
         try:
-            arguments = self.run.trainer_arguments(options.trainer, write, predicts=self.method == "predict")
+            arguments = self.run.trainer_arguments(
+                options.trainer, write, self.method == "predict", request.command == "fit"
+            )
+            if options.noise == "keyed":
+                arguments["callbacks"].insert(0, KeyedNoise())
             trainer = super().instantiate_trainer(**arguments, **kwargs)
             return self._trial() if request.command == "check" else trainer
         except FileExistsError as error:
@@ -163,6 +188,7 @@ class App(LightningCLI):
         """The callbacks of the config, and those that are options."""
         given = self.config_init[self.method].trainer.callbacks or []
         own = [self.config_init[self.method][key] for key in self._parser(self.method).callback_keys]
+        own += [KeyedNoise()] if self.config_init[self.method].noise == "keyed" else []
         return [*(given if isinstance(given, list) else [given]), *own]
 
     def _trial(self) -> Trainer:
@@ -186,9 +212,23 @@ def _checkpoint(request: Namespace) -> str | None:
     given, run = request.ckpt_path, request.run
     if given is None and run is not None and request.command in ("validate", "test", "predict"):
         given = "last"
-    if given is None or given in ("null", "hpc") or given.startswith("registry") or "://" in given:
+    return _found(given, run)
+
+
+def _found(given: str | None, run: Path | None) -> str | None:
+    """The path of the checkpoint that is given; names that Lightning alone knows stay."""
+    if given is None or given in ("null", "hpc") or given.startswith("registry") or _is_remote(given):
         return given
     try:
         return str(find_checkpoint(given, run).resolve())
     except CheckpointError as error:
         raise CliError(str(error)) from None
+
+
+def _named(request: Namespace) -> str:
+    names = ", ".join(shown(source.path) for source in request.sources)
+    return f" (in {names})" if names else ""
+
+
+def _is_remote(path: str) -> bool:
+    return "://" in path and not path.startswith("file://")

@@ -10,10 +10,11 @@ from typing import Any
 
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
-from discrete_lightning.cli import trust
-from discrete_lightning.cli._jsonargparse_private import parsing_rules
-from discrete_lightning.cli.app import App
-from discrete_lightning.cli.errors import CliError
+from discrete_lightning.cli._jsonargparse_private import kinds_checked, parsing_rules, texts_checked
+from discrete_lightning.cli.app import MODE, App
+from discrete_lightning.cli.errors import FAILURE, CliError
+from discrete_lightning.cli.guards import trust
+from discrete_lightning.cli.guards.config_text import check_text
 from discrete_lightning.cli.messages.next_steps import next_commands
 from discrete_lightning.cli.messages.nodes import announce_nodes
 from discrete_lightning.cli.trial import try_one_batch
@@ -22,7 +23,7 @@ from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training import run_report
 from discrete_lightning.training.atomic_write import WriteError
 from discrete_lightning.training.global_state import keep_global_state
-from discrete_lightning.training.launched import error_of_child
+from discrete_lightning.training.launched import LostProcess, error_of_child
 from discrete_lightning.training.quiet import quiet
 
 
@@ -64,11 +65,28 @@ def _session(argv: Sequence[str], request: Namespace) -> Iterator[None]:
     trusted: Sequence[str] = request.trust
     rules = {"import_path_denylist": trust.DENIED, "import_path_allowlist": trust.allowed(trusted)}
 
+    request.texts = []
+
+    def check_seen(text: str) -> None:
+        check_text(text)
+        if "oc.env" in text:
+            request.texts.append(text)
+
     def check(path: str, argument: str) -> None:
         trust.check_import(path, argument, trusted, request)
 
+    def is_harmless(found: Any) -> bool:
+        return trust.is_harmless(found, trusted)
+
     paths = {"omegaconf_absolute_to_relative_paths": True, "instantiate_subclass_spec_in_any": False}
-    with keep_global_state(), quiet(), parsing_rules(**paths, **rules), imports_checked(check):
+    with (
+        keep_global_state(),
+        quiet(),
+        parsing_rules(**paths, **rules),
+        imports_checked(check),
+        kinds_checked(is_harmless),
+        texts_checked(MODE, check_seen),
+    ):
         # LightningCLI 2.6 calls jsonargparse by names that 4.53 renamed; users cannot change that.
         os.environ["JSONARGPARSE_DEPRECATION_WARNINGS"] = "off"
         sys.argv = [*sys.argv[:1], *argv]
@@ -84,29 +102,33 @@ def _run(app: App) -> int:
         print(f"note: without -c RUN or --ckpt_path, {request.name} uses untrained weights", file=sys.stderr)
     announce_nodes(app.trainer)
     try:
-        results = _call(app)
+        with recorder.signals.handled():
+            results = _call(app)
         commands = next_commands(app)
         code = 0
-    except SystemExit:
-        # Lightning ends in this way after Ctrl-C, after its teardown.
-        if recorder.exit_code is None:
+    except (Exception, SystemExit) as raised:
+        if recorder.exit_code is not None:  # after a signal, and after Lightning's teardown
+            code = recorder.exit_code
+            if not recorder.is_told_elsewhere(app.trainer):
+                run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust, code)
+            return code
+        if isinstance(raised, SystemExit):
             raise
-        code = recorder.exit_code
-        if app.trainer.is_global_zero:
-            run_report.print_interruption(app.run.folder, recorder.checkpoint, request.trust)
-        return code
-    except Exception as raised:
+        if recorder.watch is not None and recorder.watch.is_victim:
+            return FAILURE  # another rank has failed, and told of it
         error = error_of_child(raised) or raised
         explanation = app.running_error(error, recorder.started)
         if explanation is None:
             raise
+        explanation.args = (f"{recorder.rank_prefix}{explanation}",)
         if isinstance(error, WriteError):
             explanation = CliError(f"{explanation}{run_report.what_is_left(app.run.folder, request.trust)}")
-        if isinstance(error, OutsideFault) and request.command == "fit":
+        if isinstance(error, OutsideFault | LostProcess) and request.command == "fit":
             explanation.after = run_report.how_to_resume(app.run.folder, recorder.checkpoint, request.trust)
         raise explanation from error
     finally:
         app.run.finish(code, partial_results=request.command != "predict")
+        recorder.finish(app.trainer)
     if app.trainer.is_global_zero:
         run_report.print_metrics(results)
         if request.command in ("fit", "validate", "test"):
@@ -121,6 +143,7 @@ def _call(app: App) -> Sequence[Mapping[str, float]]:
     command, trainer, model = app.request.command, app.trainer, app.model
     loaded: dict[str, Any] = {"datamodule": app.datamodule, "ckpt_path": app.ckpt_path, "weights_only": True}
     if command == "fit":
+        loaded["ckpt_path"] = app.run.restart_checkpoint or app.ckpt_path
         trainer.fit(model, **loaded)
         if not app.run.recorder.trained:
             run_report.print_untrained(trainer, app.ckpt_path is not None)

@@ -3,12 +3,16 @@
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from discrete_lightning import catalog
-from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean
+from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.guards.config_text import read_config, root_node
 
 CONFIG_FILE = "config.yaml"
 CHECKPOINTS = "checkpoints"
+CONFIG = "config"  # the key of a config that names another one
+_LONGEST = 1000
 _STAMPED = re.compile(r"\d{8}-\d{6}(-.*)?")
 
 
@@ -52,32 +56,57 @@ def find_source(value: str) -> Source:
         CliError: `value` is no file, no run folder and no config's name, or the file is no mapping in YAML.
     """
     source = _find(value)
-    import yaml  # type: ignore[import-untyped]  # `ls` and `cp` do without
-
     from discrete_lightning.cli.messages.places import check_keys_once, shown
 
+    text = read_config(source.path, shown(source.path))
+    content = _mapping(text, shown(source.path))
+    check_keys_once(source.path, text)
+    _check_parts(content, {source.path.resolve()})
+    return source
+
+
+def _mapping(text: str, name: str) -> dict[Any, Any]:
+    """What the text of a config holds; raises CliError if it is no mapping."""
+    import yaml  # type: ignore[import-untyped]  # `ls` and `cp` do without
+
+    root_node(text, name)
     try:
-        text = source.path.read_text(encoding="utf-8")
         content = yaml.safe_load(text)
-    except yaml.MarkedYAMLError as error:
+    except yaml.MarkedYAMLError as error:  # a tag, a key that is a list
         line = "" if error.problem_mark is None else f", line {error.problem_mark.line + 1}"
-        raise CliError(f"{shown(source.path)}{line}: this is not YAML: {error.problem}", MISUSE) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CliError(f"{shown(source.path)} is not a YAML file: {error}", MISUSE) from None
-    except OSError as error:
-        raise CliError(f"{shown(source.path)} cannot be read: {error.strerror}") from None
+        raise CliError(f"{name}{line}: a config cannot hold this: {error.problem}", MISUSE) from None
+    except ValueError as error:  # a date or a number that is none
+        raise CliError(f"{name}: a config cannot hold this: {one_line(error)[:200]}", MISUSE) from None
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
         raise CliError(
-            f"{shown(source.path)} is no config: it holds {found}, and a config is a mapping such as `model: ...`",
+            f"{name} is no config: it holds {found}, and a config is a mapping such as `model: ...`",
             MISUSE,
         )
-    check_keys_once(source.path, text)
-    return source
+    for key in content:
+        if not isinstance(key, str):
+            raise CliError(f"{name} is no config: its keys are names such as `model`, and it has {key!r}", MISUSE)
+    return content
+
+
+def _check_parts(value: Any, above: set[Path], key: str = "") -> None:
+    """Raises CliError if a file that is a part of the config, as in `model: part.yaml`, is no mapping, or part of itself."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for name, each in inside:
+        _check_parts(each, above, str(name))
+    if isinstance(value, str) and len(value) < _LONGEST and (value.endswith((".yaml", ".yml")) or key == CONFIG):
+        path = Path(value)
+        if "\0" in value or not path.is_file():
+            return
+        if path.resolve() in above:
+            raise CliError(f"{value} is a part of itself", MISUSE)
+        _check_parts(_mapping(read_config(path, value), value), above | {path.resolve()})
 
 
 def _find(value: str) -> Source:
     path = Path(value)
+    if "\0" in value or len(value) > _LONGEST:
+        raise CliError(f"{value[:40]!r}... is the name of no config: it has {len(value):,} letters", MISUSE)
     if path.is_file():
         # The config.yaml of a run stands for the run, so that its checkpoints are found.
         run = path.parent if path.name == CONFIG_FILE and (path.parent / CHECKPOINTS).is_dir() else None

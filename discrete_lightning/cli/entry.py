@@ -12,6 +12,7 @@ from discrete_lightning import __version__
 from discrete_lightning.cli.configs import copy_config, find_source, list_configs
 from discrete_lightning.cli.console import consoles
 from discrete_lightning.cli.errors import FAILURE, INTERRUPTED, MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.guards.secrets import hidden, secrets
 from discrete_lightning.cli.home import replace_missing_home
 from discrete_lightning.cli.verbs import family_verbs
 
@@ -124,7 +125,7 @@ def _code(argv: list[str]) -> int:
             traceback.print_exception(error)
         elif error.frames:
             print(error.frames, file=sys.stderr)
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {hidden(one_line(error), secrets())}", file=sys.stderr)
         if error.after:
             print(error.after, file=sys.stderr)
         return error.code
@@ -144,6 +145,8 @@ def _run(argv: list[str]) -> int:
         # Threads that spin while they wait are slow when another process uses a core: a training step on 2 cores then
         # took over 1,000 ms by default and 115 ms with this setting; on idle cores it took 32 ms either way.
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Otherwise torch shows a C++ stack of each connection to a process that is gone: `rank_watch` says it in one line.
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     replace_missing_home()
 
     from discrete_lightning.cli.commands import run

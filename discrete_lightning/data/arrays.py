@@ -1,6 +1,5 @@
 """Images or features in NumPy's files."""
 
-import zipfile
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,8 @@ from discrete_lightning.data.image_folder import image_format
 from discrete_lightning.data.labels import class_numbers
 from discrete_lightning.data.pixels import to_unit
 from discrete_lightning.data.splits import FOLDERS, DrawnSplits, Split
+from discrete_lightning.storage.arrays import read_arrays
+from discrete_lightning.storage.gunzip import PackedError
 
 IMAGES = ("images", "image", "imgs", "x", "data", "pixels", "arr_0")
 LABELS = ("labels", "label", "y", "targets", "target")
@@ -155,11 +156,9 @@ def open_array(path: Path) -> Any:
     if not path.is_file():
         raise DataError(f"{path}: there is no such file (the working directory is {Path.cwd()}).")
     try:
-        opened = np.load(path, mmap_mode="r", allow_pickle=False)
-        return dict(opened) if isinstance(opened, np.lib.npyio.NpzFile) else opened
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = "it holds Python objects: save numbers of one shape" if "ython objects" in str(error) else str(error)
-        raise DataError(f"{path}: cannot be read as NPY or NPZ: {reason}.") from error
+        return read_arrays(path)
+    except (OSError, PackedError) as error:
+        raise DataError(f"{path}: cannot be read as NPY or NPZ: {error}.") from error
 
 
 def _pairs(arrays: dict[str, Any], path: Path) -> dict[Split, tuple[Any, Any]]:

@@ -1,7 +1,7 @@
 """A table of numbers, one example a row."""
 
 import csv
-import gzip
+import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from discrete_lightning.data.errors import DataError
 from discrete_lightning.data.image_folder import image_format
 from discrete_lightning.data.labels import class_numbers
 from discrete_lightning.data.splits import DrawnSplits, Split
+from discrete_lightning.storage.gunzip import PackedError, gunzip
 
 _MISSING = ("", "nan", "na", "null", "none", "inf", "-inf")
 LABELS = ("label", "labels", "class", "target", "y")
@@ -115,7 +116,7 @@ def _read(path: Path, label: str | int | None) -> tuple[Any, list[str] | None]:
                 if not words[-1]:
                     raise DataError(f"{path}, line {number}: has no label in column {shown[column]}.")
             values.append(_numbers(path, number, cells, column, shown))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, PackedError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}.") from error
     if not values or not len(values[0]):
         raise DataError(
@@ -145,7 +146,7 @@ def read_table(
         raise DataError(f"{path}: there is no such file (the working directory is {Path.cwd()}).")
     try:
         rows = list(_rows(path))
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, PackedError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: cannot be read as CSV: {error}.") from error
     if len(rows) < 2:
         raise DataError(f"{path}: expected names and rows of numbers, found {len(rows)} rows.")
@@ -201,8 +202,7 @@ def _no_number(path: Path, line: int, name: str, cell: str) -> str:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    opened: Any = gzip.open if path.suffix == ".gz" else open
-    with opened(path, "rt", encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(io.BytesIO(gunzip(path.read_bytes())), encoding="utf-8-sig", newline="") as file:
         head = file.readline()
         file.seek(0)
         reader = csv.reader(file, delimiter=max(",;\t", key=head.count))

@@ -3,11 +3,9 @@
 Described at the foot of http://yann.lecun.com/exdb/mnist (archived): all integers are big-endian, values are row-major.
 """
 
-import gzip
 import hashlib
 import math
 import struct
-import zlib
 from os import PathLike
 from pathlib import Path
 
@@ -15,8 +13,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.data.errors import DataError
+from discrete_lightning.storage.gunzip import PackedError
+from discrete_lightning.storage.gunzip import gunzip as unpacked
 
-GZIP_MAGIC = b"\x1f\x8b"
 UINT8 = 0x08  # IDX's type byte; the others are wider integers and floats, which no image set here uses
 
 
@@ -56,12 +55,10 @@ def read_idx(path: str | PathLike[str], md5: str | None = None) -> Tensor:
 
 def gunzip(content: bytes, origin: str | PathLike[str]) -> bytes:
     """Unzip `content` if it is gzipped, else return it as it is; `DataError` names `origin` if it is damaged."""
-    if not content.startswith(GZIP_MAGIC):
-        return content
     try:
-        return gzip.decompress(content)
-    except (EOFError, OSError, zlib.error) as error:  # cut short; wrong check sum or trailing bytes; broken stream
-        raise _wrong(origin, "an intact gzip file", f"{len(content):,} bytes that do not unzip ({error})") from error
+        return unpacked(content)
+    except PackedError as error:
+        raise _wrong(origin, "an intact gzip file", str(error)) from error
 
 
 def check_md5(content: bytes, md5: str, origin: str | PathLike[str]) -> None:

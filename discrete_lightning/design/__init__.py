@@ -3,7 +3,7 @@
 from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize, Minimize, Target
 from discrete_lightning.design.problem import DesignProblem
-from discrete_lightning.design.search.base import Progress, Search
+from discrete_lightning.design.search.base import Search
 from discrete_lightning.design.search.best_overall import BestOverall
 from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, check
@@ -14,6 +14,7 @@ from discrete_lightning.design.search.polish import Polish, Polisher
 from discrete_lightning.design.search.scored_sequences import ScoredSequences
 from discrete_lightning.design.search.selection import select
 from discrete_lightning.design.search.surrogate import SurrogateSearch
+from discrete_lightning.design.search.trajectory import Progress
 from discrete_lightning.design.start import Edit, FromNothing, FromSequences, Start
 
 __all__ = [

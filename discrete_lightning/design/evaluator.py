@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.design.alphabet import Alphabet
+from discrete_lightning.design.answer_journal import Answer, AnswerJournal
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles import Composite
@@ -54,9 +55,12 @@ class Evaluator(FixedDtype):
 
     Attributes:
         evaluations: the number of sequences scored so far, over all ranks.
+        journal: where the answers of an oracle without gradient are written down and recalled; None for nowhere.
+        differentiable: whether the oracle is known to have a gradient.
     """
 
     evaluations: Tensor
+    journal: AnswerJournal | None = None
 
     def __init__(
         self, oracle: Oracle, batch: int = 1024, goal: Goal | None = None, alphabet: Alphabet | None = None
@@ -66,6 +70,7 @@ class Evaluator(FixedDtype):
         self.oracle, self.batch, self.alphabet = as_module(oracle), batch, alphabet
         self.goal = Maximize() if goal is None else goal
         self.register_buffer("evaluations", torch.zeros((), dtype=torch.int64))
+        self.differentiable = False
 
     def reset_parameters(self) -> None:
         """No evaluations, as at the start; after `to_empty` of an evaluator that was built on the meta device."""
@@ -104,21 +109,14 @@ class Evaluator(FixedDtype):
             RuntimeError: it failed on another rank.
         """
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
-        own = rows.tensor_split(world_size())[rank()]
         # scores, columns and gradients side by side: one exchange between the ranks
         columns = len(self.names)
-        width = 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0)
-        found, failure = rows.new_zeros(len(own), width, dtype=torch.float32), None
-        try:
-            with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
-                for part, result in zip(own.split(self.batch), found.split(self.batch), strict=True):
-                    if len(part):
-                        result.copy_(self._call(part, gradient, require_differentiable))
-        except Exception as error:
-            if world_size() == 1:
-                raise
-            failure = error  # raised after the exchange: other ranks would wait for this one until a timeout
-        packed = self._exchange(found, failure, rows)
+        packed = rows.new_zeros(
+            len(rows), 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
+        )
+        asked = self._recall(rows, packed[:, : 1 + columns], gradient)
+        if len(asked):
+            packed[asked] = self._ask(rows[asked], asked, packed.shape[1], gradient, require_differentiable)
         self.evaluations += len(rows)
         scores = packed[:, 0].contiguous()
         self._check(scores, rows)
@@ -128,6 +126,49 @@ class Evaluator(FixedDtype):
             packed[:, 1 : 1 + columns].reshape(*shape, columns) if columns else None,
             packed[:, 1 + columns :].reshape(sequences.shape) if gradient else None,
         )
+
+    def _recall(self, rows: Tensor, values: Tensor, gradient: bool) -> Tensor:
+        """Fills in the scores and columns that the journal holds; the indices of the other rows, which are to be asked."""
+        asked = list(range(len(rows)))
+        if self.journal is not None and self.journal.recalled and (letters := self._letters(rows)) is not None:
+            found = [self.journal.recall(each, gradient) for each in letters]
+            asked = [row for row, answer in enumerate(found) if answer is None]
+            for row, answer in enumerate(found):
+                if answer is not None:
+                    values[row] = values.new_tensor(answer)
+        return torch.tensor(asked, dtype=torch.int64, device=rows.device)
+
+    def _ask(self, rows: Tensor, numbers: Tensor, width: int, gradient: bool, require_differentiable: bool) -> Tensor:
+        """What the oracle returns for rows (N, length, letters), (N, width) on all ranks; `numbers` are theirs in the batch."""
+        own, places = rows.tensor_split(world_size())[rank()], numbers.tensor_split(world_size())[rank()]
+        found, failure = rows.new_zeros(len(own), width, dtype=torch.float32), None
+        parts = zip(own.split(self.batch), found.split(self.batch), places.split(self.batch), strict=True)
+        try:
+            with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
+                for part, result, place in parts:
+                    if len(part):
+                        result.copy_(self._call(part, gradient, require_differentiable))
+                        self._write_down(part, result[:, : 1 + len(self.names)], place, gradient)
+        except Exception as error:
+            if world_size() == 1:
+                raise
+            failure = error  # raised after the exchange: other ranks would wait for this one until a timeout
+        return self._exchange(found, failure, rows)
+
+    def _write_down(self, rows: Tensor, values: Tensor, places: Tensor, gradient: bool) -> None:
+        """Writes answers to the journal. Those of an oracle with a gradient are cheap to have again, and large."""
+        if self.journal is None or self.differentiable or (letters := self._letters(rows)) is None:
+            return
+        valid = (~torch.stack([bad for _, bad in self._invalid(values[:, 0])]).any(0)).tolist()
+        numbers = (self.evaluations + places).tolist()
+        found = zip(numbers, letters, values.tolist(), valid, strict=True)
+        self.journal.write(Answer(at, text, gradient, tuple(row)) for at, text, row, good in found if good)
+
+    def _letters(self, rows: Tensor) -> list[str] | None:
+        """The sequences as text; None where they are relaxed, or have no alphabet."""
+        if self.alphabet is None or not bool((((rows == 0) | (rows == 1)).all(-1) & (rows.sum(-1) == 1)).all()):
+            return None
+        return [self.alphabet.decode(tokens) for tokens in rows.argmax(-1)]
 
     def _exchange(self, found: Tensor, failure: Exception | None, rows: Tensor) -> Tensor:
         """The rows of all ranks. If the oracle failed on a rank, all ranks raise an error."""
@@ -166,6 +207,7 @@ class Evaluator(FixedDtype):
                 columns.append(components.detach().float())
             if gradient:
                 slope = torch.zeros_like(leaf)
+                self.differentiable |= score.requires_grad
                 if score.requires_grad:
                     (slope,) = torch.autograd.grad(score.float().sum(), leaf)
                 elif require_differentiable:
@@ -200,7 +242,7 @@ class Evaluator(FixedDtype):
 
     def _check(self, scores: Tensor, rows: Tensor) -> None:
         """Refuses NaN and infinitely good scores. An infinitely bad score is valid: it marks an infeasible sequence."""
-        for name, bad in (("NaN", scores.isnan()), ("an infinitely good score", self.goal.loss(scores) == -torch.inf)):
+        for name, bad in self._invalid(scores):
             if bad.any():
                 tokens = rows[bad][0].argmax(-1)
                 sequence = tokens.tolist() if self.alphabet is None else self.alphabet.decode(tokens)
@@ -208,6 +250,9 @@ class Evaluator(FixedDtype):
                     f"the oracle {name_of(self.oracle)} returned {name} for {int(bad.sum())} of {len(scores)} sequences, "
                     f"after {self.count} evaluations; the first one is {sequence}"
                 )
+
+    def _invalid(self, scores: Tensor) -> list[tuple[str, Tensor]]:
+        return [("NaN", scores.isnan()), ("an infinitely good score", self.goal.loss(scores) == -torch.inf)]
 
 
 class _DifferentiableScores(torch.autograd.Function):

@@ -112,6 +112,7 @@ class Estimator:
         would leave other categories for the next call.
         """
         check_k(logits, k)
+        check_tau(tau, logits=logits)
         if k == logits.shape[-1]:
             return all_chosen(logits)
         largest(logits.detach(), logits, k)  # says what is wrong with rows that have no such subset

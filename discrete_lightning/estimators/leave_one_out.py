@@ -16,6 +16,7 @@ from discrete_lightning.functional import (
     subset_k_hot,
 )
 from discrete_lightning.functional._checks import check_one_kind, check_tau
+from discrete_lightning.functional._keyed import repeated
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class LeaveOneOut(Estimator):
     ) -> Tensor:
         check_one_kind(binary, k)
         check_tau(tau, logits=logits, dim=None if binary else -1)
+        generator = repeated(generator, self.samples)
         many = logits.detach().expand(self.samples, *logits.shape)
         if binary:
             sample = gumbel_sigmoid(many, hard=True, generator=generator)

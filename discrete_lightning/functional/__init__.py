@@ -31,6 +31,7 @@ from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_t
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
+from discrete_lightning.functional.keyed_noise import keyed_examples, keyed_noise
 from discrete_lightning.functional.kl_to_reference import kl_to_reference
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.log_probability import log_probability
@@ -72,6 +73,8 @@ __all__ = [
     "gumbel_sigmoid",
     "gumbel_softmax",
     "gumbel_top_k",
+    "keyed_examples",
+    "keyed_noise",
     "kl_divergence",
     "kl_to_reference",
     "kl_to_uniform",

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of
 from discrete_lightning.functional.gumbel import exponential_noise
 
 _GAP = 40.0  # beyond it the k-th and the next category are apart for good: any theta between them serves
@@ -118,6 +119,7 @@ def draw_ones(x: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
     Each node draws how many of its ones are in its left half, by a race of exponentials, in which rare counts come up at their
     rate (see gumbel.py).
     """
+    generator = in_place_of(generator)
     levels = grow(leaves(x), k)
     ones = torch.full_like(levels[-1][0][0], k, dtype=torch.int64)
     for polynomials, _ in reversed(levels[:-1]):
@@ -125,11 +127,18 @@ def draw_ones(x: Tensor, k: int, generator: torch.Generator | None) -> Tensor:
         most, ones = len(polynomials) - 1, ones[: left.shape[1]]
         others = ones - torch.arange(most + 1, device=x.device).view(-1, 1, 1)
         weight = left * right.gather(0, others.clamp(0, most)) * ((others >= 0) & (others <= most))
-        noise = exponential_noise(weight.shape, device=x.device, generator=generator)
-        drawn = (weight / noise).argmax(0)
+        drawn = (weight / _race(weight, x, generator)).argmax(0)
         drawn = torch.minimum(torch.maximum(drawn, ones - most), ones)  # a row of NaN, too, keeps to what exists
         ones = torch.cat([drawn, ones - drawn])
     return as_rows(ones[: x.shape[-1]], x).to(x.dtype)
+
+
+def _race(weight: Tensor, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Exp(1) noise of weights (counts, nodes, rows) for scores `x` (..., D)."""
+    if not isinstance(generator, KeyedGenerator):
+        return exponential_noise(weight.shape, device=x.device, generator=generator)
+    noise = exponential_noise((*x.shape[:-1], *weight.shape[:2]), device=x.device, generator=generator)
+    return noise.view(-1, *weight.shape[:2]).permute(1, 2, 0)
 
 
 def marginals(x: Tensor, k: int) -> Tensor:

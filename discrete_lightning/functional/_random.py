@@ -7,6 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._checks import is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of, words_of
+from discrete_lightning.functional._keyed_words import KeyedWords
+from discrete_lightning.functional._threads import in_threads
+
+_BLOCK = 1 << 18  # on the CPU keyed integers are made in blocks that fit the cache
+
 
 class TracedGenerator:
     """Takes the place of a torch.Generator inside torch.compile, which cannot seed one: noise as a function of a seed.
@@ -51,6 +58,12 @@ def uniform(
     shape: Sequence[int], *, dtype: torch.dtype, device: torch.device | str | None, generator: torch.Generator | None
 ) -> Tensor:
     """torch.rand. torch.compile cannot trace a dynamic shape together with `generator=`, even None, so it is left out then."""
+    generator = in_place_of(generator)
+    if (words := words_of(generator, shape, 0, device)) is not None:
+        count = math.prod(shape)
+        if dtype == torch.float64:
+            return (_integers(words, count, torch.int64) * 2.0**-53).view(shape)
+        return ((_integers(words, count) >> 8) + 2**23).to(dtype).mul(2.0**-24).view(shape)
     if generator is None:
         return torch.rand(shape, dtype=dtype, device=device)
     if isinstance(generator, TracedGenerator):
@@ -60,7 +73,12 @@ def uniform(
 
 
 def normal(shape: Sequence[int], *, device: torch.device | str | None, generator: torch.Generator | None) -> Tensor:
-    """torch.randn in float32; of a TracedGenerator by the polar form of Box & Muller (1958)."""
+    """torch.randn in float32; of a traced or keyed generator by the polar form of Box & Muller (1958)."""
+    generator = in_place_of(generator)
+    if (words := words_of(generator, shape, 0, device)) is not None:
+        square = (_integers(words, math.prod(shape)).float() + 0.5).abs() * 2.0**-31 * (1 - 2.0**-23)
+        angle = uniform(shape, dtype=torch.float32, device=device, generator=generator)
+        return torch.sqrt(-2 * torch.log(square)).view(shape) * torch.cos(2 * math.pi * angle)
     if generator is None:
         return torch.randn(shape, dtype=torch.float32, device=device)  # see `uniform`
     if isinstance(generator, TracedGenerator):
@@ -69,13 +87,29 @@ def normal(shape: Sequence[int], *, device: torch.device | str | None, generator
     return torch.randn(shape, dtype=torch.float32, device=device, generator=generator)
 
 
+def _integers(words: KeyedWords, count: int, dtype: torch.dtype = torch.int32) -> Tensor:
+    """Uniform integers in [-2^31, 2^31), flat; of 53 bits in int64."""
+    if words.keys.device.type != "cpu" or type(words.keys) is not Tensor or is_traced():
+        return words.integers() if dtype == torch.int32 else words.long_integers()
+    integers = torch.empty(count, dtype=dtype, device="cpu")
+
+    def fill(start: int) -> None:
+        words.fill_(integers[start : start + _BLOCK], start)
+
+    in_threads(range(0, count, _BLOCK), fill)
+    return integers
+
+
 def draw_seed(generator: torch.Generator | None) -> Tensor:
     """A seed for another generator, 0-dim int64 and where it can be read without waiting for a device.
 
     The generator (the default one of the CPU if None) moves on. On an accelerator it makes its numbers on the device, so the
     seed is a hash of its state, which is on the host.
     """
+    generator = in_place_of(generator)
     if isinstance(generator, TracedGenerator):
+        return generator.seed()
+    if isinstance(generator, KeyedGenerator):
         return generator.seed()
     if generator is None:
         return torch.randint(2**62, (), device="cpu")

@@ -1,11 +1,13 @@
 """Exact draws from a categorical distribution by inverting its distribution function: two uniforms a row, no Gumbel noise."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_weights, is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import uniform
 
@@ -40,14 +42,19 @@ def categorical(probabilities: Tensor, *, generator: torch.Generator | None = No
 
 def draw_index(probabilities: Tensor, generator: torch.Generator | None) -> Tensor:
     """`categorical` of probabilities in float32 or float64 that need no check."""
-    return index_at(probabilities, two_uniforms(probabilities[..., 0].numel(), probabilities.device, generator))
+    return index_at(probabilities, two_uniforms(probabilities.shape[:-1], probabilities.device, generator))
 
 
-def two_uniforms(count: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
-    """What `index_at` needs for `count` rows, (2, count)."""
+def two_uniforms(rows: Sequence[int], device: torch.device, generator: torch.Generator | None) -> Tensor:
+    """What `index_at` needs for rows (...), (2, number of rows)."""
+    generator = in_place_of(generator)
+    if isinstance(generator, KeyedGenerator):
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        u = uniform((*rows, 2), dtype=dtype, device=device, generator=generator)
+        return u.view(math.prod(rows), 2).t()
     # torch.compile can draw float32 only, and MPS has no float64
     dtype = torch.float32 if is_traced() or device.type == "mps" else torch.float64
-    return uniform((2, count), dtype=dtype, device=device, generator=generator)
+    return uniform((2, *rows), dtype=dtype, device=device, generator=generator).view(2, math.prod(rows))
 
 
 def index_at(probabilities: Tensor, u: Tensor) -> Tensor:

@@ -50,7 +50,7 @@ def gapped_straight_through(
     check_tau(tau, logits=logits)
     if runs_in_blocks(logits, tau):
         tau = host_number(tau)
-        u = two_uniforms(logits[..., 0].numel(), logits.device, generator)
+        u = two_uniforms(logits.shape[:-1], logits.device, generator)
         soft, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, gap=gap, u=u))
         check_rows(soft, logits, -1)
     else:

@@ -8,12 +8,15 @@ random bits used here (of one seed where there are many, _split_mix.py); `Tensor
 gumbel_softmax costs (benchmarks/gumbel_softmax.py).
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_rows, host_number, is_traced
+from discrete_lightning.functional._keyed import in_place_of, words_of
+from discrete_lightning.functional._keyed_words import KeyedWords
 from discrete_lightning.functional._logarithms import log1p_, log_
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import TracedGenerator, draw_seed, uniform
@@ -26,13 +29,18 @@ _BLOCK = 1 << 18  # on the CPU noise is made in blocks that fit the cache: this 
 
 
 def exponential_source(
-    count: int, device: torch.device, generator: torch.Generator | None
+    shape: Sequence[int], device: torch.device, generator: torch.Generator | None, event: int = 1
 ) -> Callable[[Tensor, int], Tensor]:
-    """A function (part, start) that fills flat parts of a float32 tensor of `count` elements with Exp(1) noise.
+    """A function (part, start) that fills flat parts of a float32 tensor of `shape` with Exp(1) noise.
 
     More than a block on the CPU takes one seed from the generator, and threads may fill parts in any order: the noise of an
     element depends on the seed and its position alone. Otherwise the whole is filled by one call, from the generator.
+    The last `event` dimensions are not rows, which matters to keyed noise.
     """
+    generator = in_place_of(generator)
+    if (words := words_of(generator, shape, event, device)) is not None:
+        return keyed_source(words)
+    count = math.prod(shape)
     if device.type == "cpu" and count > _BLOCK:
         return seeded_source(int(host_number(draw_seed(generator))))
 
@@ -50,6 +58,13 @@ def seeded_source(seed: int) -> Callable[[Tensor, int], Tensor]:
     return lambda noise, start: _exponential_(integers.fill_(noise, start))
 
 
+def keyed_source(words: KeyedWords) -> Callable[[Tensor, int], Tensor]:
+    """`exponential_source`, given the words."""
+    if words.keys.device.type == "cpu":
+        return lambda noise, start: _exponential_(words.fill_(noise, start))
+    return lambda noise, start: _exponential_(noise.copy_(words.integers_at(start, len(noise))))
+
+
 def _exponential_(integers: Tensor) -> Tensor:
     """Makes Exp(1) noise of random 32-bit integers in place."""
     # |i + 1/2|: each of 2^31 midpoints twice. Rounded to float32 only where it is large.
@@ -57,19 +72,26 @@ def _exponential_(integers: Tensor) -> Tensor:
 
 
 def _noise(
-    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
+    shape: Sequence[int],
+    device: torch.device | str | None,
+    generator: torch.Generator | None,
+    log: bool,
+    event: int = 1,
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`."""
+    generator = in_place_of(generator)
     if is_traced():  # torch.compile has its own generator, vmap draws different noise for each example
-        exponential = traced_exponential(shape, device, generator)
+        exponential = traced_exponential(shape, device, generator, event)
         return -exponential.log() if log else exponential
-    return drawn_noise(shape, device, generator, log)
+    return drawn_noise(shape, device, generator, log, event)
 
 
 def traced_exponential(
-    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None
+    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, event: int = 1
 ) -> Tensor:
     """Exp(1) noise by operations that can be traced, and that every device has."""
+    if (words := words_of(generator, shape, event, device)) is not None:
+        return -torch.log1p(-((words.integers().float() + 0.5).abs() * _BITS_TO_UNIT).view(shape))
     if isinstance(generator, TracedGenerator):
         u = (generator.bits(shape, 31).float() + 0.5) * _BITS_TO_UNIT
     else:
@@ -78,16 +100,20 @@ def traced_exponential(
 
 
 def drawn_noise(
-    shape: Sequence[int], device: torch.device | str | None, generator: torch.Generator | None, log: bool
+    shape: Sequence[int],
+    device: torch.device | str | None,
+    generator: torch.Generator | None,
+    log: bool,
+    event: int = 1,
 ) -> Tensor:
     """Exp(1) noise E, or -log E if `log`, outside of torch.compile and torch.func transforms."""
     noise = torch.empty(shape, device=device, dtype=torch.float32)
     # other devices lack 64-bit draws, and a fake tensor has no values
     if noise.device.type not in ("cpu", "cuda") or type(noise) is not Tensor:
-        exponential = traced_exponential(shape, device, generator)
+        exponential = traced_exponential(shape, device, generator, event)
         return exponential.log_().neg_() if log else exponential
     flat = noise.view(-1)
-    exponential_ = exponential_source(len(flat), noise.device, generator)
+    exponential_ = exponential_source(shape, noise.device, generator, event)
 
     def fill(start: int) -> None:
         block = exponential_(flat[start : start + size], start)
@@ -114,7 +140,7 @@ def exponential_noise(
         >>> bool((exponential_noise((10_000,)).mean() - 1).abs() < 0.05)
         True
     """
-    return _noise(shape, device, generator, log=False)
+    return _noise(shape, device, generator, log=False, event=0)
 
 
 def gumbel_noise(
@@ -137,7 +163,7 @@ def gumbel_noise(
         >>> gumbel_noise((2, 3), generator=generator).shape
         torch.Size([2, 3])
     """
-    return _noise(shape, device, generator, log=True).to(dtype)
+    return _noise(shape, device, generator, log=True, event=0).to(dtype)
 
 
 def gumbel_max(logits: Tensor, *, dim: int = -1, generator: torch.Generator | None = None) -> Tensor:

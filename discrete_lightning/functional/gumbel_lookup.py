@@ -6,19 +6,25 @@ The formulas are those of Jang et al. 2016 (https://arxiv.org/abs/1611.01144). L
 one block of vectors at a time; the backward pass makes them again, with the same noise, from a seed.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_finite, check_tau, host_number
+from discrete_lightning.functional._keyed import in_place_of, words_of
+from discrete_lightning.functional._keyed_words import KeyedWords
+from discrete_lightning.functional._logarithms import log_
 from discrete_lightning.functional._precision import addmm_float32, float32, float32_matmul, without_autocast
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST
+from discrete_lightning.functional._threads import in_threads
 from discrete_lightning.functional._torch_private import softmax_backward
-from discrete_lightning.functional.gumbel import drawn_noise
+from discrete_lightning.functional.gumbel import drawn_noise, keyed_source
 
 _ELEMENTS = 1 << 19  # logits held at a time: 2 MiB of float32 a tensor on the CPU
+_KEYED = 1 << 18  # of keyed noise that a thread makes at a time
 _ACCELERATOR_ELEMENTS = 1 << 26  # an accelerator needs larger blocks to be fast; 256 MiB
 
 
@@ -52,7 +58,7 @@ def _lookup(
     indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
     marginal, entropy = x.new_zeros(len(codes)), x.new_zeros(())
     logits, relaxed = (x.new_empty(len(x) if keep else 0, len(codes)) for _ in range(2))
-    generator = _generator(seed, x.device)
+    noise = _noise(seed, x, weight)
     for part in _parts(x, weight):
         z = torch.addmm(bias, x[part], weight.t())
         if keep:
@@ -62,7 +68,7 @@ def _lookup(
             p = log_p.exp()
             marginal += p.sum(0)
             entropy -= (p * log_p.clamp_min(-1e30)).sum()
-        z.add_(drawn_noise(z.shape, z.device, generator, log=True))
+        z.add_(noise(z, part.start))
         largest = z.max(-1, keepdim=True)  # faster than argmax
         indices[part] = largest.indices.squeeze(-1)
         if hard:
@@ -98,7 +104,7 @@ def _lookup_backward(
     g_entropy = bias.new_zeros(()) if g_entropy is None else g_entropy
     if hard:
         d_codes.index_add_(0, indices, g)
-    generator = _generator(seed, x.device)
+    noise = _noise(seed, x, weight)
     for part in _parts(x, weight):
         z = logits[part] if keep else torch.addmm(bias, x[part], weight.t())
         tau_here, d_tau_here = _of(tau, part), _of(d_tau, part)
@@ -114,7 +120,7 @@ def _lookup_backward(
         if keep:
             y = relaxed[part]
         else:
-            z = _over(z.add_(drawn_noise(z.shape, z.device, generator, log=True)), tau_here)
+            z = _over(z.add_(noise(z, part.start)), tau_here)
             y = torch.softmax(z, -1)
         if not hard:
             d_codes.addmm_(y.t(), g[part])
@@ -153,8 +159,32 @@ def _gradients(ctx: Any, g: Any, _: Any, g_marginal: Any, g_entropy: Any, g_logi
 _lookup.register_autograd(_gradients, setup_context=_save)
 
 
-def _generator(seed: Tensor, device: torch.device) -> torch.Generator:
-    return torch.Generator(device=device).manual_seed(int(host_number(seed)))  # on the host: nothing to wait for
+def _noise(seed: Tensor, x: Tensor, weight: Tensor) -> Callable[[Tensor, int], Tensor]:
+    """Gumbel noise of a block of logits like z, whose first row has the given number. `seed`: 0-dim, or the keys of words."""
+    if seed.ndim:
+        fill_ = keyed_source(KeyedWords(seed, len(x) * len(weight) // max(1, seed.shape[1])))
+
+        def keyed(z: Tensor, start: int) -> Tensor:
+            noise = z.new_empty(z.shape, dtype=torch.float32)
+            step = _KEYED if z.device.type == "cpu" else max(1, noise.numel())
+            flat, first = noise.view(-1), start * len(weight)
+
+            def part(begin: int) -> None:
+                log_(fill_(flat[begin : begin + step], first + begin)).neg_()
+
+            in_threads(range(0, len(flat), step), part)
+            return noise
+
+        return keyed
+    generator = torch.Generator(device=x.device).manual_seed(int(host_number(seed)))  # on the host: nothing to wait for
+    return lambda z, _: drawn_noise(z.shape, z.device, generator, log=True)
+
+
+def _seed(generator: torch.Generator | None, x: Tensor, weight: Tensor) -> Tensor:
+    """The seed of `_noise`; of keyed noise, whose rows may not be there several times, the keys."""
+    generator = in_place_of(generator)
+    words = words_of(generator, (len(x), len(weight)), 1, x.device)
+    return draw_seed(generator) if words is None else words.keys
 
 
 def _of(tau: Tensor, part: slice) -> Tensor:
@@ -236,7 +266,7 @@ def gumbel_lookup(
     if temperature.ndim:
         temperature = temperature.expand(*vectors.shape[:-1], 1).reshape(-1, 1)
     quantized, indices, marginal, entropy, logits, _ = _lookup(
-        x, weight, bias, codes, temperature, draw_seed(generator), hard, statistics, tempered, held, keep
+        x, weight, bias, codes, temperature, _seed(generator, x, weight), hard, statistics, tempered, held, keep
     )
     shape = vectors.shape[:-1]
     returned = logits.view(*shape, len(codes)) if keep else None

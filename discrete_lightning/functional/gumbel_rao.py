@@ -16,13 +16,15 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of, words_of
+from discrete_lightning.functional._keyed_words import KeyedWords
 from discrete_lightning.functional._logarithms import log_
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
 from discrete_lightning.functional._temperature import LARGEST, over_tau
 from discrete_lightning.functional._threads import in_threads
 from discrete_lightning.functional._torch_private import softmax_backward
-from discrete_lightning.functional.gumbel import exponential_noise, seeded_source
+from discrete_lightning.functional.gumbel import exponential_noise, keyed_source, seeded_source
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot_or_nan, straight_through_one_hot
@@ -48,7 +50,12 @@ def conditional_gumbel(
         tensor([[2, 2, 2, 2, 2]])
     """
     check_floating(p, "p")
-    noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
+    generator = in_place_of(generator)
+    if isinstance(generator, KeyedGenerator):  # rows come first
+        shape = (p.shape[0], samples, p.shape[1])
+        noise = exponential_noise(shape, device=p.device, generator=generator).transpose(0, 1).to(p.dtype)
+    else:
+        noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
     if not is_traced():
         return _condition_(noise, p, index)
     chosen = index.view(1, -1, 1).expand(samples, -1, 1)
@@ -66,11 +73,14 @@ def _condition_(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
 _BLOCK = 1 << 18  # noise that a thread holds at a time in the backward pass: memory does not grow with samples
 
 
+_Seed = int | KeyedWords
+
+
 class _GumbelRao(torch.autograd.Function):
     """Draws the conditional noise in the backward pass only, block of rows by block of rows, from a seed."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, tau: Tensor, p: Tensor, index: Tensor, samples: int, seed: int) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, tau: Tensor, p: Tensor, index: Tensor, samples: int, seed: _Seed) -> Tensor:
         ctx.save_for_backward(tau, p, index)
         ctx.samples, ctx.seed, ctx.dtype = samples, seed, logits.dtype
         return one_hot_or_nan(logits, index, p[..., 0])
@@ -114,11 +124,20 @@ class _GumbelRao(torch.autograd.Function):
         return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
 
 
-def _exponential(seed: int, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
-    """Exp(1) noise of a block of given shape, whose first element has the given position among those of all blocks.
+def _exponential(seed: _Seed, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
+    """Exp(1) noise of a block of shape (S, rows, K), whose first element has the given position among those of all blocks.
 
     An accelerator draws it from a generator instead, so that blocks must follow each other.
     """
+    if isinstance(seed, KeyedWords):
+        keyed = keyed_source(seed)
+
+        def block(shape: Sequence[int], start: int) -> Tensor:
+            samples, rows, categories = shape
+            flat = keyed(torch.empty(math.prod(shape), device=device), start)
+            return flat.view(rows, samples, categories).transpose(0, 1)
+
+        return block
     if device.type == "cpu":
         fill = seeded_source(seed)
         return lambda shape, start: fill(torch.empty(math.prod(shape), device=device), start).view(*shape)
@@ -151,6 +170,7 @@ def gumbel_rao(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}")
     check_tau(tau, logits=logits)
+    generator = in_place_of(generator)
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
     if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once
@@ -160,6 +180,7 @@ def gumbel_rao(
             shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
         soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
-    seed = int(host_number(draw_seed(generator)))
+    words = words_of(generator, (index.numel(), samples, p.shape[-1]), 2, p.device)
+    seed = int(host_number(draw_seed(generator))) if words is None else words
     temperature = torch.as_tensor(tau, dtype=p.dtype, device=p.device)
     return _GumbelRao.apply(logits, temperature, p, index, samples, seed)

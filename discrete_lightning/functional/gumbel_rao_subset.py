@@ -10,19 +10,23 @@ The same mean as straight-through relaxed top-k, with less variance. z is a cons
 Gumbel-Rao (Paulus et al. 2020, https://arxiv.org/abs/2010.04838).
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_floating, check_tau, host_number, is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of
 from discrete_lightning.functional._plackett_luce import left
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import draw_seed
-from discrete_lightning.functional.gumbel import exponential_noise, perturb
+from discrete_lightning.functional.gumbel import exponential_noise, keyed_source, perturb
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, k_hot_or_nan, largest
 from discrete_lightning.functional.relaxed_top_k import successive_softmax
 from discrete_lightning.functional.straight_through import straight_through
+
+Source = Callable[[Tensor], Callable[[int], Tensor]]
 
 
 def conditional_gumbel_top_k(log_p: Tensor, order: Tensor, *, generator: torch.Generator | None = None) -> Tensor:
@@ -42,7 +46,12 @@ def conditional_gumbel_top_k(log_p: Tensor, order: Tensor, *, generator: torch.G
         tensor([2, 0])
     """
     check_floating(log_p, "log_p")
-    noise = exponential_noise(log_p.shape, device=log_p.device, generator=generator).to(log_p.dtype)
+    return _condition(exponential_noise(log_p.shape, device=log_p.device, generator=generator), log_p, order)
+
+
+def _condition(noise: Tensor, log_p: Tensor, order: Tensor) -> Tensor:
+    """`conditional_gumbel_top_k` made of Exp(1) noise of the shape of log_p."""
+    noise = noise.to(log_p.dtype)
     gaps = noise.gather(-1, order).log() - left(log_p, order).log_mass[..., :-1]
     arrivals = gaps.logcumsumexp(-1)  # log of the times at which the chosen arrive in the race
     others = torch.logaddexp(arrivals[..., -1:], noise.log() - log_p)
@@ -54,10 +63,10 @@ class _GumbelRaoSubset(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, logits: Tensor, tau: Tensor, subset: Tensor, order: Tensor, samples: int, seed: int
+        ctx: Any, logits: Tensor, tau: Tensor, subset: Tensor, order: Tensor, samples: int, source: Source
     ) -> Tensor:
         ctx.save_for_backward(logits, tau, order)
-        ctx.samples, ctx.seed = samples, seed
+        ctx.samples, ctx.source = samples, source
         return subset.clone()  # an input that is returned itself could not be changed in place
 
     @staticmethod
@@ -66,11 +75,11 @@ class _GumbelRaoSubset(torch.autograd.Function):
         logits, tau, order = ctx.saved_tensors
         log_p = torch.log_softmax(float32(logits), -1)
         g = grad_outputs[0].to(log_p.dtype)
-        generator = torch.Generator(device=logits.device).manual_seed(ctx.seed)
+        noise_of = ctx.source(log_p)
         gradient, tau_gradient = torch.zeros_like(log_p), torch.zeros_like(tau)
         learned = ctx.needs_input_grad[1]
-        for _ in range(ctx.samples):
-            z = conditional_gumbel_top_k(log_p, order, generator=generator).requires_grad_()
+        for number in range(ctx.samples):
+            z = _condition(noise_of(number), log_p, order).requires_grad_()
             temperature = tau.detach().requires_grad_(learned)
             with torch.enable_grad():
                 soft = successive_softmax(z, order.shape[-1], temperature)
@@ -117,6 +126,7 @@ def gumbel_rao_subset(
     check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
+    generator = in_place_of(generator)
     with torch.no_grad():
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(logits, order, valid)
@@ -124,10 +134,37 @@ def gumbel_rao_subset(
         log_p = torch.log_softmax(float32(logits), -1)
         with torch.no_grad():
             many = log_p.expand(samples, *log_p.shape)
-            z = conditional_gumbel_top_k(many, order.expand(samples, *order.shape), generator=generator)
+            z = _condition(_noise(log_p, samples, generator), many, order.expand(samples, *order.shape))
             shift = torch.where(many.isneginf(), 0.0, z - many)
         soft = successive_softmax(log_p + shift, k, tau).mean(0)
         return straight_through(subset, soft.to(logits.dtype))
-    seed = int(host_number(draw_seed(generator)))
     temperature = torch.as_tensor(tau, dtype=float32(logits).dtype, device=logits.device)
-    return _GumbelRaoSubset.apply(logits, temperature, subset, order, samples, seed)
+    return _GumbelRaoSubset.apply(logits, temperature, subset, order, samples, _source(logits, samples, generator))
+
+
+def _noise(log_p: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
+    """Exp(1) noise of all samples, (S, ..., K)."""
+    if not isinstance(generator, KeyedGenerator):
+        return exponential_noise((samples, *log_p.shape), device=log_p.device, generator=generator)
+    noise = [exponential_noise(log_p.shape, device=log_p.device, generator=generator) for _ in range(samples)]
+    return torch.stack(noise)
+
+
+def _source(logits: Tensor, samples: int, generator: torch.Generator | None) -> Source:
+    """Makes, of log-probabilities, a function from the number of a sample to its Exp(1) noise."""
+    generator = in_place_of(generator)
+    if isinstance(generator, KeyedGenerator):
+        draws = [keyed_source(generator.words(logits.shape, 1, logits.device)) for _ in range(samples)]
+
+        def of_words(log_p: Tensor) -> Callable[[int], Tensor]:
+            count = log_p.numel()
+            return lambda number: draws[number](log_p.new_empty(count, dtype=torch.float32), 0).view(log_p.shape)
+
+        return of_words
+    seed = int(host_number(draw_seed(generator)))
+
+    def of_seed(log_p: Tensor) -> Callable[[int], Tensor]:
+        seeded = torch.Generator(device=log_p.device).manual_seed(seed)
+        return lambda _: exponential_noise(log_p.shape, device=log_p.device, generator=seeded)
+
+    return of_seed

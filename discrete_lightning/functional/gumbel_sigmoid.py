@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_elements, check_tau
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import sigmoid_over_tau
 from discrete_lightning.functional.gumbel import gumbel_noise
@@ -22,7 +23,11 @@ def logistic_noise(
         >>> logistic_noise(torch.Size([3])).isfinite().all().item()
         True
     """
-    first, second = gumbel_noise((2, *shape), device=device, generator=generator)
+    generator = in_place_of(generator)
+    if isinstance(generator, KeyedGenerator):
+        first, second = gumbel_noise((*shape, 2), device=device, generator=generator).unbind(-1)
+    else:
+        first, second = gumbel_noise((2, *shape), device=device, generator=generator)
     return first - second
 
 

@@ -69,7 +69,7 @@ class _ValueOf(torch.autograd.Function):
 
 
 def _in_blocks(logits: Tensor, tau: float, hard: bool, generator: torch.Generator | None) -> Tensor:
-    exponential_ = exponential_source(logits.numel(), logits.device, generator)
+    exponential_ = exponential_source(logits.shape, logits.device, generator)
     if hard and not (torch.is_grad_enabled() and logits.requires_grad):
         sample, zeros = fill_blocks(logits, partial(_discrete, exponential_=exponential_))
     else:

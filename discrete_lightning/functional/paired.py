@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional._keyed import in_place_of
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.categorical import draw_index
 from discrete_lightning.functional.softmax_draw import softmax_draw
@@ -49,6 +50,7 @@ def draw_pair(logits: Tensor, *, generator: torch.Generator | None = None) -> Pa
         >>> int(pair.drawn + pair.rival), pair.weight
         (2, tensor(0.5000))
     """
+    generator = in_place_of(generator)
     p, index = softmax_draw(logits, generator=generator)
     others = p.scatter(-1, index.unsqueeze(-1), 0.0)
     weight = others.sum(-1)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_tau
+from discrete_lightning.functional._keyed import in_place_of
 from discrete_lightning.functional._plackett_luce import inclusion_gradient, trapezoid_gradient
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import log_weights
@@ -79,6 +80,7 @@ def reinmax_subset(
     check_tau(tau, logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
+    generator = in_place_of(generator)
     with torch.no_grad():
         plain = scaled = log_weights(float32(logits), 1.0)
         order, valid = largest(perturb(logits, generator), logits, k)

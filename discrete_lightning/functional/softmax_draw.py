@@ -38,7 +38,7 @@ def softmax_draw(
         p = softmax(logits, tau)
         return p, draw_index(p.detach(), generator)
     tau = host_number(tau)
-    u = two_uniforms(logits[..., 0].numel(), logits.device, generator)
+    u = two_uniforms(logits.shape[:-1], logits.device, generator)
     p, index = softmax_in_blocks(logits, tau, partial(_fill, tau=tau, u=u))
     check_rows(p, logits, -1)
     return p, index

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_tau
+from discrete_lightning.functional._keyed import in_place_of
 from discrete_lightning.functional._plackett_luce import inclusion_gradient
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import log_weights
@@ -74,6 +75,7 @@ def straight_through_subset(
     check_tau(forward_tau, "forward_tau", logits=logits)
     if k == logits.shape[-1]:
         return all_chosen(logits)
+    generator = in_place_of(generator)
     with torch.no_grad():
         drawn, valid = largest(_perturb_at(logits, forward_tau, generator), logits, k)
         subset = k_hot_or_nan(logits, drawn, valid)

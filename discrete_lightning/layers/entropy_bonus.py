@@ -56,18 +56,27 @@ def marginal_distribution(logits: Tensor, separate: int = 0, mask: Tensor | None
     Returns:
         float32 (*codebooks, K), each summing to 1; zeros where no token counts.
 
+    Raises:
+        ValueError: if logits are not floating or have no categories or no such dimensions, the mask does not fit, or (on the
+            CPU) a row has no distribution.
+
     Example:
         >>> marginal_distribution(torch.tensor([[100.0, 0.0], [0.0, 100.0]]))
         tensor([0.5000, 0.5000])
     """
     check_categories(logits, -1)
+    if not 0 <= separate < logits.ndim:
+        raise ValueError(
+            f"separate is a number of dimensions before the last, 0 to {logits.ndim - 1} of logits {tuple(logits.shape)}, got "
+            f"{separate}"
+        )
     tokens, kept = logits.shape[: logits.ndim - 1 - separate], logits.shape[logits.ndim - 1 - separate :]
     if mask is None:
         flat = logits.reshape(math.prod(tokens), *kept)
         return global_mean(softmax(flat).sum(0), len(flat))
     counted = positions_mask(mask, tokens)
     p = softmax(zero_padding(logits, counted))
-    return global_mean(zero_padding(p, counted).reshape(-1, *kept).sum(0), counted.sum())
+    return global_mean(zero_padding(p, counted).reshape(math.prod(tokens), *kept).sum(0), counted.sum())
 
 
 def marginal_entropy(logits: Tensor, separate: int = 0, mask: Tensor | None = None) -> Tensor:

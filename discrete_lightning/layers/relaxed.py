@@ -98,19 +98,22 @@ class Relaxed(Recorded, Sampling):
         draw = self.estimator.bernoulli if self.binary else self.estimator
         return draw(logits, self.temperature(), generator)
 
-    def expectation(self, function: Callable[[Tensor], Tensor], logits: Tensor) -> Tensor:
+    def expectation(
+        self, function: Callable[[Tensor], Tensor], logits: Tensor, generator: torch.Generator | None = None
+    ) -> Tensor:
         """E[function(sample)] with the estimator's gradient (see `Estimator.expectation`); one discrete sample in eval().
 
         Args:
             function: samples of shape (..., B, *event) to losses of shape (..., B).
             logits: shape (B, *event).
+            generator: source of randomness, as in `forward`.
 
         Returns:
             losses of shape (B,).
         """
         if not self.training:
-            return function(self(logits))
-        generator = self._generator(logits.device)
+            return function(self(logits, generator))
+        generator = self._generator(logits.device) if generator is None else generator
         tau = self.temperature()
         return self.estimator.expectation(function, logits, tau, generator, binary=self.binary, k=self.k)
 

@@ -106,7 +106,7 @@ class LiveCodes(_CodeCounts):
 
 
 class CodeUsage(_CodeCounts):
-    """Share of each code among all choices, shape (K,); zeros when nothing was seen.
+    """Share of each code among all choices, shape (K,), which torchmetrics makes 0-dim for K = 1; zeros when nothing was seen.
 
     Example:
         >>> metric = CodeUsage(num_codes=2)

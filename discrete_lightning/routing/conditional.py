@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional._checks import host_number, values_can_be_read
 from discrete_lightning.functional._mask import positions_mask
+from discrete_lightning.functional.keyed_noise import picked_rows
 from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.routing.mixture import MixtureOfExperts, Tokens, check_tokens, dim_of
@@ -130,7 +131,11 @@ class Conditional(Recorded, nn.Module):
         known = {"mask": valid} if self.tokens == "bidirectional" else {}
         if self._takes_positions and self.tokens != "independent":
             known["positions"] = order[:, :width]
-        out = self.block(packed, **known)
+        if self.tokens == "independent":
+            with picked_rows(source, x.shape[:-1].numel()):
+                out = self.block(packed, **known)
+        else:
+            out = self.block(packed, **known)
         if out.shape != packed.shape:
             raise ValueError(
                 f"a conditional block keeps the shape of its tokens: given {tuple(packed.shape)}, it made {tuple(out.shape)}"

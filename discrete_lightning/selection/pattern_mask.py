@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, GumbelSoftmax
 from discrete_lightning.functional._arguments import check_not_negative
+from discrete_lightning.functional._keyed import of_batch
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.recorded import Recorded
@@ -190,7 +191,7 @@ class PatternMask(Recorded, ConstantBuffers):
         Args:
             generator: source of randomness; by default the default generator, mixed with the rank where there are several.
         """
-        return self._of(self.sampler(self._scaled(), generator))
+        return self._of(self.sampler(self._scaled(), of_batch(generator)))
 
     def probabilities(self) -> Tensor:
         """The expected mask, softmax(kappa a) @ patterns: P(a weight is kept), float32 of its shape."""

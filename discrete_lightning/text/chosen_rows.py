@@ -17,13 +17,12 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._precision import float32_matmul, without_autocast
-from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.relaxed_embedding import embed
 
 _ELEMENTS = 1 << 19  # logits held at a time: 2 MiB of float32 a tensor on the CPU
 _ACCELERATOR_ELEMENTS = 1 << 26
 
-Sample = Callable[[Tensor, Tensor, int], Tensor]
+Sample = Callable[[Tensor, Tensor, int, int], Tensor]
 
 
 class Tables(NamedTuple):
@@ -91,7 +90,7 @@ class _Choose(torch.autograd.Function):
             logits = torch.addmm(bias, x[part], weight.t()).requires_grad_(bool(learns))
             tau_here = tau.detach().requires_grad_(need_tau)
             with torch.enable_grad():
-                y = plan.sample(logits, tau_here, numbered_seed(plan.seed, start))
+                y = plan.sample(logits, tau_here, plan.seed, start)
             index = y.detach().argmax(-1) if plan.hard else None
             for place, g in slopes.items():
                 total = sums[place]
@@ -128,7 +127,7 @@ def _forward(plan: _Plan, x: Tensor, tau: Tensor, tensors: Sequence[Tensor]) -> 
     indices = torch.empty(len(x), dtype=torch.int64, device=x.device)
     for start, part in _parts(x, tensors[0]):
         logits = torch.addmm(tensors[1], x[part], tensors[0].t())
-        y = plan.sample(logits, tau, numbered_seed(plan.seed, start))
+        y = plan.sample(logits, tau, plan.seed, start)
         indices[part] = y.argmax(-1)
         for found, place in zip(rows, plan.places, strict=True):
             found[part] = embed(y, tensors[place], relaxed=not plan.hard)
@@ -146,7 +145,8 @@ def chosen_rows(
         x: (N, H), of the tables' dtype.
         tau: 0-dim, likewise; it gets its gradient.
         tables: what to look up in; use the `tables` of the result for the next step.
-        sample: (logits (n, V), tau, seed) to samples (n, V); equal seeds give equal samples.
+        sample: (logits (n, V), tau, seed, first) to samples (n, V), where `first` is the number of the first vector; equal
+            seeds give equal samples.
         seed: of all noise.
         hard: whether samples are one-hot.
         known: the result, if it was computed before without a gradient.
@@ -154,7 +154,7 @@ def chosen_rows(
     Example:
         >>> tables = Tables(torch.eye(3), torch.zeros(3), (torch.tensor([[1.0], [2.0], [4.0]]),))
         >>> found = chosen_rows(
-        ...     torch.eye(3)[1:], torch.tensor(1.0), tables, lambda z, tau, seed: (z / tau).round(), 0, hard=True
+        ...     torch.eye(3)[1:], torch.tensor(1.0), tables, lambda z, tau, seed, first: (z / tau).round(), 0, hard=True
         ... )
         >>> found.rows[0], found.indices
         (tensor([[2.],

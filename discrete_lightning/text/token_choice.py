@@ -5,7 +5,8 @@
 It is `functional.gumbel_lookup` for every estimator, made for unrolls: see `text/chosen_rows.py`.
 """
 
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -14,8 +15,9 @@ from discrete_lightning.distributed import rank_generator
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import gumbel_lookup, largest_logit
 from discrete_lightning.functional._checks import check_finite, host_number
+from discrete_lightning.functional._keyed import KeyedGenerator, examples_in_force, is_keyed, spread
 from discrete_lightning.functional._precision import float32, float32_matmul, without_autocast
-from discrete_lightning.functional._random import draw_seed
+from discrete_lightning.functional._random import draw_seed, numbered_seed
 from discrete_lightning.layers.relaxed import Evaluation, RelaxedCategorical
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.text.chosen_rows import Chosen, Tables, chosen_rows
@@ -105,20 +107,25 @@ class TokenChoice(RelaxedCategorical):
         x = hidden.to(tables.weight.dtype)
         if not self.training:
             return self._looked_up(x, tables, seed)
+        rows = _rows(len(x)) if is_keyed() else None
         if torch.compiler.is_compiling() or self.is_watched:  # whoever follows the layer's calls needs one
-            generator = None if seed is None else torch.Generator(x.device).manual_seed(seed)
+            generator = None if seed is None else _generator(seed, x.device, rows)
             sample = self(torch.addmm(tables.bias, x, tables.weight.t()), generator)
             return Chosen(tuple(sample @ each for each in tables.tables), sample.detach().argmax(-1), tables)
         seed = self.new_seed() if seed is None else seed
         tau = self.temperature().to(x)
-        return chosen_rows(x, tau, tables, self._sample, seed, hard=self.estimator.hard, known=known)
+        sample = partial(self._sample, rows=rows)
+        return chosen_rows(x, tau, tables, sample, seed, hard=self.estimator.hard, known=known)
 
-    def _sample(self, logits: Tensor, tau: Tensor, seed: int) -> Tensor:
-        generator = torch.Generator(logits.device).manual_seed(seed)
+    def _sample(self, logits: Tensor, tau: Tensor, seed: int, start: int, rows: Tensor | None) -> Tensor:
+        if rows is None:
+            generator = _generator(numbered_seed(seed, start), logits.device)
+        else:
+            generator = _generator(seed, logits.device, rows[start : start + len(logits)])
         if type(self.estimator).__module__.startswith("discrete_lightning."):
             return self.estimator(logits, tau, generator)
         with torch.random.fork_rng([logits.device] if logits.device.type == "cuda" else []):
-            torch.manual_seed(seed)  # one of the user's may draw from the default generator
+            torch.manual_seed(numbered_seed(seed, start))  # one of the user's may draw from the default generator
             return self.estimator(logits, tau, generator)
 
     def _looked_up(self, x: Tensor, tables: Tables, seed: int | None) -> Chosen:
@@ -127,7 +134,21 @@ class TokenChoice(RelaxedCategorical):
             if self.evaluation == "mode":
                 indices = largest_logit(x, tables.weight, tables.bias)
             else:
-                generator = torch.Generator().manual_seed(self.new_seed() if seed is None else seed)
+                seed = self.new_seed() if seed is None else seed
+                generator = _generator(seed, x.device if is_keyed() else "cpu", _rows(len(x)) if is_keyed() else None)
                 indices = gumbel_lookup(x, *tables[:2], tables.bias.unsqueeze(1), generator=generator).indices
         rows = tuple(torch.nn.functional.embedding(indices, each) for each in tables.tables)
         return Chosen(rows, indices, tables)
+
+
+def _rows(count: int) -> Tensor:
+    """What tells hidden vectors (N, H) apart in keyed noise."""
+    examples = examples_in_force()
+    return spread(examples, torch.arange(count, device=examples.device), count)
+
+
+def _generator(seed: int, device: torch.device | str, rows: Tensor | None = None) -> torch.Generator:
+    """A generator of the seed, for keyed rows if they are given."""
+    if rows is not None:
+        return cast(torch.Generator, KeyedGenerator(torch.tensor(seed), rows))
+    return torch.Generator(device).manual_seed(seed)

@@ -2,8 +2,13 @@
 it.
 """
 
+import subprocess
+import threading
+import time
+from collections.abc import Callable
 from typing import Any
 
+from lightning.fabric.strategies.launchers.subprocess_script import _ChildProcessObserver
 from lightning.fabric.utilities.cloud_io import _load
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import _InstantiatorFn as LightningInstantiator
@@ -14,9 +19,15 @@ from torch.utils.data import DataLoader, DistributedSampler
 __all__ = [
     "LightningInstantiator",
     "batches_begun",
+    "call_between_batches",
+    "change_hparams",
     "class_of_config",
     "class_only_method",
-    "dump_checkpoint",
+    "end_children",
+    "end_observer",
+    "hear_errors_of_child",
+    "is_between_steps",
+    "patience",
     "read_values",
     "rewind_batches",
     "rows_of_batch",
@@ -36,6 +47,14 @@ def read_values(checkpoint: Any, weights_only: bool) -> dict[str, Any]:
     if start is not None:
         checkpoint.seek(start)
     return values
+
+
+def change_hparams(module: Any, change: Callable[[Any], Any]) -> None:
+    """Puts `change(hparams)` in the place of the hyper-parameters of a model or data module, for loggers and checkpoints."""
+    for name in ("_hparams", "_hparams_initial"):
+        kept = getattr(module, name, None)
+        if isinstance(kept, dict):
+            kept.update(change(dict(kept)))
 
 
 def batches_begun(trainer: Trainer) -> int:
@@ -65,6 +84,70 @@ def rewind_batches(checkpoint: dict[str, Any], first: int) -> None:
         progress["current"][name], progress["total"][name] = first, total
 
 
-def dump_checkpoint(trainer: Trainer) -> dict[str, Any]:
-    """The checkpoint of this process, without waiting for the others as `Trainer.save_checkpoint` does."""
-    return trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
+def call_between_batches(trainer: Trainer, function: Callable[[Trainer], None] | None) -> None:
+    """Has `function` called before each batch of training is fetched, on all ranks alike; None ends that.
+
+    There everything about the batch before is done: its step, its validation, what is logged and all counters. Lightning has a
+    broadcast there, which tells all ranks whether rank 0 got SIGTERM; it is left out. The first batch after a resume is not
+    preceded by a call: Lightning goes through the end of the one before again.
+    """
+    loop: Any = trainer.fit_loop.epoch_loop
+    for name in ("advance", "_broadcast_sigterm_tensor"):
+        loop.__dict__.pop(name, None)
+    if function is None:
+        return
+    advance = loop.advance
+
+    def ask_and_advance(data_fetcher: Any) -> None:
+        if not loop.restarting:
+            function(trainer)
+        advance(data_fetcher)
+
+    loop.advance, loop._broadcast_sigterm_tensor = ask_and_advance, lambda: None
+
+
+def is_between_steps(trainer: Trainer) -> bool:
+    """Whether no gradients wait for more batches (`accumulate_grad_batches`), asked between batches."""
+    ready = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+    return ready % trainer.accumulate_grad_batches == 0
+
+
+def hear_errors_of_child(trainer: Trainer, function: Callable[[BaseException], None]) -> None:
+    """Has `function` told of errors of this process of `ddp_spawn` or `ddp_fork`, where callbacks are not."""
+    run_stage: Any = trainer._run_stage
+
+    def run_and_tell() -> Any:
+        try:
+            return run_stage()
+        except Exception as error:
+            function(error)
+            raise
+
+    trainer._run_stage = run_and_tell  # type: ignore[method-assign]
+
+
+def end_observer() -> None:
+    """Ends the thread by which Lightning's `ddp` kills all processes once one of them has ended with an error."""
+    for thread in threading.enumerate():
+        if isinstance(thread, _ChildProcessObserver):
+            thread._run = lambda: True  # type: ignore[method-assign]
+
+
+def end_children(trainer: Trainer, seconds: float) -> None:
+    """Ends the processes that Lightning's `ddp` has started, where they do not end by themselves in so many seconds."""
+    end = time.monotonic() + seconds
+    for process in getattr(trainer.strategy.launcher, "procs", []):
+        if isinstance(process, subprocess.Popen):
+            try:
+                process.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def patience(strategy: Any) -> str:
+    """How long ranks wait for each other when they connect, in words."""
+    return (
+        f"{strategy._timeout.total_seconds() / 60:.0f} minutes"
+        if getattr(strategy, "_timeout", None)
+        else "some minutes"
+    )

@@ -3,6 +3,7 @@
 import os
 import re
 import traceback
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ _SIZE = re.compile(
     r"the shape in current model is torch\.Size\(\[(.*?)\]\)"
 )
 _SHOWN = 3
+_CONNECTOR = "checkpoint_connector.py"  # of Lightning, which hands out what a checkpoint holds
+_PACKAGE = str(Path(__file__).resolve().parents[1])
+_SHARDED = ".metadata"  # in a folder that is one checkpoint, as FSDP writes it
 _RESTORING = (
     "load_state_dict",
     "set_extra_state",
@@ -23,18 +27,21 @@ _RESTORING = (
 
 def checkpoints_of_run(run: Path) -> list[Path]:
     """All checkpoints in the folder `run`, the one written last first."""
-    found = [path for path in (run / "checkpoints").rglob("*.ckpt") if path.exists()]
-    return sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    return _newest((run / "checkpoints").rglob("*.ckpt"))
 
 
 def find_checkpoint(given: str, run: Path | None) -> Path:
     """The file that `given` means: `last` or `best` of the run in the folder `run`, or a path.
 
+    The path of a folder means the last checkpoint of the run in it, or of those that lie in it.
+
     Raises:
         CheckpointError: there is none.
     """
     if given not in ("last", "best"):
-        path = Path(given)
+        path = Path(given.removeprefix("file://"))
+        if path.is_dir():
+            return _last_in(path)
         if not path.exists():
             there = ", ".join(sorted(found.name for found in path.parent.glob("*.ckpt"))) or "no checkpoint"
             raise CheckpointError(
@@ -50,6 +57,30 @@ def find_checkpoint(given: str, run: Path | None) -> Path:
     return found
 
 
+def _last_in(folder: Path) -> Path:
+    if (folder / _SHARDED).exists():
+        return folder
+    last = (
+        checkpoint_of_run(folder, "last")
+        if (folder / "checkpoints").is_dir()
+        else _last(_newest(folder.glob("*.ckpt")))
+    )
+    if last is None:
+        raise CheckpointError(
+            f"the folder {folder} holds no checkpoint: give a file, or the folder of a run, with --ckpt_path"
+        )
+    return last
+
+
+def _newest(paths: Iterable[Path]) -> list[Path]:
+    """Those that exist, the one written last first."""
+    return sorted((path for path in paths if path.exists()), key=lambda path: path.stat().st_mtime_ns, reverse=True)
+
+
+def _last(found: list[Path]) -> Path | None:
+    return next((path for path in found if path.name.startswith("last")), found[0] if found else None)
+
+
 def checkpoint_of_run(run: Path, which: str) -> Path | None:
     """The checkpoint `last` or `best` of the run in the folder `run`, whichever callbacks wrote it; None if there is none.
 
@@ -61,7 +92,7 @@ def checkpoint_of_run(run: Path, which: str) -> Path | None:
         CheckpointError: the newest checkpoint, which names the best one, cannot be read, or the best one is not there.
     """
     found = checkpoints_of_run(run)
-    last = next((path for path in found if path.name.startswith("last")), found[0] if found else None)
+    last = _last(found)
     if which == "last" or last is None:
         return last
     check_file(found[0])
@@ -95,7 +126,18 @@ def checkpoint_fault(error: Exception, path: str) -> str | None:
             f"the checkpoint {path} does not hold {missing!r}: another version of the code wrote it. Go on with that version, "
             "or start anew"
         )
-    return _mismatch(error, path)
+    return _mismatch(error, path) or _unrestored(error, path)
+
+
+def _unrestored(error: Exception, path: str) -> str | None:
+    frames = traceback.extract_tb(error.__traceback__)
+    if not any(frame.filename.endswith(_CONNECTOR) for frame in frames) or frames[-1].filename.startswith(_PACKAGE):
+        return None  # the message of one of our own hooks is better
+    reason = " ".join(str(error).split())[:200]
+    return (
+        f"the checkpoint {path} cannot be restored ({type(error).__name__}: {reason}): another version of the code or another "
+        "model wrote it, or it is damaged. Use the config it was trained with (-c RUN), or another checkpoint"
+    )
 
 
 def _mismatch(error: Exception, path: str) -> str | None:

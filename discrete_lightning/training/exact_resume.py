@@ -1,20 +1,18 @@
 """A run that is cut and resumed goes on as the run that was never cut, to the bit."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from discrete_lightning.distributed import gather_objects, rank, world_size
-from discrete_lightning.protocols import HasRankState
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
-from discrete_lightning.training.interrupt import GracefulInterrupt
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
 from discrete_lightning.training.resuming._loaders import (
     Stage,
@@ -38,6 +36,7 @@ from discrete_lightning.training.resuming.holders import (
 )
 from discrete_lightning.training.resuming.pending import pending, pending_statistics, set_pending
 from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
+from discrete_lightning.training.resuming.rank_states import of_folder, rank_states, set_rank_states, without_repeats
 
 _KEY = "exact_resume"  # in a checkpoint
 _FORMAT = 1
@@ -71,7 +70,6 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._places: Places | None = None
-        self._loaded: dict[str, Any] | None = None
         self._epoch_start: Plain = None
         self._data_state: tuple[Any, ...] = ()
         self._steps_at_backward = -1
@@ -82,23 +80,30 @@ class ExactResume(Callback):
 
     # Of a run.
 
+    # Not in on_fit_start: before it, `trainer.estimated_stepping_batches` in `configure_optimizers` iterates the loaders.
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if stage == "fit":
-            self._release()
-            self._places, self._loaded, self._steps_at_backward = None, None, -1
-            if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
-                trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
-
-    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint | GracefulInterrupt)]  # type: ignore[attr-defined]
+        if stage != "fit":
+            return
+        self._release()
+        self._steps_at_backward = -1
+        if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
+        savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint)]  # type: ignore[attr-defined]
         self._places = Places(
             trainer,
             savers,
-            before_iteration=lambda loaders: self._note_epoch_start(pl_module, loaders),
+            before_iteration=lambda loaders: self._note_epoch_start(trainer, loaders),
             after_iteration=self._note_data_state,
             on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
         )
-        self._go_on(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None and trainer.ckpt_path is None:
+            self._places.place = "epochs"  # before the first one: what saves now saves a whole state
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._places is not None:
+            self._places.leave()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._places is not None:
@@ -124,6 +129,8 @@ class ExactResume(Callback):
         own = self._state(trainer, pl_module, in_epoch=place == "batch")
         # all ranks come to a place together; elsewhere one may be alone, and would wait for the others
         ranks = [own] if place is None else gather_objects(own)
+        for each, states in zip(ranks, without_repeats([each["states"] for each in ranks]), strict=True):
+            each["states"] = states
         to_come = [] if self._places is None else self._places.to_come()
         checkpoint[_KEY] = {
             "format": _FORMAT,
@@ -136,15 +143,15 @@ class ExactResume(Callback):
     def _state(self, trainer: Trainer, module: LightningModule, in_epoch: bool) -> Plain:
         waits_for_step = self._steps_at_backward == trainer.global_step
         state = {
-            "random": random_state(module.device),
+            "random": random_state(trainer.strategy.root_device),
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
-            "states": {name: each.rank_state() for name, each in _with_state(trainer, module)},
+            "states": rank_states(trainer, module),
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
             "reloads": reloads(trainer),
         }
-        if in_epoch:
+        if in_epoch or trainer.current_epoch == 0:  # whose iterator is made before training starts
             state["epoch_start"] = self._epoch_start
             loaders = loaders_of(trainer, "training")
             state["loaders"] = [each.state_dict() if positions_itself(each) else None for each in loaders]
@@ -158,9 +165,9 @@ class ExactResume(Callback):
         of_loaders = [_holders_of(stage, loaders_of(trainer, stage)) for stage in stages]
         return generators_of(owners) | of_loaders[0] | of_loaders[1]
 
-    def _note_epoch_start(self, module: LightningModule, loaders: Sequence[Any]) -> None:
+    def _note_epoch_start(self, trainer: Trainer, loaders: Sequence[Any]) -> None:
         self._epoch_start = {
-            "random": random_state(module.device),
+            "random": random_state(trainer.strategy.root_device),
             "holders": holder_states(_holders_of("training", loaders)),
         }
 
@@ -169,27 +176,23 @@ class ExactResume(Callback):
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn != TrainerFn.FITTING:
             return
+        callbacks = checkpoint.get("callbacks", {})
         for each in trainer.checkpoint_callbacks:
-            state = checkpoint.get("callbacks", {}).get(each.state_key)
-            if isinstance(each, ModelCheckpoint) and state and "dirpath" in state:
-                state["dirpath"] = each.dirpath  # in another folder, too, the best so far is the one to beat
-        self._loaded = checkpoint.get(_KEY)
-        if self._loaded is None:
+            if each.state_key in callbacks:
+                callbacks[each.state_key] = of_folder(each, callbacks[each.state_key])
+        loaded = checkpoint.get(_KEY)
+        if loaded is None:
             _say(
                 "the checkpoint was saved without ExactResume: noise and the order of data are not those of an uncut run"
             )
             return
-        if self._places is not None:  # of a strategy that restores late
-            self._go_on(trainer, pl_module)
+        self._go_on(trainer, pl_module, loaded)
 
     def _own(self, loaded: dict[str, Any]) -> Plain:
         ranks = loaded["ranks"]
         return ranks[min(rank(), len(ranks) - 1)]
 
-    def _go_on(self, trainer: Trainer, module: LightningModule) -> None:
-        loaded = self._loaded
-        if loaded is None:
-            return
+    def _go_on(self, trainer: Trainer, module: LightningModule, loaded: dict[str, Any]) -> None:
         if loaded["processes"] != world_size():
             _say(
                 f"the checkpoint is of {loaded['processes']} processes, and here are {world_size()}: noise and the order of "
@@ -212,9 +215,7 @@ class ExactResume(Callback):
         set_pending(module, own["pending"])
         if "gradients" in own["pending"]:
             self._steps_at_backward = trainer.global_step
-        for name, each in _with_state(trainer, module):
-            if name in own["states"]:
-                each.set_rank_state(own["states"][name], module.device)
+        set_rank_states(trainer, module, own["states"])
         set_figures(trainer, module, own["figures"], in_epoch=loaded["place"] == "batch")
         trainer.should_stop = own["should_stop"]
         if any(name.startswith("validation") for name in own["holders"]):
@@ -223,9 +224,9 @@ class ExactResume(Callback):
         unknown = set_holder_states(self._holders(trainer, module), own["holders"])
         if unknown:
             _say(f"these random generators of the checkpoint are not in this run: {', '.join(unknown[:5])}")
-        set_random_state(own["random"], module.device)
-        self._loaded = None
+        set_random_state(own["random"], trainer.strategy.root_device)
         if self._places is not None:
+            self._places.place = "batch" if loaded["place"] == "batch" else None
             self._places.call(loaded["to_come"], module)
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
@@ -235,7 +236,7 @@ class ExactResume(Callback):
             return
         if trainer.current_epoch == 0:
             restart_workers(trainer)
-        set_random_state(own["epoch_start"]["random"], module.device)
+        set_random_state(own["epoch_start"]["random"], trainer.strategy.root_device)
         set_holder_states(_holders_of("training", loaders_of(trainer, "training")), own["epoch_start"]["holders"])
         for loader, state in zip(loaders_of(trainer, "training"), own["loaders"], strict=True):
             if state is not None:
@@ -272,12 +273,6 @@ class ExactResume(Callback):
 def is_exact(checkpoint: dict[str, Any]) -> bool:
     """Whether `ExactResume` has made a checkpoint where nothing is half done; to be asked in `on_save_checkpoint`."""
     return checkpoint.get(_KEY, {}).get("place") is not None
-
-
-def _with_state(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, HasRankState]]:
-    owners = [(f"module.{name}", each) for name, each in module.named_modules()]
-    owners += [(f"callback.{each.state_key}", each) for each in trainer.callbacks]  # type: ignore[attr-defined]
-    yield from ((name, each) for name, each in owners if isinstance(each, HasRankState))
 
 
 def _holders_of(stage: Stage, loaders: Sequence[Any]) -> dict[str, Holder]:

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import torch
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from discrete_lightning.functional._keyed import unkeyed
+
 
 @contextmanager
 def keep_global_state() -> Iterator[None]:
@@ -32,10 +34,14 @@ def keep_global_state() -> Iterator[None]:
 
 @contextmanager
 def keep_random_state() -> Iterator[None]:
-    """Restores at the end of the block, also after an error: the random state of torch on all devices, numpy and Python."""
+    """Restores at the end of the block, also after an error: the random state of torch on all devices, numpy and Python.
+
+    Within the block noise is not keyed.
+    """
     random_state = isolate_rng()
     random_state.__enter__()
     try:
-        yield
+        with unkeyed():
+            yield
     finally:
         random_state.__exit__(None, None, None)  # its context manager restores nothing after an error

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from discrete_lightning.storage.digest import save_with_digest
 from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.prediction_writer import PredictionWriter
 from discrete_lightning.training.run_files import fresh_path, output_folder
@@ -19,4 +19,4 @@ class PredictionFile(PredictionWriter):
 
     def write(self, trainer: Trainer, pl_module: LightningModule, batches: list[Any], suffix: str) -> None:
         with atomic_write(fresh_path(output_folder(trainer), f"predictions{suffix}.pt")) as file:
-            torch.save(batches, file)
+            save_with_digest(batches, file)

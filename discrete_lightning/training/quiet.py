@@ -17,6 +17,7 @@ _WARNINGS = (
     r".*does not have many workers",
     r"No seed found, seed set to",  # config.yaml says which
     r"Experiment logs directory .* exists and is not empty",  # the folder is new, so its files are of this run
+    r"Checkpoint directory .* exists and is not empty",  # of an earlier attempt of the same run
     r"The dirpath has changed from",  # a resumed run has a new folder
     r"Be aware that when using `ckpt_path`, callbacks used to create",  # test, predict and verbs leave out those of the fit
     r"Found .* module\(s\) in eval mode",  # frozen parts of a model: a judge, the model that it started from

@@ -1,7 +1,9 @@
 """`load_from_checkpoint` for models whose arguments are modules: checkpoints hold the arguments as plain data."""
 
 import inspect
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from lightning.pytorch import LightningModule
@@ -12,8 +14,12 @@ from discrete_lightning.estimators import Estimator
 from discrete_lightning.layers.recorded import NotRecordedError, Recorded, made, parameters, recorded
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.training._lightning_private import class_of_config, class_only_method, read_values
+from discrete_lightning.training.checkpoint_io import prepare, read_checkpoint
+from discrete_lightning.training.damage import check_content, check_file
+from discrete_lightning.training.migrations import check_model, mark, migrate
 
 _ESTIMATORS = "estimators"  # in a checkpoint
+_FROM_ENVIRONMENT = re.compile(r"\$\{oc\.env:(\w+)\}")  # as the command line writes it
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
@@ -38,11 +44,25 @@ class RestorableModule(Recorded, LightningModule):
         (self._recorded["init_args"] or {}).update(plain)
         self.hparams.update(plain)
 
+    def change_record(self, change: Callable[[Any], Any]) -> None:
+        """Puts `change(arguments)` in the place of the recorded arguments."""
+        if self._recorded["init_args"] is not None:
+            self._recorded["init_args"].update(change(self._recorded["init_args"]))
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Saves the arguments, also where a subclass has called `save_hyperparameters`, and the present estimators."""
         saved = {name: recorded(value) for name, value in self.hparams.items()} | (self._recorded["init_args"] or {})
         checkpoint[self.CHECKPOINT_HYPER_PARAMS_KEY] = saved
         checkpoint[_ESTIMATORS] = {name: recorded(layer.estimator) for name, layer in _sampling(self).items()}
+        mark(checkpoint, self)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Brings the checkpoint to the present format. Subclasses that override this call it first.
+
+        Raises:
+            CheckpointError: a later version or another model wrote the checkpoint, or its weights are not finite.
+        """
+        prepare(checkpoint, self, "the checkpoint")
 
     @class_only_method
     def load_from_checkpoint(
@@ -67,16 +87,26 @@ class RestorableModule(Recorded, LightningModule):
                 the weight of a loss term, is that of the checkpoint: `set` it afterwards.
 
         Raises:
-            ValueError: an argument is unknown, or neither in the checkpoint nor given.
+            ValueError: an argument is unknown, or neither in the checkpoint nor given; the checkpoint is damaged, is none, or
+                is of another model or of a later version (CheckpointError).
         """
         weights_only = True if weights_only is None else weights_only
-        values = read_values(checkpoint_path, weights_only)
+        name = "the checkpoint"
+        if isinstance(checkpoint_path, str | Path) and "://" not in str(checkpoint_path):
+            name, path = f"the checkpoint {checkpoint_path}", Path(checkpoint_path)
+            check_file(path)
+            values = read_checkpoint(path, "meta", weights_only)
+        else:
+            values, path = read_values(checkpoint_path, weights_only), Path("given")
+        check_content(values, path)
+        check_model(values, cls, name)
+        migrate(values, cls, name)
         saved = dict(values.get(cls.CHECKPOINT_HYPER_PARAMS_KEY, {}))
         if hparams_file is not None:
             saved |= load_hparams_from_yaml(hparams_file, use_omegaconf=False)
-        model = super().load_from_checkpoint(
-            checkpoint_path, map_location, None, strict, weights_only, **_arguments(cls, saved, kwargs)
-        )
+        # Lightning would let the checkpoint choose who makes the model: its command line, from any classes named in there
+        arguments: dict[str, Any] = {"_instantiator": None, **_arguments(cls, saved, kwargs)}
+        model = super().load_from_checkpoint(checkpoint_path, map_location, None, strict, weights_only, **arguments)
         if not any(name == "estimator" or isinstance(given, nn.Module | Estimator) for name, given in kwargs.items()):
             _restore_estimators(model, values.get(_ESTIMATORS, {}))
         return model
@@ -103,11 +133,25 @@ def _arguments(cls: type[LightningModule], saved: Mapping[str, Any], given: Mapp
     for name in saved:
         if name in given or name.startswith("_") or (name not in names and not open_ended):
             continue
+        if (variable := _variable(saved[name])) is not None:
+            raise ValueError(
+                f"{call}: {name} came from the environment variable {variable}, which is not in the checkpoint: give it, as in "
+                f"{call}(path, {name}=...)"
+            )
         try:
             found[name] = made(saved[name], objects)
         except NotRecordedError as error:
             raise ValueError(f"{call}: {name} was {error}: give it, as in {call}(path, {name}=...)") from None
     return found
+
+
+def _variable(value: Any) -> str | None:
+    """The name of an environment variable that stands in the place of its value, or None."""
+    if isinstance(value, str):
+        found = _FROM_ENVIRONMENT.search(value)
+        return None if found is None else found[1]
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return next((name for each in inside if (name := _variable(each)) is not None), None)
 
 
 def _sampling(module: nn.Module) -> dict[str, Relaxed]:

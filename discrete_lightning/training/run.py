@@ -1,6 +1,7 @@
 """A run of a trainer: its folder, its config, loggers, a checkpoint, progress lines, and the clean-up at its end."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,16 @@ from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BasePredictionWriter, ModelCheckpoint, ProgressBar
 from lightning.pytorch.loggers import WandbLogger
 
+from discrete_lightning.training.checkpoints import checkpoint_of_run
 from discrete_lightning.training.epoch_lines import EpochLines
 from discrete_lightning.training.exact_resume import ExactResume
+from discrete_lightning.training.launch_record import begin_attempt
 from discrete_lightning.training.prediction_file import PredictionFile
 from discrete_lightning.training.prediction_writer import PredictionWriter
-from discrete_lightning.training.run_folder import claim_folder, discard_folder
+from discrete_lightning.training.run_folder import claim_folder, discard_folder, earlier_attempt
 from discrete_lightning.training.run_loggers import WandbOptions, default_loggers
 from discrete_lightning.training.run_recorder import RunRecorder
+from discrete_lightning.training.run_report import print_attempt
 
 
 class Run:
@@ -29,6 +33,7 @@ class Run:
         suffix: added to the time stamp.
         exact: this folder instead, which must be empty or not there.
         wandb: options of W&B.
+        trusted: modules that the config may name.
     """
 
     def __init__(
@@ -39,18 +44,27 @@ class Run:
         suffix: str = "",
         exact: Path | None = None,
         wandb: WandbOptions | None = None,
+        trusted: Sequence[str] = (),
     ) -> None:
-        self.name, self.recorder = name, RunRecorder(yaml.safe_load(config))
+        self.name, self.recorder = name, RunRecorder(yaml.safe_load(config), trusted)
         self._place, self._exact, self._made = (root / name, suffix, exact, config), exact, True
         self._wandb = WandbOptions() if wandb is None else wandb
         self._loggers: list[Any] = []
+        self.is_restarted = False
 
     @property
     def folder(self) -> Path | None:
         """The run's folder; None where nothing is written."""
         return self.recorder.folder
 
-    def trainer_arguments(self, trainer: Any, write: bool = True, predicts: bool = False) -> dict[str, Any]:
+    @property
+    def restart_checkpoint(self) -> Path | None:
+        """The last checkpoint of an earlier attempt of this run; None for a first attempt, or where it has written none."""
+        return checkpoint_of_run(self.folder, "last") if self.is_restarted and self.folder is not None else None
+
+    def trainer_arguments(
+        self, trainer: Any, write: bool = True, predicts: bool = False, resumes: bool = False
+    ) -> dict[str, Any]:
         """Arguments of the trainer that replace some of its config's.
 
         What the config chose stays: its loggers, checkpoints, progress bar and root folder.
@@ -59,6 +73,7 @@ class Run:
             trainer: the arguments of the config, as attributes, instantiated.
             write: whether the run has a folder.
             predicts: whether the run makes predictions: they are written, and nothing is logged to W&B.
+            resumes: whether the run goes on with its folder where a launcher starts it again.
 
         Raises:
             OSError: the folder is in use (FileExistsError), or cannot be made.
@@ -77,7 +92,12 @@ class Run:
                 arguments["logger"] = False
         else:
             self._made = self._exact is None or not self._exact.exists()
-            folder = self.recorder.folder = claim_folder(*self._place)
+            root, _, exact, config = self._place
+            self.is_restarted = resumes and earlier_attempt(root, exact, config) is not None
+            begin_attempt()
+            folder = self.recorder.folder = claim_folder(*self._place, resumes=resumes)
+            if resumes:
+                print_attempt(folder, self.is_restarted, self.restart_checkpoint)
             if trainer.default_root_dir is None:
                 arguments["default_root_dir"] = str(folder)
             if not trainer.barebones:
@@ -129,4 +149,4 @@ class LastCheckpoint(ModelCheckpoint):
 
     def __init__(self, folder: Path) -> None:
         # `last` as the file's name: `save_last` would keep the same weights twice
-        super().__init__(folder, "last", save_on_train_epoch_end=True)
+        super().__init__(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)

@@ -19,11 +19,31 @@ def has_own_folder(trainer: Trainer) -> bool:
     return output_folder(trainer).resolve() != Path.cwd()
 
 
+def check_inside(name: str) -> None:
+    """Raises ValueError if a file or folder of this name would not lie inside the folder it is put in.
+
+    Example:
+        >>> check_inside("designs/best.csv")
+        >>> check_inside("../designs.csv")
+        Traceback (most recent call last):
+        ValueError: the name '../designs.csv' leads out of the run's folder: give one without '..' that is no absolute path
+    """
+    if Path(name).is_absolute() or ".." in Path(name.replace("\\", "/")).parts or "\0" in name:
+        raise ValueError(
+            f"the name {name!r} leads out of the run's folder: give one without '..' that is no absolute path"
+        )
+
+
 def fresh_path(folder: Path, name: str) -> Path:
-    """`folder/name`, or with -2, -3 ... before the suffix if that exists: nothing a run has written is overwritten."""
+    """`folder/name`, or with -2, -3 ... before the suffix if that exists: nothing a run has written is overwritten.
+
+    Raises:
+        ValueError: the name, which a config may give, leads out of the folder.
+    """
+    check_inside(name)
     folder.mkdir(parents=True, exist_ok=True)
     path, number = folder / name, 1
-    while path.exists():
+    while path.exists() or path.is_symlink():
         number += 1
         path = folder / f"{Path(name).stem}-{number}{Path(name).suffix}"
     return path

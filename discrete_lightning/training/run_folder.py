@@ -6,11 +6,13 @@ from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
+from discrete_lightning.training.launch_record import LAUNCH, find_run, write_launch
+
 # Lightning's `ddp` starts the same command again for each further process: this tells them the folder.
 _VARIABLE = "DISCRETE_LIGHTNING_RUN_DIR"
 _MOST = 1000  # runs of one name in one second
 CONFIG = "config.yaml"
-_NO_RESULTS = {CONFIG, "hparams.yaml"}
+_NO_RESULTS = {CONFIG, "hparams.yaml", LAUNCH}
 
 
 def is_first_process() -> bool:
@@ -21,7 +23,9 @@ def is_first_process() -> bool:
     return all(os.environ.get(variable, "0") == "0" for variable in ("LOCAL_RANK", "NODE_RANK", "GROUP_RANK"))
 
 
-def claim_folder(root: Path, suffix: str = "", exact: Path | None = None, config: str = "") -> Path:
+def claim_folder(
+    root: Path, suffix: str = "", exact: Path | None = None, config: str = "", resumes: bool = False
+) -> Path:
     """Claims the folder `root/<time stamp><suffix>` for this run, or finds the one that the first process has claimed.
 
     The run whose config.yaml is the first in the folder has it, also if several start at once. In a process that another
@@ -32,11 +36,17 @@ def claim_folder(root: Path, suffix: str = "", exact: Path | None = None, config
         suffix: added to the time stamp.
         exact: this folder instead, which must be empty or not there.
         config: written to config.yaml.
+        resumes: whether a command that a launcher starts again goes on in its folder.
 
     Raises:
         FileExistsError: `exact` is in use. Nothing in it was touched.
         OSError: the folder cannot be made. Nothing is left behind.
     """
+    before = earlier_attempt(root, exact, config) if resumes else None
+    if before is not None:
+        if is_first_process():
+            os.environ[_VARIABLE] = str(before.resolve())
+        return before
     if not is_first_process():
         return Path(os.environ.get(_VARIABLE, exact or root))
     made = exact is None or not exact.exists()
@@ -44,6 +54,7 @@ def claim_folder(root: Path, suffix: str = "", exact: Path | None = None, config
     try:
         with (folder / CONFIG).open("x", encoding="utf-8") as file:
             file.write(config)
+        write_launch(folder)
     except FileExistsError:
         raise _in_use(folder) from None
     except OSError:
@@ -51,6 +62,11 @@ def claim_folder(root: Path, suffix: str = "", exact: Path | None = None, config
         raise
     os.environ[_VARIABLE] = str(folder.resolve())
     return folder
+
+
+def earlier_attempt(root: Path, exact: Path | None, config: str) -> Path | None:
+    """The folder of this run where torchrun or SLURM starts its command again; None for its first attempt."""
+    return find_run(root, exact, config, CONFIG)
 
 
 def discard_folder(folder: Path, made: bool = True) -> None:

@@ -85,7 +85,7 @@ def _place(folder: Path) -> Path:
     if not given:
         return folder.resolve()
     try:
-        Path(given).mkdir(parents=True, exist_ok=True)
+        Path(given, "wandb").mkdir(parents=True, exist_ok=True)  # where it puts its files
     except OSError as error:
         print(f"WANDB_DIR={given} cannot be made ({error.strerror}): W&B writes to {folder}")
         return folder.resolve()

@@ -1,7 +1,8 @@
 """The callback that logs a run's config, guards its checkpoints and, when the run is interrupted, saves its weights."""
 
 import multiprocessing
-from collections.abc import Mapping
+import signal
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,16 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch.multiprocessing.spawn import ProcessExitedException
 
+from discrete_lightning.distributed import rank, world_size
+from discrete_lightning.training._equal_lengths import stop_together
+from discrete_lightning.training._lightning_private import end_children, end_observer, hear_errors_of_child
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.interrupt import GracefulInterrupt
+from discrete_lightning.training.rank_watch import GRACE, RankWatch
+from discrete_lightning.training.run_report import how_to_resume
 
 _PATIENCE = 120  # seconds for a process to finish its batch and to save
 
@@ -23,16 +30,20 @@ class RunRecorder(GracefulInterrupt):
 
     Args:
         hparams: the config as a mapping, for the loggers.
+        trusted: modules that configs may name, for the command that goes on.
 
     Attributes:
         folder: the run's folder, equal in all processes from `setup` on; None where nothing is written.
+        watch: over the other ranks; None where there are none.
     """
 
-    def __init__(self, hparams: Mapping[str, Any]) -> None:
+    def __init__(self, hparams: Mapping[str, Any], trusted: Sequence[str] = ()) -> None:
         super().__init__()
         self.folder: Path | None = None
+        self.watch: RankWatch | None = None
         self._hparams, self._logged = dict(hparams), False
         # Shared with the processes that `ddp_spawn` and `ddp_fork` start: what those set elsewhere is not seen here.
+        self.trusted = tuple(trusted)
         self._shared = torch.zeros(3, dtype=torch.int32)
         with suppress(RuntimeError):  # no shared memory on this machine
             self._shared.share_memory_()
@@ -48,13 +59,16 @@ class RunRecorder(GracefulInterrupt):
         return bool(self._shared[1])
 
     @property
-    def is_stopped(self) -> bool:
-        """Whether the process that started this one was interrupted."""
-        return bool(self._shared[2])
+    def asked(self) -> int:
+        """The number of the signal that interrupted the process that started this one; 0 for none."""
+        return int(self._shared[2])
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
+        if world_size() > 1:
+            self._watch(trainer)
+            stop_together(trainer)
         if self.folder is None or self._logged:
             return
         self._logged = True
@@ -65,10 +79,15 @@ class RunRecorder(GracefulInterrupt):
                 if not isinstance(logger, CSVLogger):  # it would write the config a second time
                     logger.log_hyperparams(self._hparams)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        if isinstance(trainer.strategy.checkpoint_io, RunCheckpointIO):
+            trainer.strategy.checkpoint_io.check_restored()
+        self.checkpoint = self._last()
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._start()
         self._shared[1] = 1
-        super().on_train_batch_start(trainer, pl_module, batch, batch_idx)
 
     def on_validation_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -83,12 +102,52 @@ class RunRecorder(GracefulInterrupt):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         launched = self.started and self.checkpoint is None and self.folder is not None  # by this process, to train
-        if launched and isinstance(exception, KeyboardInterrupt) and trainer.state.fn == TrainerFn.FITTING:
-            self._shared[2] = 1
+        if launched and isinstance(exception, KeyboardInterrupt | SIGTERMException | ProcessExitedException):
+            self._shared[2] = self.signals.noted or int(signal.SIGINT)
             for child in multiprocessing.active_children():
                 child.join(_PATIENCE)
+        if self.watch is not None and not self._saved:  # not by agreement
+            self.watch.blame(exception)
+            if multiprocessing.parent_process() is None:
+                exception.add_note(self.rank_prefix)
         super().on_exception(trainer, pl_module, exception)
         self.checkpoint = self.checkpoint or self._last()  # a process of the run has written it
+
+    @property
+    def rank_prefix(self) -> str:
+        """What to write before an error: which rank it is of; "" where there is one."""
+        return "" if self.watch is None else f"rank {rank()}: "
+
+    def is_told_elsewhere(self, trainer: Trainer) -> bool:
+        """Whether another process tells of how this run ended: the rank that failed first, or else the first one."""
+        if self.watch is None or self.watch.fault is None:
+            return not trainer.is_global_zero
+        return self.watch.is_victim
+
+    def finish(self, trainer: Trainer) -> None:
+        """Ends the watch, and the processes that this one has started, where they do not end by themselves."""
+        if self.watch is not None:
+            self.watch.finish()
+            end_children(trainer, GRACE)
+
+    def _stop(self, trainer: Trainer, number: int, is_saved: bool = False) -> None:
+        try:
+            super()._stop(trainer, number, is_saved)
+        finally:
+            if self.watch is not None:  # all ranks leave now
+                self.watch.finish()
+
+    def _watch(self, trainer: Trainer) -> None:
+        is_child = multiprocessing.parent_process() is not None
+        if is_child:
+            hear_errors_of_child(trainer, lambda error: self.on_exception(trainer, trainer.lightning_module, error))
+        if self.watch is None:
+            self.watch = RankWatch(self._advice, lambda: end_children(trainer, 0.0), is_child)
+            self.watch.start()
+            end_observer()
+
+    def _advice(self) -> str:
+        return how_to_resume(self.folder, self._last(), self.trusted)
 
     def _last(self) -> Path | None:
         return None if self.folder is None else self.folder / "checkpoints" / "last.ckpt"

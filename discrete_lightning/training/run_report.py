@@ -1,5 +1,7 @@
 """What is printed at the end of a run: what the module logged, the time, and the files."""
 
+import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +14,9 @@ from torch.utils.data import DistributedSampler
 
 from discrete_lightning.layers.temperature import Temperature
 from discrete_lightning.training.checkpoints import checkpoints_of_run
-from discrete_lightning.training.run_folder import run_files
+from discrete_lightning.training.launch_record import launch_of
+from discrete_lightning.training.run_folder import is_first_process, run_files
+from discrete_lightning.training.stop_signals import EXIT_CODES
 
 _WIDE = 1000  # columns, more than any table of metrics has
 
@@ -69,6 +73,19 @@ def print_run(folder: Path | None, seconds: float) -> None:
         print(f"  {name}")
 
 
+def print_attempt(folder: Path, is_restarted: bool, checkpoint: Path | None) -> None:
+    """Says, where a launcher has started the command again, from what it goes on."""
+    number = launch_of(os.environ).attempt + 1
+    if number == 1 or not is_first_process():
+        return
+    if checkpoint is not None:
+        said = f"goes on in {folder} from {checkpoint.name}"
+    else:
+        where = f"{folder} has no checkpoint" if is_restarted else "no folder of an earlier attempt was found"
+        said = f"{where}: starts from the beginning"
+    print(f"note: attempt {number}: {said}", file=sys.stderr)
+
+
 def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
     """Says that a fit ended without a training step, and why, in words of its config."""
     limit = "max_epochs" if trainer.max_steps < 0 else "max_steps"
@@ -82,9 +99,11 @@ def print_untrained(trainer: Trainer, is_resumed: bool) -> None:
     print(f"note: nothing was trained: {reason}", file=sys.stderr)
 
 
-def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> None:
+def print_interruption(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str], code: int) -> None:
     """Says where the weights of an interrupted run are, and the command that goes on."""
-    print(f"interrupted; {how_to_resume(folder, checkpoint, trusted)}", file=sys.stderr)
+    signals = [signal.Signals(number).name for number, each in EXIT_CODES.items() if each == code]
+    by = "" if signals in ([], ["SIGINT"]) else f" by {signals[0]} (exit code {code})"
+    print(f"interrupted{by}; {how_to_resume(folder, checkpoint, trusted)}", file=sys.stderr)
 
 
 def how_to_resume(folder: Path | None, checkpoint: Path | None, trusted: Sequence[str]) -> str:

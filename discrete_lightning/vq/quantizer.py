@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.functional._checks import as_indices, check_floating, host_number, values_can_be_read
 from discrete_lightning.functional._mask import positions_mask
+from discrete_lightning.functional.keyed_noise import picked_rows
 from discrete_lightning.functional.straight_through import straight_through
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.vq.quantized import PADDING, Quantized, fill_padding
@@ -56,7 +57,9 @@ class Quantizer(Recorded, nn.Module):
         if mask is None:
             return self.quantize(vectors)
         packed, real = self._pack(vectors, mask)
-        return fill_padding(self.quantize(packed), real, vectors.shape[:-1])
+        with picked_rows(real, vectors.shape[:-1].numel()):
+            result = self.quantize(packed)
+        return fill_padding(result, real, vectors.shape[:-1])
 
     def _pack(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """The vectors at real positions (n, dim), and those positions (n,) among the flattened ones."""

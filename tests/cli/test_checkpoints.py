@@ -177,10 +177,53 @@ def test_a_damaged_checkpoint_is_named(cli: Cli, finished: Path, kind: str, comm
     assert not Path("out").exists()
 
 
-def test_a_folder_is_no_checkpoint(cli: Cli, finished: Path) -> None:
-    outcome = cli("test", "--trust", "tests", "-c", str(finished), "--ckpt_path", str(finished / "checkpoints"))
+@pytest.mark.parametrize("command", ["fit", "validate", "test", "predict"])
+@pytest.mark.parametrize(
+    "form", ["{0}", "{0}/checkpoints", "{0}/checkpoints/last.ckpt", "file://{0}/checkpoints/last.ckpt"]
+)
+def test_a_folder_means_its_last_checkpoint(cli: Cli, finished: Path, command: str, form: str) -> None:
+    arguments = ("--trust", "tests", "-c", str(finished), "--run_dir", "out", "--trainer.max_epochs=3")
+    outcome = cli(command, *arguments, "--ckpt_path", form.format(finished))
+    assert (outcome.code, outcome.err) == (0, "")
+    written = yaml.safe_load(Path("out/config.yaml").read_text())["ckpt_path"]
+    assert written == str(finished / "checkpoints/last.ckpt")
+    if command == "fit":
+        assert "epoch 3/3" in outcome.out
+        assert "epoch 2/3" not in outcome.out
+
+
+def test_a_config_may_name_the_checkpoint_in_the_same_ways(cli: Cli, finished: Path) -> None:
+    for given in ("last", "best", str(finished)):
+        Path("own.yaml").write_text(f"ckpt_path: {given}")
+        outcome = cli("fit", "--trust", "tests", "-c", str(finished), "-c", "own.yaml", "--trainer.max_epochs=2")
+        assert "note: nothing was trained: the checkpoint has reached trainer.max_epochs (2)" in outcome.error
+
+
+def test_a_folder_without_a_checkpoint(cli: Cli, finished: Path) -> None:
+    Path("empty/checkpoints").mkdir(parents=True)
+    for given in ("empty", "empty/checkpoints", "."):
+        outcome = cli("test", "--trust", "tests", "-c", str(finished), "--ckpt_path", given)
+        assert outcome.code == 1
+        assert "holds no checkpoint: give a file, or the folder of a run, with --ckpt_path" in outcome.error
+
+
+def test_a_checkpoint_of_another_family_and_of_a_later_version(cli: Cli, finished: Path) -> None:
+    path = finished / "checkpoints/last.ckpt"
+    arguments = ("--trust", "tests", "-c", str(finished), "--run_dir", "out", "--ckpt_path")
+    outcome = cli("fit", *arguments, str(path), "--model=tests.cli.toy.Other")
     assert outcome.code == 1
-    assert "is a folder: give a file in it, or the run's folder with -c" in outcome.error
+    assert "is of another model: Toy wrote it, and this is Other" in outcome.error
+    content = torch.load(path, weights_only=True)
+    content["discrete_lightning"] |= {"version": "7.0", "format": 700}
+    torch.save(content, "later.ckpt")
+    for command in ("fit", "predict"):
+        outcome = cli(command, *arguments, "later.ckpt")
+        assert outcome.code == 1
+        assert "later.ckpt was written by discrete_lightning 7.0 (format 700), and this is" in outcome.error
+        assert "upgrade discrete_lightning" in outcome.error
+    del content["discrete_lightning"]  # of an earlier version, or of Lightning alone
+    torch.save(content, "earlier.ckpt")
+    assert cli("predict", *arguments, "earlier.ckpt").code == 0
 
 
 CHECKPOINTS = {

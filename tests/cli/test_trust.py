@@ -1,8 +1,16 @@
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.cli import LightningCLI
+from lightning.pytorch.loggers import CSVLogger
 
+from discrete_lightning.cli.guards.trust import is_harmless
+from discrete_lightning.estimators import ReinMax
+from discrete_lightning.training.atomic_write import write_text
 from tests.cli.outcome import Cli
 
 
@@ -144,3 +152,32 @@ def test_files_that_are_no_configs(toy: Cli, text: str) -> None:
     outcome = toy("fit", "-c", "bad.yaml")
     assert outcome.code == 2
     assert "bad.yaml" in outcome.error
+
+
+def test_kinds_of_things_that_may_be_named() -> None:
+    parts = (
+        torch.nn.Linear,
+        torch.optim.Adam,
+        torch.nn.functional.gelu,
+        torch.bfloat16,
+        EarlyStopping,
+        CSVLogger,
+        ReinMax,
+    )
+    others = (
+        torch.load,
+        torch.nn.Module.load_state_dict,
+        torch.jit.ScriptModule,
+        torch.nn,
+        partial(torch.nn.functional.relu),
+        LightningCLI,
+        open,
+        Path,
+        write_text,
+    )
+    for part in parts:
+        assert is_harmless(part, []), part
+    for other in others:
+        assert not is_harmless(other, []), other
+    assert is_harmless(torch.load, ["torch.serialization"])
+    assert not is_harmless(torch.load, ["torch.serial"])

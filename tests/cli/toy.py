@@ -66,8 +66,8 @@ class Toy(LightningModule):
         return self.choice(self.layer(batch[0])).square().mean()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        if self.global_step == self.fail_at and self.failure == "signal":
-            signal.raise_signal(signal.SIGINT)
+        if self.global_step == self.fail_at and self.failure.startswith("SIG"):
+            signal.raise_signal(signal.Signals[self.failure])
         elif self.global_step == self.fail_at:
             errors = {"interrupt": KeyboardInterrupt, "bug": ZeroDivisionError, "outside": OutsideFault}
             raise errors[self.failure]("asked for")
@@ -95,6 +95,18 @@ class Warm(Toy):
     def __init__(self, width: int = 3, learning_rate: float = 0.1) -> None:
         super().__init__(width, None, learning_rate)
         self.temperature = Temperature()
+
+
+class Other(LightningModule):
+    """Of another family, with weights of the same names and shapes as those of a Toy of width 5."""
+
+    def __init__(self, width: int = 5, choice: Choice | None = None) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 5)
+
+    loss, training_step, validation_step = Toy.loss, Toy.training_step, Toy.validation_step
+    test_step, predict_step, configure_optimizers = Toy.test_step, Toy.predict_step, Toy.configure_optimizers
+    learning_rate, choice, fail_at, failure = 0.1, Same(), -1, ""
 
 
 class ToyData(LightningDataModule):

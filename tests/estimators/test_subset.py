@@ -127,6 +127,13 @@ def test_bad_arguments(estimator: Estimator) -> None:
         estimator.subset(torch.zeros(2, 5, dtype=torch.int64), 2)
 
 
+@each_pathwise
+def test_a_bad_temperature_where_all_are_chosen(estimator: Estimator) -> None:
+    if estimator.categorical:
+        with pytest.raises(ValueError, match="tau must be positive"):
+            estimator.subset(torch.zeros(2, 3), 3, 0.0)
+
+
 def test_estimators_that_choose_no_subsets_say_so() -> None:
     with pytest.raises(TypeError, match=r"DisARM\(\) is for binary variables: it does not choose k=2"):
         DisARM().subset(torch.zeros(2, 5), 2)

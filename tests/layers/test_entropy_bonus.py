@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.layers.temperature import LossWeight
-from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_entropy
+from discrete_lightning.losses import EntropyBonus, choice_entropy, marginal_distribution, marginal_entropy
 from tests.references import entropy as naive
 from tests.references.inputs import seeded
 
@@ -123,3 +123,14 @@ def test_weights_can_be_annealed_and_are_saved() -> None:
 def test_bad_weights(weights: tuple[float, float]) -> None:
     with pytest.raises(ValueError, match="must"):
         EntropyBonus(*weights)
+
+
+@pytest.mark.parametrize("separate", [-1, 2, 5])
+def test_codebooks_in_dimensions_that_are_not_there(separate: int) -> None:
+    with pytest.raises(ValueError, match=rf"0 to 1 of logits \(3, 4\), got {separate}"):
+        marginal_entropy(torch.zeros(3, 4), separate)
+
+
+def test_masked_tokens_of_no_codebook() -> None:
+    mask = torch.ones(1, dtype=torch.bool)
+    assert marginal_distribution(torch.zeros(1, 0, 4), 1, mask).shape == (0, 4)

@@ -123,7 +123,7 @@ _WEIGHTS = {name: Call(_without_tau(getattr(_F, name)), "weights") for name in (
 FUNCTIONS: dict[str, Call] = {**_CATEGORIES, **_SUBSETS, **_BINARY, **_WEIGHTS}
 
 # exported functions that take neither logits nor weights
-NO_LOGITS = {
+NO_LOGITS = {"keyed_examples", "keyed_noise",
     "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup",
     "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "policy_gradient",
     "straight_through", "straight_through_one_hot",

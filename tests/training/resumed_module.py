@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from torchmetrics import MeanMetric
 
 from discrete_lightning.callbacks import ExactResume
+from discrete_lightning.training._lightning_private import call_between_batches
 
 Fields = dict[str, Any]
 
@@ -45,16 +46,47 @@ class Stream(IterableDataset[Tensor]):
             yield torch.tensor([index, random.random(), float(torch.rand(())), np.random.rand(), 0])
 
 
+class Position:
+    """A loader that goes on by itself, as torchdata's does."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.at = count, 0
+
+    def __len__(self) -> int:
+        return self.count // 4
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.at >= len(self):
+            self.at = 0
+        while self.at < len(self):
+            self.at += 1
+            yield torch.full((4, 5), float(self.at))
+
+    def state_dict(self) -> Fields:
+        return {"at": self.at}
+
+    def load_state_dict(self, state: Fields) -> None:
+        self.at = state["at"]
+
+
 class Learner(LightningModule):
     """A linear model whose steps draw; it notes all batches and draws."""
 
-    def __init__(self, manual: bool = False, gather: int = 1, plateau: bool = False) -> None:
+    def __init__(
+        self,
+        manual: bool = False,
+        gather: int = 1,
+        plateau: bool = False,
+        estimates: bool = False,
+        rank: int = 0,
+    ) -> None:
         super().__init__()
+        self.estimates = estimates
         self.automatic_optimization = not manual
         self.gather, self.plateau = gather, plateau
         self.net = nn.Sequential(nn.Linear(5, 4), nn.Dropout(0.5), nn.Linear(4, 1))
         self.mean, self.loss_seen = MeanMetric(), MeanMetric()
-        self.noise = torch.Generator().manual_seed(9)
+        self.noise = torch.Generator().manual_seed(9 + rank)
         self.seen: list[list[float]] = []
         self.epochs: list[float] = []
 
@@ -86,7 +118,9 @@ class Learner(LightningModule):
         self.loss_seen.reset()
 
     def configure_optimizers(self) -> Any:
-        optimizer = torch.optim.Adam(self.parameters(), 0.01)
+        # asking for the number of steps makes the loaders, and iterates them
+        steps = float(self.trainer.estimated_stepping_batches) if self.estimates else 15.0
+        optimizer = torch.optim.Adam(self.parameters(), 0.15 / steps)
         if self.plateau:
             plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, patience=0, factor=0.7)
             return {"optimizer": optimizer, "lr_scheduler": {"scheduler": plateau, "monitor": "train/loss"}}
@@ -107,6 +141,8 @@ class Loaders(LightningDataModule):
             return DataLoader(Noisy(20), 4, shuffle=True, num_workers=2)
         if self.kind == "several":
             return {"a": DataLoader(Noisy(20), 4, shuffle=True), "b": DataLoader(Noisy(8), 4, shuffle=True)}
+        if self.kind == "state":
+            return Position(20)
         if self.kind == "own generator":
             return DataLoader(Noisy(20), 4, shuffle=True, generator=torch.Generator().manual_seed(4))
         return DataLoader(Noisy(20), 4, shuffle=True)
@@ -116,7 +152,7 @@ class Loaders(LightningDataModule):
 
 
 class EveryMoment(Checkpoint):
-    """Saves whenever a callback that saves is asked."""
+    """Saves whenever a callback that saves is asked, and before each batch, as an interrupt does."""
 
     def __init__(self, folder: Path, only: str = "") -> None:
         self.folder, self.only, self.number = folder, only, 0
@@ -125,6 +161,9 @@ class EveryMoment(Checkpoint):
         if self.only in where:
             trainer.save_checkpoint(self.folder / f"{self.number:02}-{where}.ckpt", weights_only=False)
             self.number += 1
+
+    def on_train_start(self, trainer: Trainer, *_: Any) -> None:
+        call_between_batches(trainer, lambda trainer: self.save(trainer, "between"))
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         self.save(trainer, "batch")

@@ -20,6 +20,7 @@ from discrete_lightning.cli.messages.user_code import raised_by_lightning, raise
 from discrete_lightning.data.errors import DataError
 from discrete_lightning.protocols import OutsideFault
 from discrete_lightning.training.checkpoints import checkpoint_fault
+from discrete_lightning.training.launched import LostProcess
 
 _OWNERS = (LightningModule, LightningDataModule, Callback, Logger)
 _USERS = (ValueError, TypeError, OSError, ImportError, MisconfigurationException)
@@ -64,8 +65,8 @@ def running_error(
     """
     if isinstance(error, CliError):
         return error
-    if isinstance(error, OutsideFault):
-        return CliError(str(error))
+    if isinstance(error, OutsideFault | LostProcess):
+        return CliError(str(error), frames=getattr(error, "frames", ""))
     if not started and checkpoint is not None and (message := checkpoint_fault(error, checkpoint)):
         return CliError(message)
     if isinstance(error, torch.OutOfMemoryError | MemoryError) or _NO_MEMORY.search(str(error)):
@@ -90,6 +91,9 @@ def running_error(
 
 def system_message(error: OSError) -> str:
     """What the system refused, and of which file."""
+    frames = traceback.extract_tb(error.__traceback__)
+    if any("multiprocessing" in Path(frame.filename).parts for frame in frames) and not error.filename:
+        return f"worker processes need shared memory, /dev/shm ({error.strerror or error}): take --data.num_workers 0"
     message = one_line(": ".join(str(part) for part in (error.strerror, error.filename) if part) or error)
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         message += "; what was written before is kept: make room, or give --run_root a folder on another file system"

@@ -5,6 +5,7 @@ import sys
 from lightning.pytorch import Trainer
 from lightning.pytorch.strategies import ParallelStrategy
 
+from discrete_lightning.training._lightning_private import patience
 from discrete_lightning.training.run_folder import is_first_process
 
 
@@ -20,7 +21,8 @@ def announce_nodes(trainer: Trainer) -> None:
     print(
         f"note: waiting at {environment.main_address}:{environment.main_port} for the {trainer.world_size - here} processes of "
         f"the other {trainer.num_nodes - 1} machines (trainer.num_nodes={trainer.num_nodes}): start this command on each, by "
-        "torchrun or srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set; for one machine leave num_nodes out",
+        f"torchrun or srun, or with MASTER_ADDR, MASTER_PORT and NODE_RANK set, within {patience(strategy)}; for one machine "
+        "leave num_nodes out",
         file=sys.stderr,
         flush=True,
     )

@@ -7,9 +7,9 @@ from argparse import Namespace
 from collections.abc import Iterable
 
 from discrete_lightning.cli.errors import MISUSE, CliError, did_you_mean, one_line
+from discrete_lightning.cli.guards.trust import not_trusted
 from discrete_lightning.cli.messages.class_names import class_hint
 from discrete_lightning.cli.messages.places import given_keys, place_of, shown
-from discrete_lightning.cli.trust import not_trusted
 
 # Lines of jsonargparse that say how it tried, not what is wrong.
 _TRIALS = re.compile(

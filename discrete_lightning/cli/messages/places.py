@@ -9,6 +9,7 @@ from typing import Any
 import yaml  # type: ignore[import-untyped]
 
 from discrete_lightning.cli.errors import MISUSE, CliError
+from discrete_lightning.cli.guards.config_text import read_config, root_node
 
 _OPTION = re.compile(r"--([^=\s]+?)\+?(=.*)?", re.DOTALL)
 
@@ -35,7 +36,7 @@ def shown(path: Path) -> str:
 def check_keys_once(path: Path, text: str) -> None:
     """Raises CliError if a mapping in the YAML `text` of the file `path` has a key twice: YAML would drop the first."""
     lines: dict[str, int] = {}
-    for key, line in _keys(yaml.compose(text, Loader=yaml.SafeLoader), ""):
+    for key, line in _keys(root_node(text, "the config"), ""):
         if key in lines:
             raise CliError(f"{shown(path)}: {key} is there twice, in lines {lines[key]} and {line}: keep one", MISUSE)
         lines[key] = line
@@ -47,8 +48,8 @@ def _given(request: Namespace) -> Iterator[tuple[str, str]]:
         if found := _OPTION.fullmatch(argument):
             yield _short(found[1]), f"given by --{found[1]}"
     for source in reversed(request.sources):
-        text = source.path.read_text(encoding="utf-8")
-        for key, line in _keys(yaml.compose(text, Loader=yaml.SafeLoader), ""):
+        text = read_config(source.path, shown(source.path))
+        for key, line in _keys(root_node(text, "the config"), ""):
             yield _short(key), f"line {line} of {shown(source.path)}"
 
 
@@ -73,5 +74,5 @@ def _short(key: str) -> str:
 
 def given_keys(request: Namespace) -> list[str]:
     """The keys that the configs set, without `init_args`."""
-    texts = [source.path.read_text(encoding="utf-8") for source in request.sources]
-    return [_short(key) for text in texts for key, _ in _keys(yaml.compose(text, Loader=yaml.SafeLoader), "")]
+    texts = [read_config(source.path, shown(source.path)) for source in request.sources]
+    return [_short(key) for text in texts for key, _ in _keys(root_node(text, "the config"), "")]

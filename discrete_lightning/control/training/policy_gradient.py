@@ -301,6 +301,7 @@ class PolicyGradient(ControlModule):
         checkpoint["environments"] = self._fit_state.saved()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self._fit_state.loaded(checkpoint.get("environments", {}))
 
     def rank_state(self) -> Any:

@@ -1,7 +1,7 @@
 """GB1: measured fitness of variants of protein G, domain B1, at four sites (Wu et al. 2016, https://doi.org/10.7554/eLife.16965)."""
 
+import io
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -14,14 +14,14 @@ from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.constant_buffers import ConstantBuffers
 from discrete_lightning.layers.recorded import Recorded
+from discrete_lightning.storage.shipped import shipped_bytes
 
 LENGTH: Final = 4
 
 
 @cache
 def _table() -> Tensor:
-    with files("discrete_lightning.design.oracles").joinpath("gb1.npz").open("rb") as file:
-        values = np.load(file)["log_enrichment"]
+    values = np.load(io.BytesIO(shipped_bytes("design/oracles/gb1.npz")), allow_pickle=False)["log_enrichment"]
     return torch.from_numpy(values.astype(np.float32))
 
 

@@ -20,6 +20,7 @@ from discrete_lightning.functional._arguments import check_positive
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.recorded import Recorded
+from discrete_lightning.storage.shipped import shipped_bytes
 
 _ROWS = "ACGT"
 
@@ -108,7 +109,7 @@ def _counts(motif: str, name: str | None) -> Tensor:
     shipped = dict[str, str]()
     for file in files("discrete_lightning.design.oracles").joinpath("jaspar").iterdir():
         if file.name.endswith(".jaspar"):
-            text = file.read_text(encoding="utf-8")
+            text = shipped_bytes(f"design/oracles/jaspar/{file.name}").decode()
             shipped |= dict.fromkeys(text.splitlines()[0].removeprefix(">").split()[:2], text)
     if motif in shipped and name is None:
         return read_jaspar(shipped[motif], motif)

@@ -6,8 +6,8 @@ https://doi.org/10.1126/science.aad2257), with its multilinear extension for gra
 is the expected score of independent letters with probabilities x.
 """
 
+import io
 from functools import cache
-from importlib.resources import files
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,7 @@ from torch import Tensor
 from discrete_lightning.functional._precision import without_autocast
 from discrete_lightning.layers.constant_buffers import ConstantBuffers
 from discrete_lightning.layers.recorded import Recorded
+from discrete_lightning.storage.shipped import shipped_bytes
 
 LETTERS: Final = "ACGT"
 LENGTH: Final = 8
@@ -25,8 +26,8 @@ _ROWS: Final = 512  # sequences contracted at a time; each needs 64 KiB of memor
 
 @cache
 def _table() -> Tensor:
-    with files("discrete_lightning.design.oracles").joinpath("tfbind8.npz").open("rb") as file:
-        scores = np.load(file)["escore"].astype(np.float32)
+    file = io.BytesIO(shipped_bytes("design/oracles/tfbind8.npz"))
+    scores = np.load(file, allow_pickle=False)["escore"].astype(np.float32)
     return torch.from_numpy(scores).view([4] * LENGTH)
 
 

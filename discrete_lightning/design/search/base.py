@@ -1,7 +1,7 @@
 """The base of all searches: steps over many chains; the best exact sequences of each chain and of all chains are kept."""
 
 from collections.abc import Callable
-from dataclasses import astuple, dataclass, replace
+from dataclasses import astuple
 from typing import Any, Self
 
 import torch
@@ -15,6 +15,7 @@ from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, refuse_taken_names
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront
 from discrete_lightning.design.search.selection import designs_on_front, select
+from discrete_lightning.design.search.trajectory import Progress, Trajectory
 from discrete_lightning.distributed import broadcast_
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.functional._random import numbered_seed
@@ -23,25 +24,6 @@ from discrete_lightning.layers.recorded import Recorded
 
 _CAPACITY = 512  # of BestOverall
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
-
-
-@dataclass(frozen=True)
-class Progress:
-    """The state of a search after a step.
-
-    Attributes:
-        step, calls: the number of steps and of oracle evaluations so far.
-        best_total, best_score: of the best design so far; NaN if there is none.
-        mean_score: the mean of the chains' best scores.
-        sequence: the best design so far; empty if there is none.
-    """
-
-    step: int
-    calls: int
-    best_total: float
-    best_score: float
-    mean_score: float
-    sequence: str
 
 
 class Search(Recorded, Float32State):
@@ -65,7 +47,7 @@ class Search(Recorded, Float32State):
         super().__init__()
         check_at_least(1, chains=chains)
         self.chains, self.taken, self.seed = chains, 0, 0
-        self.trajectory: list[Progress] = []
+        self.trajectory = Trajectory()
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
         """Sets the problem and makes the initial state. A search has one problem: call `begin` once.
@@ -123,8 +105,6 @@ class Search(Recorded, Float32State):
         """Takes one step and returns the progress after it."""
         self.step(optimize)
         now = self.progress()
-        if self.trajectory and now.sequence == self.trajectory[-1].sequence:
-            now = replace(now, sequence=self.trajectory[-1].sequence)  # one string in memory and in a checkpoint
         self.trajectory.append(now)
         return now
 
@@ -135,7 +115,7 @@ class Search(Recorded, Float32State):
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_extra_state` returned."""
         self.taken, self.seed = state["taken"], state["seed"]
-        self.trajectory = [Progress(*each) for each in state["trajectory"]]
+        self.trajectory = Trajectory(Progress(*each) for each in state["trajectory"])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Takes up also what earlier versions saved: a buffer for some entries of the extra state."""

@@ -2,7 +2,7 @@
 
 from lightning.pytorch import LightningModule, Trainer
 
-from discrete_lightning.design.search.base import Progress
+from discrete_lightning.design.search.trajectory import Progress
 from discrete_lightning.design.training.design_writer import DesignCallback
 from discrete_lightning.protocols import RecordsSearch
 from discrete_lightning.training.atomic_write import write_table

@@ -15,6 +15,7 @@ from discrete_lightning.design.oracle_context import frozen, in_dtype_of
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.design.oracles.function import Oracle, as_module
 from discrete_lightning.design.oracles.one_output import Output
+from discrete_lightning.design.training.kept_answers import KeptAnswers
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.protocols import PreparesOracle
@@ -71,6 +72,10 @@ class SequenceDesigner(RestorableModule):
     The state of the search is the same on all ranks and in the checkpoint, and the oracle's calls are split over the ranks. So
     any number of devices finds the same designs. `designs()` returns them at any time. DesignWriter, SequenceLogo and
     DesignTrajectory write and draw them when fitting ends, also after Ctrl-C.
+
+    What an oracle without gradient answers is written to `answers.jsonl` in the run's folder at once. A run that was killed and
+    is continued from its checkpoint takes the later answers from there: only the call that was under way is made again, of
+    `oracle_batch` sequences at most.
 
     Args:
         oracle: any module or function of one-hot sequences (batch, letters, length) to scores (batch,) or (batch, 1). If it, or
@@ -151,7 +156,7 @@ class SequenceDesigner(RestorableModule):
 
     def search_trajectory(self) -> list[Progress]:
         """The progress after each step of the search."""
-        return self.search.trajectory
+        return list(self.search.trajectory)
 
     def setup(self, stage: str) -> None:
         """Prepares the oracle and the judge (once, and only for fitting), and freezes both until `teardown`.
@@ -172,7 +177,7 @@ class SequenceDesigner(RestorableModule):
         self.release_oracles()
 
     def configure_callbacks(self) -> list[Callback]:
-        return [_ReleaseOnException()]
+        return [KeptAnswers(self.problem.evaluator), _ReleaseOnException()]
 
     def release_oracles(self) -> None:
         """Ends what `setup` began: the parameters and modules of the oracle and the judge are in their former mode again."""

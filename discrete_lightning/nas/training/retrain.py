@@ -1,6 +1,5 @@
 """A found architecture trained from scratch, beside random architectures of the same space at the cost of the search."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from discrete_lightning.functional._arguments import (
 from discrete_lightning.nas.spaces.space import SearchSpace
 from discrete_lightning.nas.training.labelled_images import Batch, labelled_images
 from discrete_lightning.schedules import Cosine
+from discrete_lightning.storage.json_file import read_json
 from discrete_lightning.training.annealing import check_not_annealed
 from discrete_lightning.training.batches import examples_of
 from discrete_lightning.training.learning_rate_annealing import LearningRate
@@ -189,7 +189,7 @@ def _correct(network: nn.Module, batch: Batch) -> Tensor:
 
 def _load(space: SearchSpace, file: str) -> list[str]:
     try:
-        saved = json.loads(Path(file).read_text(encoding="utf-8"))
+        saved = read_json(Path(file))
     except FileNotFoundError:
         raise ValueError(
             f"there is no file {file}: give an architecture.json of a search, or a list of operations"
@@ -197,5 +197,9 @@ def _load(space: SearchSpace, file: str) -> list[str]:
     except (OSError, ValueError) as error:
         raise ValueError(f"{file} is not an architecture.json: {error}") from None
     if not isinstance(saved, Mapping):
-        raise ValueError(f"{file} is not an architecture.json: it holds {type(saved).__name__}, expected a mapping")
-    return space.read(saved)
+        found = "nothing" if saved is None else type(saved).__name__
+        raise ValueError(f"{file} is not an architecture.json: it holds {found}, expected a mapping")
+    try:
+        return space.read(saved)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file}: {error}") from None

@@ -126,6 +126,10 @@ class ArchitectureSearch(SearchedNetwork):
             self._step(self._micro_batches)
             self._micro_batches, self._window = 0, None
 
+    def has_pending_gradients(self) -> bool:
+        """Whether the window of `accumulate` batches is not complete."""
+        return self._micro_batches > 0
+
     def _one_level(self, weights_batch: Batch, architecture_batch: Batch | None) -> Tensor:
         batch = weights_batch
         if architecture_batch is not None:
@@ -298,6 +302,7 @@ class ArchitectureSearch(SearchedNetwork):
                     checkpoint["state_dict"][f"{name}.draws"] = torch.tensor(draws)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         self.flops.counted = dict(checkpoint.get("search_flops", {}))
         self._measured = checkpoint.get("cost_measure")
         micro_batches, *window = checkpoint.get("search_window", [0])

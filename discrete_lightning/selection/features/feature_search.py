@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from discrete_lightning.functional.keyed_noise import picked_rows
 from discrete_lightning.layers.float32 import FixedDtype
 from discrete_lightning.selection.budget import BudgetController, open_gates
 from discrete_lightning.selection.features.exchange import exchanged
@@ -181,7 +182,10 @@ class FeatureSearch(FixedDtype):
         """
         members = self.settings.members
         mine = fold == torch.arange(members, device=fold.device).unsqueeze(1)  # (M, B)
-        z = self.gate.draw(x.repeat(members, 1)).view(members, *x.shape)
+        member = torch.arange(members, device=x.device).unsqueeze(1)
+        copies = torch.arange(len(x), device=x.device) * members + member  # of each row one for each member
+        with picked_rows(copies.flatten(), copies.numel()):
+            z = self.gate.draw(x.repeat(members, 1)).view(members, *x.shape)
         losses = self.targets.losses(self.network(z), y)
         seen = (~mine).float()
         total = ((losses * seen).sum(1) / seen.sum(1).clamp_min(1)).sum()
@@ -215,11 +219,14 @@ class FeatureSearch(FixedDtype):
             found = self.targets.losses(outputs, values).view(shape[0], number, shape[1]).transpose(0, 1)
             return found.reshape(*draws, -1)
 
+        members = len(mine)
+        copies = order * members + torch.arange(members, device=x.device).unsqueeze(1)  # as in `gradients`
         if hold or self.gate.held:
-            with torch.no_grad():
+            with torch.no_grad(), picked_rows(copies.flatten(), mine.numel()):
                 drawn = self.gate.draw(rows.flatten(0, 1))
                 return (function(drawn) * real.flatten()).sum() / real.sum()
-        losses = self.gate.expectation(function, rows.flatten(0, 1))
+        with picked_rows(copies.flatten(), mine.numel()):
+            losses = self.gate.expectation(function, rows.flatten(0, 1))
         loss = (losses * real.flatten()).sum() / real.sum()
         found = torch.autograd.grad(loss, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, found, strict=True):

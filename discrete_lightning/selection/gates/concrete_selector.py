@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.estimators import Estimator, GumbelSoftmax
 from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.functional._keyed import of_batch
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.layers.relaxed import RelaxedCategorical
@@ -82,6 +83,7 @@ class ConcreteSelector(Recorded, Float32State):
         if not self.training:
             return x[..., self.features()]
         rows = x.shape[:1] if self.per == "row" and x.ndim > 1 else ()
+        generator = generator if rows else of_batch(generator)
         m = self.sampler(self.logits.float().expand(*rows, self.k, self.size), generator).to(x.dtype)
         if not rows:
             return (x @ m.mT).to(x.dtype)  # also under autocast

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least
+from discrete_lightning.functional._keyed import of_batch
 from discrete_lightning.layers.constant_buffers import real_device
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.private_state import PrivateState
@@ -125,7 +126,8 @@ class GateLayer(Recorded, PrivateState, Float32State):
             return self._placed(self.open().float(), x)
         if self.held:
             return self._placed(reaching(self.open().float(), list(self.parameters())), x)
-        return self._placed(self.sample(self._rows(x), generator), x)
+        rows = self._rows(x)
+        return self._placed(self.sample(rows, generator if rows else of_batch(generator)), x)
 
     def forward(self, x: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Gates times x, of the shape and dtype of `x`.

@@ -66,7 +66,7 @@ class HardConcrete(GateLayer):
 
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         location = self.log_alpha.float().expand(*rows, self.size)
-        generator = rank_generator(location.device) if generator is None else generator
+        generator = rank_generator(location.device, shared=not rows) if generator is None else generator
         return hard_concrete(location, self.beta, self.gamma, self.zeta, generator=generator)
 
     @torch.no_grad()

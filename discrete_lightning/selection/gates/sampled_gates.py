@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
+from discrete_lightning.functional._keyed import of_batch
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.selection.gates.gate_layer import GateLayer
 
@@ -33,7 +34,8 @@ class SampledGates(GateLayer):
         if self.sampler.estimator.pathwise or not self.training or self.held:
             return self(x)
         self._check(x)
-        z = self.exact_draw(self._expanded(self._rows(x)), rank_generator(self.logits.device))
+        rows = self._rows(x)
+        z = self.exact_draw(self._expanded(rows), rank_generator(self.logits.device, shared=not rows))
         return x * self._placed(z, x).to(x.dtype)
 
     def expectation(self, function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -48,7 +50,8 @@ class SampledGates(GateLayer):
             return losses.sum(-1, keepdim=True) / max(1, x.shape[0])  # one draw has the losses of all rows
 
         logits = self._expanded((x.shape[0] if self.per == "row" else 1,))
-        return self.sampler.expectation(loss, logits).expand(x.shape[0])
+        generator = None if self.per == "row" else of_batch(None)
+        return self.sampler.expectation(loss, logits, generator).expand(x.shape[0])
 
     def _expanded(self, rows: tuple[int, ...]) -> Tensor:
         return self.logits.float().expand(*rows, self.size)

@@ -46,7 +46,7 @@ class StochasticGate(GateLayer):
 
     def sample(self, rows: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
         location = self.mu.float().expand(*rows, self.size)
-        generator = rank_generator(location.device) if generator is None else generator
+        generator = rank_generator(location.device, shared=not rows) if generator is None else generator
         return stochastic_gate(location, self.sigma, generator=generator)
 
     @torch.no_grad()

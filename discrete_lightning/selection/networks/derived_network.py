@@ -1,6 +1,5 @@
 """The plain network that a decision of gates leaves, described by plain data, so that a config can train it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from torch import Tensor, nn
 from discrete_lightning.layers.recorded import Recorded
 from discrete_lightning.selection.budget import gate_layers
 from discrete_lightning.selection.derive import derived_by
+from discrete_lightning.storage.digest import check_digest, check_records
+from discrete_lightning.storage.json_file import read_json
 
 
 class DerivedNetwork(Recorded, nn.Module):
@@ -68,7 +69,7 @@ def _mask(name: str, size: int, open: Sequence[int]) -> Tensor:
 
 def _read(file: str) -> dict[str, list[int]]:
     try:
-        saved = json.loads(Path(file).read_text(encoding="utf-8"))
+        saved = read_json(Path(file))
     except (OSError, ValueError) as error:
         raise ValueError(
             f"{file} cannot be read ({' '.join(str(error).split())}): give the pruned.json of a run"
@@ -78,16 +79,28 @@ def _read(file: str) -> dict[str, list[int]]:
         raise ValueError(
             f"{file} holds no decision of gates: give the pruned.json of a run, or the open gates themselves"
         )
-    return {name: [int(each) for each in open] for name, open in found.items()}
+    if not all(isinstance(each, list) and all(type(gate) is int for gate in each) for each in found.values()):
+        raise ValueError(
+            f"{file} holds a decision that is no list of open gates for each layer: give the pruned.json of a run"
+        )
+    return {name: list(each) for name, each in found.items()}
 
 
 def _weights(file: str, network: nn.Module) -> dict[str, Tensor]:
     try:
+        if not check_digest(Path(file)):
+            check_records(Path(file))
         found: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         reason = " ".join(str(error).split())[:120]
         raise ValueError(f"{file} cannot be read ({reason}): give the network.pt of a run, or null") from None
     expected = network.state_dict()
+    if not isinstance(found, Mapping) or not all(isinstance(each, Tensor) for each in found.values()):
+        raise ValueError(f"{file} holds no weights: give the network.pt of a run, or null")
+    if bad := [name for name, each in found.items() if each.is_floating_point() and not bool(each.isfinite().all())]:
+        raise ValueError(
+            f"{file} has values that are not finite in {bad[0]}: the training had diverged; give another one"
+        )
     wrong = [name for name in expected if name not in found or found[name].shape != expected[name].shape]
     if wrong or set(found) - set(expected):
         raise ValueError(

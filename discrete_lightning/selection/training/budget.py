@@ -73,7 +73,7 @@ class Budget(Callback):
         self._settings |= {"settle": settle, "integral": integral, "proportional": proportional, "most": most}
         self._settings["two_sided"] = two_sided
         self.controller = BudgetController(**self._settings)  # looks at the arguments
-        self._loaded: dict[str, float] | None = None
+        self._loaded: dict[str, Any] | None = None
         self._has_stepped = False
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -87,7 +87,11 @@ class Budget(Callback):
 
     # Not in on_fit_start: some strategies restore a checkpoint after it.
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.controller.load_state_dict(self._loaded or {})
+        loaded = self._loaded or {}
+        self.controller.load_state_dict(loaded.get("multipliers", {}))
+        self.controller.expected, self.controller.weights = (
+            dict(loaded.get(key, {})) for key in ("expected", "weights")
+        )
         self._loaded, self._has_stepped = None, False
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
@@ -150,10 +154,11 @@ class Budget(Callback):
         return {**self.__dict__, "controller": controller}
 
     def state_dict(self) -> dict[str, Any]:
-        return {"multipliers": self.controller.state_dict()}
+        figures = {"expected": dict(self.controller.expected), "weights": dict(self.controller.weights)}
+        return {"multipliers": self.controller.state_dict()} | figures
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._loaded = dict(state_dict["multipliers"])
+        self._loaded = dict(state_dict)
 
     def _decide(self, trainer: Trainer, pl_module: LightningModule, share: float) -> None:
         self.controller.decide(pl_module, share)

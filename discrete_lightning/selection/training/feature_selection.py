@@ -248,6 +248,7 @@ class FeatureSelection(RestorableModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         saved = checkpoint[_TABLE]
         products = [tuple(each) for each in saved["products"]]
         found = (saved["columns"], tuple(saved["classes"]), products)

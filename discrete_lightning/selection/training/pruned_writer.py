@@ -15,6 +15,7 @@ from discrete_lightning.selection.budget import gate_layers
 from discrete_lightning.selection.derive import derive, derived_by, placed
 from discrete_lightning.selection.network_cost import count_flops, count_parameters
 from discrete_lightning.selection.ties import TieError
+from discrete_lightning.storage.digest import save_with_digest
 from discrete_lightning.training.atomic_write import atomic_write, write_text
 from discrete_lightning.training.run_files import fresh_path, output_folder
 
@@ -63,7 +64,7 @@ class PrunedWriter(Callback):
         folder = output_folder(trainer)
         weights, record = fresh_path(folder, "network.pt"), fresh_path(folder, "pruned.json")
         with atomic_write(weights) as file:
-            torch.save(derived.state_dict(), file)
+            save_with_digest(derived.state_dict(), file)
         write_text(record, json.dumps(_record(network, derived, example), indent=1) + "\n")
         if self.export and example is not None:
             _export(derived, example, fresh_path(folder, "network.pt2"))

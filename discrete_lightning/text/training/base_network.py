@@ -14,11 +14,13 @@ from discrete_lightning.data.tokenizers import Tokenizer, tokenizer_of
 from discrete_lightning.distributed import broadcast_, rank, world_size
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.recorded import NotRecordedError, made, recorded
+from discrete_lightning.storage.digest import save_with_digest
 from discrete_lightning.text.networks import GRUNetwork, TokenNetwork
 from discrete_lightning.text.training.text_module import TextModule
 from discrete_lightning.training.atomic_write import atomic_write
+from discrete_lightning.training.checkpoint_io import read_checkpoint
 from discrete_lightning.training.checkpoints import find_checkpoint
-from discrete_lightning.training.damage import CheckpointError
+from discrete_lightning.training.damage import CheckpointError, check_file
 from discrete_lightning.training.run_files import fresh_path, has_own_folder, output_folder
 
 _HYPER, _NETWORK = "hyper_parameters", "network."
@@ -39,7 +41,8 @@ def read_network(path: str) -> tuple[TokenNetwork, Tokenizer]:
     except CheckpointError as error:
         raise ValueError(f"base={path!r}: {error}") from None
     try:
-        values = torch.load(file, map_location="cpu", weights_only=True)
+        check_file(file)
+        values = read_checkpoint(file)
         found, state = values[_HYPER]["network"], values["tokenizer"]
         weights = {
             name[len(_NETWORK) :]: each for name, each in values["state_dict"].items() if name.startswith(_NETWORK)
@@ -48,6 +51,8 @@ def read_network(path: str) -> tuple[TokenNetwork, Tokenizer]:
         assert isinstance(network, TokenNetwork)
         network.load_state_dict(weights)
         return network, tokenizer_of(state)
+    except CheckpointError as error:
+        raise ValueError(f"base={path!r}: {error}") from None
     except NotRecordedError as error:
         raise ValueError(f"base={path!r}: its network was {error}: start from a network of this package") from None
     except Exception as error:
@@ -62,7 +67,7 @@ def write_network(path: Path, network: TokenNetwork, tokenizer: Tokenizer) -> No
     weights = {f"{_NETWORK}{name}": each for name, each in network.state_dict().items()}
     values = {_HYPER: {"network": recorded(network)}, "state_dict": weights, "tokenizer": tokenizer.state()}
     with atomic_write(path) as file:
-        torch.save(values, file)
+        save_with_digest(values, file)
 
 
 def train_network(

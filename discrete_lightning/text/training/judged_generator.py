@@ -9,6 +9,7 @@ from discrete_lightning.data.streams import NO_TARGET
 from discrete_lightning.data.text import TextData
 from discrete_lightning.distributed import all_reduce_sum
 from discrete_lightning.estimators import Estimator, StraightThrough
+from discrete_lightning.functional import keyed_examples
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.layers.temperature import LossWeight
@@ -142,7 +143,8 @@ class JudgedGenerator(StartedModule):
         return self.tokenizer.encode(text)
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        found = self.draw(self.lines, exact=False)
+        with keyed_examples(self.lines):
+            found = self.draw(self.lines, exact=False)
         self.log("train/loss", found.loss.detach(), batch_size=self.lines)
         self.log("train/judge", found.scores.mean(), prog_bar=True, batch_size=self.lines)
         self.log("train/kl", found.kl.mean(), prog_bar=True, batch_size=self.lines)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from lightning.fabric.utilities import move_data_to_device
 from torch import Tensor, nn
 
 from discrete_lightning.data.streams import NO_TARGET
@@ -78,6 +79,13 @@ class LanguageModel(TextModule):
         if batch_idx == 0 or self._rows != len(inputs):
             self._carried = None
         self._rows = len(inputs)
+
+    def rank_state(self) -> Any:
+        carried = move_data_to_device(self._carried, torch.device("cpu"))
+        return {"carried": carried, "rows": self._rows}
+
+    def set_rank_state(self, state: Any, device: torch.device) -> None:
+        self._carried, self._rows = move_data_to_device(state["carried"], device), state["rows"]
 
     def _evaluate(self, metric: NatsPerCharacter, batch: Any, batch_idx: int) -> None:
         inputs, targets = self.token_batch(batch, batch_idx)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.distributed import rank_generator
+from discrete_lightning.functional import keyed_examples
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.functional.sequence_policy_gradient import sequence_policy_gradient
 from discrete_lightning.layers.temperature import LossWeight
@@ -170,7 +171,8 @@ class RewardedGenerator(LineGenerator):
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         inputs, targets = self.token_batch(batch, batch_idx)
-        drawn = self.draw(self.samples, generator=rank_generator(self.device))
+        with keyed_examples(self.samples):
+            drawn = self.draw(self.samples, generator=rank_generator(self.device))
         rewards = self.rewards_of(drawn)
         log_p, kl = self.scored(drawn.sequences)
         mask = drawn.sequences.mask

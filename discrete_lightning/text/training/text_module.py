@@ -1,6 +1,5 @@
 """Base of the models of text: a network and the tokenizer of its data, in one checkpoint."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -76,7 +75,8 @@ class TextModule(RestorableModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint["tokenizer"] = None if self.tokenizer is None else self.tokenizer.state()
 
-    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_load_checkpoint(checkpoint)
         state = checkpoint.get("tokenizer")
         if state is not None:
             learnt = tokenizer_of(state)

@@ -1,6 +1,6 @@
 """Words of a line that a frozen language model finds most likely, as a LightningModule: blanks filled, ends of lines led to."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -179,7 +179,7 @@ class WordOptimizer(StartedModule):
         super().on_save_checkpoint(checkpoint)
         checkpoint[_RESULTS] = [asdict(each) for each in self.found]
 
-    def on_load_checkpoint(self, checkpoint: Mapping[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         super().on_load_checkpoint(checkpoint)
         self.found = [LineFound(**each) for each in checkpoint.get(_RESULTS, [])]
 

@@ -1,11 +1,9 @@
 """Words of early modern English that a dictionary of today lacks, or says otherwise."""
 
 from functools import cache
-from pathlib import Path
 
+from discrete_lightning.storage.shipped import shipped_bytes
 from discrete_lightning.text.verse.phones import Pronunciation, pronunciation
-
-_FILE = Path(__file__).with_name("early_modern.txt")
 
 # Two syllables that verse may say as one; so may what is built on them ("spirits")
 _ONE_SYLLABLE = """
@@ -26,7 +24,7 @@ RESPELT = (
 def table() -> dict[str, list[Pronunciation]]:
     """The words of early_modern.txt: a line is a word and its sounds (see phones.py), ways to say it parted by "/"."""
     found = {}
-    for line in _FILE.read_text(encoding="ascii").splitlines():
+    for line in shipped_bytes("text/verse/early_modern.txt").decode("ascii").splitlines():
         word, sounds = line.split(maxsplit=1)
         found[word] = [pronunciation(way.split()) for way in sounds.split("/")]
     return found

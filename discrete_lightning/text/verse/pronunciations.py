@@ -7,12 +7,11 @@ import lzma
 import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
-from pathlib import Path
 
+from discrete_lightning.storage.shipped import shipped_bytes
 from discrete_lightning.text.verse.early_modern import ONE_SYLLABLE, RESPELT, table
 from discrete_lightning.text.verse.phones import Pronunciation, with_ending
 
-_FILE = Path(__file__).with_name("pronunciations.txt.xz")
 # ending and its sounds, the longest first; with "'" no syllable is added (but after t, d, s)
 _ENDINGS = (
     ("'dst", "D S T"), ("'st", "S T"), ("'ll", "L"), ("'lt", "L T"), ("'ld", "D"), ("'rt", "R T"), ("'re", "R"), ("'ve", "V"),
@@ -72,7 +71,7 @@ def knows(word: str) -> bool:
 
 @cache
 def _dictionary() -> dict[str, str]:
-    lines = lzma.decompress(_FILE.read_bytes()).decode().split("\n")
+    lines = lzma.decompress(shipped_bytes("text/verse/pronunciations.txt.xz")).decode().split("\n")
     return dict(line.split("\t", 1) for line in lines)
 
 

@@ -1,9 +1,8 @@
 """Shakespeare's sonnets."""
 
 import lzma
-from pathlib import Path
 
-_FILE = Path(__file__).with_name("sonnets.txt.xz")
+from discrete_lightning.storage.shipped import shipped_bytes
 
 
 def sonnets() -> list[list[str]]:
@@ -13,4 +12,7 @@ def sonnets() -> list[list[str]]:
         >>> sonnets()[17][0]
         "Shall I compare thee to a summer's day?"
     """
-    return [poem.split("\n") for poem in lzma.decompress(_FILE.read_bytes()).decode("ascii").split("\n\n")]
+    return [
+        poem.split("\n")
+        for poem in lzma.decompress(shipped_bytes("text/verse/sonnets.txt.xz")).decode("ascii").split("\n\n")
+    ]

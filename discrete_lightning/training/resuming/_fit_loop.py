@@ -16,7 +16,6 @@ from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from discrete_lightning.training.resuming._loaders import begin_fetches, loaders_of
@@ -74,7 +73,7 @@ class Places:
         self._replaced, self._waiting = [], []
 
     def leave(self) -> None:
-        """A batch begins."""
+        """A batch begins, or an epoch."""
         self.place = None
 
     def to_come(self) -> list[tuple[str, str]]:
@@ -88,7 +87,7 @@ class Places:
         """Calls the hooks of a checkpoint that were to come."""
         for key, name in hooks:
             for saver in self._savers:
-                if saver.state_key == key and isinstance(saver, Checkpoint):
+                if saver.state_key == key:
                     nothing = (None, None, self._trainer.fit_loop.epoch_loop.batch_idx) if "batch" in name else ()
                     getattr(saver, name)(self._trainer, module, *nothing)
         if any(name != "on_train_epoch_end" for _, name in hooks):
@@ -150,6 +149,7 @@ class Places:
         if not is_first:
             self._after_iteration()
         self._on_epoch(fetcher)
+        self.place = "batch"
 
 
 def resume_loops(
@@ -201,6 +201,8 @@ def resume_loops(
 
     def after_epoch() -> None:
         _forget_restart(trainer)
+        if trainer.current_epoch == 0 and place == "epochs":
+            find_batch(fit._data_fetcher)
         restore()
         if place == "epoch_end":
             _end_epoch(trainer)

@@ -55,7 +55,7 @@ class BernoulliVAE(DiscreteVAE):
         log_q = -nn.functional.binary_cross_entropy_with_logits(odds, sample.float(), reduction="none").sum(-1)
         return self.log_prior - log_q
 
-    def draw(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         return gumbel_sigmoid(logits.detach(), hard=True, generator=generator)
 
     def codes(self, sample: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class CategoricalVAE(DiscreteVAE):
         log_q = torch.log_softmax(logits.float(), -1)
         return self.log_prior - (sample.float() * log_q).sum((-2, -1))
 
-    def draw(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         return categorical_one_hot(logits, generator=generator)
 
     def codes(self, sample: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.functional._arguments import check_at_least, check_positive
+from discrete_lightning.functional._keyed import repeated, seeded
 from discrete_lightning.layers.relaxation_gap import RelaxationGap
 from discrete_lightning.layers.relaxed import Relaxed
 from discrete_lightning.layers.relaxed_in_eval import relaxed
@@ -159,17 +160,17 @@ class DiscreteVAE(ImageModule, ABC):
         Returns:
             float32 (B,).
         """
-        generator = torch.Generator(device=images.device).manual_seed(seed)
+        generator = seeded(images.device, seed)
         logits = self.logits(images)
         weights = []
         for start in range(0, samples, _CHUNK):
             count = min(_CHUNK, samples - start)
-            sample = self.draw(logits.expand(count, *logits.shape), generator)
+            sample = self.draw(logits.expand(count, *logits.shape), repeated(generator, count))
             weights.append(self.log_ratio(sample, logits) - self.negative_log_likelihood(sample, images))
         return math.log(samples) - torch.cat(weights).logsumexp(0)
 
     @abstractmethod
-    def draw(self, logits: Tensor, generator: torch.Generator) -> Tensor:
+    def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
         """Exact discrete draws of the logits' shape."""
 
     def _evaluate(self, stage: str, images: Tensor, batch_idx: int, loader: int) -> None:
@@ -177,7 +178,7 @@ class DiscreteVAE(ImageModule, ABC):
         gap = cast(PerLoader[RelaxationGap], getattr(self, name)).of(loader, self.device)
         logits = self.logits(images)
         kl = self.kl(logits)
-        generator = torch.Generator(device=images.device).manual_seed(batch_idx)
+        generator = seeded(images.device, batch_idx)
         discrete = self.negative_log_likelihood(self.draw(logits, generator), images)
         gap.update(relaxed=self._loss_as_in_training(logits, images, discrete, seed=batch_idx), discrete=discrete)
         self.log(f"{stage}/negative_elbo", (discrete + kl).mean(), batch_size=size, sync_dist=True, prog_bar=True)

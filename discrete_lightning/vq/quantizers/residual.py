@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.distributed import rank_generator
+from discrete_lightning.functional._keyed import repeated
 from discrete_lightning.functional._random import uniform
+from discrete_lightning.functional.keyed_noise import picked_rows
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.vq.quantized import Quantized, fill_padding
@@ -98,7 +100,9 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
             return self._stages(vectors, depth or stages, depths)
         packed, real = self._pack(vectors, mask)
         depths = None if depths is None else depths.reshape(-1).index_select(0, real)
-        return fill_padding(self._stages(packed, depth or stages, depths), real, vectors.shape[:-1])
+        with picked_rows(real, vectors.shape[:-1].numel()):
+            result = self._stages(packed, depth or stages, depths)
+        return fill_padding(result, real, vectors.shape[:-1])
 
     def quantize(self, vectors: Tensor) -> Quantized:
         return self._stages(vectors, len(self.quantizers), None)
@@ -106,7 +110,7 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
     def _draw_depths(self, vectors: Tensor) -> Tensor:
         """The number of stages of each position, the same within an example."""
         examples, device = vectors.shape[:-1][:1], vectors.device
-        generator = rank_generator(device)
+        generator = repeated(rank_generator(device), 2)
         u = uniform((2, *examples), dtype=torch.float32, device=device, generator=generator)
         stages = len(self.quantizers)
         drawn = (u[0] * stages).long().clamp_max(stages - 1) + 1

@@ -1,6 +1,5 @@
 """`decode`: codes that `predict` wrote, or a second-stage model made, back to images. It is `predict` with these classes."""
 
-import zipfile
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.protocols import DecodesIndices
+from discrete_lightning.storage.arrays import read_arrays
+from discrete_lightning.storage.gunzip import PackedError
 from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.pictures import image_grid, never_ends_a_run, save_pillow, shown_channels, to_pillow
 from discrete_lightning.training.prediction_writer import PredictionWriter
@@ -85,16 +86,17 @@ def _decode(module: DecodesIndices, batch: Sequence[Tensor], *_: Any) -> Tensor:
 
 def _read(path: Path) -> Tensor:
     try:
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.lib.npyio.NpzFile):
-                if "codes" not in loaded:
-                    raise ValueError(f"it has no array `codes`, only {', '.join(loaded.files) or 'nothing'}")
-                loaded = loaded["codes"]
+        loaded = read_arrays(path)
     except OSError as error:
         raise ValueError(f"the codes {path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, zipfile.BadZipFile, EOFError) as error:
+    except PackedError as error:
         raise ValueError(f"the codes {path} cannot be read: {error}") from None
+    if isinstance(loaded, dict):
+        if "codes" not in loaded:
+            raise ValueError(
+                f"the codes {path} cannot be read: it has no array `codes`, only {', '.join(loaded) or 'nothing'}"
+            )
+        loaded = loaded["codes"]
     if not np.issubdtype(loaded.dtype, np.integer):
         raise ValueError(f"codes are integers, and {path} holds {loaded.dtype} of shape {loaded.shape}")
     if not len(loaded):

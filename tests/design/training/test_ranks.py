@@ -73,6 +73,8 @@ def test_two_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
     assert run_on_ranks(fit_on_ranks, str(ranks), 2) == [expected, expected]
     files = {path.name: path.read_text() for path in ranks.iterdir() if path.is_file()}
     written = {f"{kind}.{end}" for kind in expected for end in ("csv", "fasta")}
+    answers = {name: files.pop(name) for name in ("answers.jsonl", "answers-rank1.jsonl")}  # of the surrogate, by rank
+    assert sum(text.count('"sequences":') for text in answers.values()) == 8
     assert set(files) == written | {"pareto.csv"}  # one merged report
     assert all((alone / name).read_text() == text for name, text in files.items())
 

@@ -1,0 +1,1 @@
+"""Files as bytes: written with a digest, read with bounds, from wherever they come. Knows torch and numpy alone."""
