@@ -58,7 +58,7 @@ class VectorEnvironments(ABC):
         actions: number of actions of each component; one number unless several actions are taken at once.
         time_limit: the most steps of an episode; None: no limit.
         reward_threshold: mean return from which the task counts as solved; None: nobody has said.
-        resumes: whether `state_dict` holds all there is, so that a resumed run goes on to the bit.
+        resumes: whether `state_dict` holds all there is, so that a resumed run goes on to the bit, or says that it does not.
     """
 
     name: str
@@ -92,7 +92,11 @@ class VectorEnvironments(ABC):
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> Observed:
-        """Goes on from `state_dict`; returns what there is to act on."""
+        """Goes on from `state_dict`; returns what there is to act on.
+
+        Raises:
+            EnvironmentFault: the environments do not come to where they were; they must be reset.
+        """
         raise NotImplementedError
 
     def frame(self, index: int = 0) -> Any:

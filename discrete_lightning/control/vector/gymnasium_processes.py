@@ -1,5 +1,6 @@
 """gymnasium environments in a process each: for environments that take long to step."""
 
+import sys
 import warnings
 from contextlib import suppress
 from typing import Any
@@ -70,7 +71,10 @@ class GymnasiumProcesses(GymnasiumVector):
             raise
 
     def _episodes(self) -> list[dict[str, Any]]:
-        return list(self._called("episode_state"))
+        found = self._called("episode_state")
+        for each in found:  # names of which there is one object are written to a file once
+            each["attributes"] = {sys.intern(name): value for name, value in each["attributes"].items()}
+        return list(found)
 
     def _replay(self, episodes: list[dict[str, Any]]) -> list[Replayed]:
         self.vector.set_attr("to_replay", episodes)

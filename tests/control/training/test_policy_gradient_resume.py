@@ -65,12 +65,42 @@ def test_a_resumed_fit_ends_in_the_same_bits(name: str, tmp_path: File, capsys: 
     assert "anew" not in capsys.readouterr().out
 
 
-def test_what_cannot_be_resumed_says_so_and_goes_on(tmp_path: File, capsys: pytest.CaptureFixture[str]) -> None:
-    options, data = {"method": PPO(epochs=1), "norm_rewards": True}, {"environment": "CartPole-v1", "updates": 4}
+@pytest.mark.parametrize(
+    ("environment", "note"),
+    [
+        ("tests.control.training.toy_environments:walks", "note: SyncVectorEnv: episodes start anew; policy"),
+        (
+            "tests.control.vector.tiny:Global",
+            "note: Global: episodes start anew (environment 0 of 4, counted from 0: replay: ",
+        ),
+    ],
+    ids=["VectorEnv", "own randomness"],
+)
+def test_what_cannot_be_resumed_says_so_and_goes_on(
+    environment: str, note: str, tmp_path: File, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options, data = {"method": PPO(epochs=1), "norm_rewards": True}, {"environment": environment, "updates": 4}
     model, rows = _interrupted(options, data, tmp_path / "middle.ckpt")
-    assert "episodes start anew" in capsys.readouterr().out
+    assert note in capsys.readouterr().out
     assert model.counters.environment_steps == 4 * 4 * 6
     assert len(rows) == 2
+
+
+def test_a_checkpoint_from_before_the_first_update_has_the_episodes(tmp_path: File) -> None:
+    class AtStart(SaveAfter):
+        def on_train_start(self, trainer: Any, module: Any) -> None:
+            trainer.save_checkpoint(self.file)
+
+    options, data = {"method": PPO(epochs=1)}, {"environment": "CartPole-v1", "updates": 4}
+    _interrupted(options, data, tmp_path / "middle.ckpt")
+    model = tiny_agent(**options)
+    trainer = quiet_trainer(limit_val_batches=0, callbacks=[AtStart(0, tmp_path / "start.ckpt")])
+    trainer.fit(model, datamodule=tiny_environments(**data), ckpt_path=tmp_path / "middle.ckpt")
+    one, other = (
+        torch.load(tmp_path / name, weights_only=True)["environments"] for name in ("middle.ckpt", "start.ckpt")
+    )
+    assert one["environments"] == other["environments"]
+    assert torch.equal(one["generator"], other["generator"])
 
 
 def test_another_number_of_environments_starts_episodes_anew(

@@ -106,3 +106,54 @@ class Endless(Walk):
     def step(self, action: Any) -> Any:
         observation, reward, _, _, info = super().step(action)
         return observation, reward, False, False, info
+
+
+class Private(Walk):
+    """Draws in each step, from a generator of its own that `reset` seeds, and that it hides behind a function."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None:
+            self.draw = np.random.default_rng(seed).random
+        return super().reset(seed=seed, options=options)
+
+    def step(self, action: Any) -> Any:
+        self.x += int(self.draw() > 0.5)
+        return super().step(action)
+
+
+class Unseeded(Private):
+    """That generator is seeded by the clock."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        found = super().reset(seed=seed, options=options)
+        if seed is not None:
+            self.draw = np.random.default_rng().random
+        return found
+
+
+class Global(Walk):
+    """Draws from numpy's global generator, and does nothing with it."""
+
+    def step(self, action: Any) -> Any:
+        np.random.random()
+        return super().step(action)
+
+
+class Harder(Walk):
+    """Counts its episodes; later ones might be harder."""
+
+    episodes = 0
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        self.episodes += 1
+        return super().reset(seed=seed, options=options)
+
+
+class Old(Walk):
+    """Its generator is not one of gymnasium's kind."""
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> Any:
+        if seed is not None:
+            self._np_random = np.random.Generator(np.random.MT19937(seed))
+        self.x, self.t = int(self.np_random.integers(3)), 0
+        return self.observe(), self.info()
