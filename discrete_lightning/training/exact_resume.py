@@ -226,8 +226,8 @@ class ExactResume(Callback):
             _say(f"these random generators of the checkpoint are not in this run: {', '.join(unknown[:5])}")
         set_random_state(own["random"], trainer.strategy.root_device)
         if self._places is not None:
-            self._places.place = "batch" if loaded["place"] == "batch" else None
             self._places.call(loaded["to_come"], module)
+            self._places.place = "batch" if loaded["place"] == "batch" else "epochs"
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
         self._epoch_start = own["epoch_start"]
