@@ -117,7 +117,8 @@ class Annealing(Callback, ABC):
 
     # Not in on_fit_start, which comes before a checkpoint's counters are restored.
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._set(trainer)
+        if trainer.ckpt_path is None:  # else the checkpoint has the value, and a batch may not follow
+            self._set(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         self._set(trainer, batch_idx)
