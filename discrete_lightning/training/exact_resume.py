@@ -136,6 +136,7 @@ class ExactResume(Callback):
             "format": _FORMAT,
             "place": place,
             "to_come": to_come,
+            "begun": trainer.fit_loop.total_batch_idx >= 0,
             "processes": world_size(),
             "ranks": ranks,
         }
@@ -198,6 +199,8 @@ class ExactResume(Callback):
                 f"the checkpoint is of {loaded['processes']} processes, and here are {world_size()}: noise and the order of "
                 "data are not those of an uncut run"
             )
+        if loaded["place"] is None and not loaded["begun"]:  # as a learning-rate finder does
+            return
         if loaded["place"] is None:
             _say(
                 "the checkpoint was saved in the middle of a step, which is begun again: not as an uncut run, to the bit"
