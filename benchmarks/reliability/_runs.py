@@ -61,7 +61,7 @@ EVERY_STEP = [
     "--trainer.callbacks.every_n_train_steps=1",
     "--trainer.callbacks.save_last=true",
 ]
-_PLACES = ("dirpath", "_path", "best_k_models")  # keys of paths, which differ from run to run
+_PLACES = ("dirpath", "_path", "best_k_models", "KeptAnswers")  # keys of paths, which differ from run to run
 _TIMES = ("time", "seconds")
 _PLACE = "/exact_resume/place"
 _ANYWHERE = ("/state_dict", "/optimizer_states", "/lr_schedulers", "/callbacks")
