@@ -85,7 +85,10 @@ class Started:
         """Sends a signal to all of the processes, and to what they started."""
         for process in self.processes:
             if process not in self.codes:
-                os.killpg(process, number)
+                try:
+                    os.killpg(process, number)
+                except ProcessLookupError:  # it has no group of its own yet
+                    os.kill(process, number)
 
     def wait(self, seconds: float = 600.0) -> list[int]:
         """The exit codes; raises TimeoutError after so many seconds. -9 is a kill."""
