@@ -64,7 +64,7 @@ EVERY_STEP = [
 _PLACES = ("dirpath", "_path", "best_k_models", "KeptAnswers")  # keys of paths, which differ from run to run
 _TIMES = ("time", "seconds")
 _PLACE = "/exact_resume/place"
-_ANYWHERE = ("/state_dict", "/optimizer_states", "/lr_schedulers", "/callbacks")
+_ANYWHERE = ("/state_dict", "/optimizer_states", "/lr_schedulers")
 
 
 class Started:
@@ -167,7 +167,7 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The names of values that are not equal, to the bit, or in only one of the two.
 
     A run that is resumed when it has made its last step saves its last checkpoint when it ends, and the uncut run saved it with
-    that step: they stand at different places, and have weights, optimisers, schedulers and callbacks in common.
+    that step: they stand at different places, and have weights, optimisers and schedulers in common.
     """
     names = one.keys() | other.keys()
     if one[_PLACE] != other[_PLACE]:
