@@ -35,7 +35,13 @@ from discrete_lightning.training.resuming.holders import (
     set_holder_states,
 )
 from discrete_lightning.training.resuming.pending import pending, pending_statistics, set_pending
-from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
+from discrete_lightning.training.resuming.random_state import (
+    Holder,
+    Plain,
+    random_state,
+    set_random_state,
+    unchanged_left_out,
+)
 from discrete_lightning.training.resuming.rank_states import of_folder, rank_states, set_rank_states, without_repeats
 
 _KEY = "exact_resume"  # in a checkpoint
@@ -48,8 +54,8 @@ class ExactResume(Callback):
     For any LightningModule. Beside what Lightning saves these are, of each rank: the states of torch's, numpy's and Python's
     random generators, and of those that loaders, data sets, modules and callbacks hold; the place in the order of the data;
     running means and metrics; pending gradients and statistics of codebooks and routers, where a checkpoint falls in between
-    the batches of one step; whether training was to stop. In the ordinary case 4 KB a rank, and nothing a step
-    (`python -m benchmarks.reliability.kill --cost`).
+    the batches of one step; whether training was to stop. In the ordinary case that is 8 KB a rank, and it costs nothing a step
+    (`python -m benchmarks.reliability.resume_cost`).
 
     Checkpoint callbacks save after the validation that follows a batch, not before it, so that nothing is half done. Batches
     of the epoch that were trained on are not loaded again, but for iterable data sets, several loaders, and worker processes,
@@ -153,7 +159,8 @@ class ExactResume(Callback):
             "reloads": reloads(trainer),
         }
         if in_epoch or trainer.current_epoch == 0:  # whose iterator is made before training starts
-            state["epoch_start"] = self._epoch_start
+            random_then = unchanged_left_out(self._epoch_start["random"], state["random"])
+            state["epoch_start"] = {**self._epoch_start, "random": random_then}
             loaders = loaders_of(trainer, "training")
             state["loaders"] = [each.state_dict() if positions_itself(each) else None for each in loaders]
         return state
@@ -233,13 +240,13 @@ class ExactResume(Callback):
             self._places.place = "batch" if loaded["place"] == "batch" else "epochs"
 
     def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
-        self._epoch_start = own["epoch_start"]
+        self._epoch_start = {**own["epoch_start"], "random": own["random"] | own["epoch_start"]["random"]}
         count, is_over = batches_of_epoch(trainer)
         if is_over:
             return
         if trainer.current_epoch == 0:
             restart_workers(trainer)
-        set_random_state(own["epoch_start"]["random"], trainer.strategy.root_device)
+        set_random_state(self._epoch_start["random"], trainer.strategy.root_device)
         set_holder_states(_holders_of("training", loaders_of(trainer, "training")), own["epoch_start"]["holders"])
         for loader, state in zip(loaders_of(trainer, "training"), own["loaders"], strict=True):
             if state is not None:
