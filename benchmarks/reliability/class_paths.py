@@ -155,7 +155,7 @@ def places(path: str, arguments: dict[str, Any]) -> Iterator[tuple[str, str, Any
         _DESIGN,
         {"model": {"init_args": {"oracle": {"class_path": _ENSEMBLE, "init_args": {"members": [path]}}}}},
     )
-    yield "key", _BASE, {"model": {path: arguments or {"any": 1}}}  # an empty mapping is nothing to the parser
+    yield "key", _BASE, {"model": {path: {**arguments, "any": 1}}}  # an empty mapping is nothing to the parser
     yield "tag", _BASE, f"model: !!python/object/apply:{path} []\n"
     yield "environment variable", _BASE, "model: {class_path: '${oc.env:PLANTED}'}\n"
     Path("part.yaml").write_text(yaml.safe_dump(spec))
