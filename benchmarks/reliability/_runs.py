@@ -61,10 +61,10 @@ EVERY_STEP = [
     "--trainer.callbacks.every_n_train_steps=1",
     "--trainer.callbacks.save_last=true",
 ]
-_PLACES = ("dirpath", "_path", "best_k_models")  # keys of paths, which differ from run to run
+_PLACES = ("dirpath", "_path", "best_k_models", "KeptAnswers")  # keys of paths, which differ from run to run
 _TIMES = ("time", "seconds")
 _PLACE = "/exact_resume/place"
-_ANYWHERE = ("/state_dict", "/optimizer_states", "/lr_schedulers", "/callbacks")
+_ANYWHERE = ("/state_dict", "/optimizer_states", "/lr_schedulers")
 
 
 class Started:
@@ -85,7 +85,10 @@ class Started:
         """Sends a signal to all of the processes, and to what they started."""
         for process in self.processes:
             if process not in self.codes:
-                os.killpg(process, number)
+                try:
+                    os.killpg(process, number)
+                except ProcessLookupError:  # it has no group of its own yet
+                    os.kill(process, number)
 
     def wait(self, seconds: float = 600.0) -> list[int]:
         """The exit codes; raises TimeoutError after so many seconds. -9 is a kill."""
@@ -164,7 +167,7 @@ def differing(one: dict[str, Any], other: dict[str, Any]) -> list[str]:
     """The names of values that are not equal, to the bit, or in only one of the two.
 
     A run that is resumed when it has made its last step saves its last checkpoint when it ends, and the uncut run saved it with
-    that step: they stand at different places, and have weights, optimisers, schedulers and callbacks in common.
+    that step: they stand at different places, and have weights, optimisers and schedulers in common.
     """
     names = one.keys() | other.keys()
     if one[_PLACE] != other[_PLACE]:

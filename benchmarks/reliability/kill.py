@@ -66,7 +66,7 @@ def trial(
 def family_trials(family: str, kills: int, ranks: int, seed: int) -> bool:
     """Prints a line; True if all are equal."""
     draw, equal, found = random.Random(f"{family}{seed}"), 0, Counter[str]()
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         root = Path(folder)
         uncut = [_uncut(family, number, root, ranks) for number in range(min(2, kills))]
         for number in range(kills):

@@ -38,9 +38,19 @@ class ImageDataset(Dataset[Batch]):
         self.labels = labels
         self.redraw = redraw
         self.seed = seed
-        self.rank = 0
         self._generator: torch.Generator | None = None
         self._owner: tuple[int, int] | None = None
+        self.rank = 0
+
+    @property
+    def rank(self) -> int:
+        return self._rank
+
+    @rank.setter
+    def rank(self, rank: int) -> None:
+        self._rank = rank
+        if self.redraw:
+            self._stream()  # there from the start, so that a resumed run finds it, and gives it its state
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -30,13 +30,14 @@ def stop_together(trainer: Trainer) -> None:
 
 
 def _follow(loop: Any, name: str, function: Callable[[], None]) -> None:
-    loop.__dict__.pop(name, None)
-    original = getattr(loop, name)
+    present = getattr(loop, name)
+    original = getattr(present, "followed", present)  # of an earlier run
 
     def both() -> None:
         original()
         function()
 
+    both.followed = original  # type: ignore[attr-defined]
     setattr(loop, name, both)
 
 

@@ -99,7 +99,7 @@ def prepare(checkpoint: dict[str, Any], model: LightningModule, name: str) -> No
     """
     check_model(checkpoint, type(model), name)
     migrate(checkpoint, type(model), name)
-    check_finite(checkpoint["state_dict"], model, name)
+    check_finite(checkpoint.get("state_dict", {}), model, name)
 
 
 def read_checkpoint(path: Path, map_location: str = "cpu", weights_only: bool | None = True) -> Any:

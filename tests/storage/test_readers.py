@@ -40,6 +40,8 @@ def test_nothing_reads_pickles() -> None:
         assert name not in ("eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "shelve.open"), (
             file
         )
+        if (file, name) == ("training/requeue.py", "subprocess.run"):
+            continue  # SLURM's own `scontrol requeue`
         assert not name.startswith(("pickle.", "subprocess.", "marshal.", "tarfile.", "shutil.unpack")), (
             f"{file}: {name}"
         )

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from torch import Tensor
 from torch.utils.data import DataLoader
 
 from discrete_lightning.callbacks import ChoiceMonitor, ExactResume
@@ -18,7 +19,7 @@ from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.resuming.holders import generators_of, holder_states, parts_of_loader
 from discrete_lightning.training.resuming.random_state import holder_state, set_holder_state
 from tests.ranks import run_on_ranks
-from tests.training.resumed_module import Learner, Noisy, differences, fit
+from tests.training.resumed_module import Noisy, differences, fit
 
 CASES: dict[str, dict[str, Any]] = {
     "plain": {},
@@ -133,15 +134,24 @@ def test_its_state_is_read_without_running_code(tmp_path: Path) -> None:
         assert torch.load(path, weights_only=True)["exact_resume"]["ranks"]
 
 
-def test_the_ordinary_state_is_4_kb(tmp_path: Path) -> None:
-    module = Learner()
-    module.training_step = lambda batch, batch_idx: module.net(batch).square().mean()  # type: ignore[method-assign]
-    del module.noise
+class Ordinary(LightningModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Linear(5, 1)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        loss = self.net(batch).square().mean()
+        self.log("train/loss", loss, on_step=True, on_epoch=True)
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.Adam(self.parameters())
+
+
+def test_the_ordinary_state_is_a_few_kb(tmp_path: Path) -> None:
     keep = ModelCheckpoint(tmp_path, "last")
-    trainer = Trainer(
-        max_epochs=1, accelerator="cpu", logger=False, callbacks=[keep, ExactResume()], num_sanity_val_steps=0
-    )
-    trainer.fit(module, DataLoader(torch.rand(8, 5), 4, shuffle=True))
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, callbacks=[keep, ExactResume()])
+    trainer.fit(Ordinary(), DataLoader(torch.rand(8, 5), 4, shuffle=True))  # type: ignore[arg-type]
     torch.save(torch.load(tmp_path / "last.ckpt", weights_only=True)["exact_resume"], tmp_path / "alone")
     assert (tmp_path / "alone").stat().st_size <= 10_000
     assert isinstance(trainer.strategy.checkpoint_io, RunCheckpointIO)

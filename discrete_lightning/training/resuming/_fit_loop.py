@@ -48,7 +48,8 @@ class Places:
         self._waiting: list[tuple[Callback, str, Callable[[], None]]] = []
         self._at = 0  # number of the saver that saves at the end of an epoch
         self._order = order
-        self._replaced: list[tuple[Any, str]] = []
+        self._replaced: list[tuple[Any, str, Any, Any]] = []
+        self._is_on = True
         fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
         self._replace(epoch, "on_advance_end", self._batch_over)
         self._replace(epoch, "on_run_start", self._new_iterator)
@@ -61,13 +62,24 @@ class Places:
             self._replace(saver, "on_train_epoch_end", partial(self._at_epoch_end, number))
 
     def _replace(self, owner: Any, name: str, method: Callable[..., Any]) -> None:
-        setattr(owner, name, partial(method, getattr(owner, name)))
-        self._replaced.append((owner, name))
+        original, before = getattr(owner, name), vars(owner).get(name)
+
+        def call(*args: Any) -> Any:  # also where others have replaced it, too, and call this one
+            return method(original, *args) if self._is_on else original(*args)
+
+        setattr(owner, name, call)
+        self._replaced.append((owner, name, call, before))
 
     def remove(self) -> None:
-        """Gives the loops and callbacks their own methods back."""
-        for owner, name in self._replaced:
-            vars(owner).pop(name, None)
+        """Gives the loops and callbacks the methods back that they had."""
+        self._is_on = False
+        for owner, name, call, before in reversed(self._replaced):
+            if vars(owner).get(name) is not call:
+                continue
+            if before is None:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, before)
         self._replaced, self._waiting = [], []
         vars(self._trainer.fit_loop).pop("run", None)
 
@@ -127,22 +139,27 @@ class Places:
 
     def _setup_data(self, stage: Stage, original: Callable[[], None]) -> None:
         self._order.note_making()
-        self._replace(self._trainer.strategy, "process_dataloader", partial(self._process_dataloader, stage))
+        strategy: Any = self._trainer.strategy
+        process = strategy.process_dataloader
+
+        def process_dataloader(loader: Any) -> Any:
+            if not self._prepared:
+                self._order.note_made(stage)
+            self._prepared.append(process(loader))
+            if stage == "training":
+                self._order.note_epoch_start(
+                    self._prepared
+                )  # Lightning makes the iterators next, when it has the last one
+            return self._prepared[-1]
+
+        strategy.process_dataloader = process_dataloader
         try:
             original()
             if self._prepared and stage == "training":
                 self._order.note_iterators()
         finally:
-            vars(self._trainer.strategy).pop("process_dataloader", None)
+            del strategy.process_dataloader
             self._prepared = []
-
-    def _process_dataloader(self, stage: Stage, original: Callable[..., Any], loader: Any) -> Any:
-        if not self._prepared:
-            self._order.note_made(stage)
-        self._prepared.append(original(loader))
-        if stage == "training":
-            self._order.note_epoch_start(self._prepared)  # Lightning makes the iterators next, when it has the last one
-        return self._prepared[-1]
 
     def _new_iterator(self, original: Callable[..., None], fetcher: Any) -> None:
         is_first = self._trainer.current_epoch == 0  # whose iterator `setup_data` has made

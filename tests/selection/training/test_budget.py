@@ -131,7 +131,8 @@ def test_the_multipliers_are_in_the_checkpoint(tmp_path: Path) -> None:
     trainer = fit(built(), budget, max_epochs=3)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     saved = torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"]["Budget"]
-    assert saved == {"multipliers": budget.controller.multipliers}
+    assert saved["multipliers"] == budget.controller.multipliers
+    assert saved["expected"] == budget.controller.expected  # what is logged once the decision is held
     assert saved["multipliers"][""] > 0
 
 
