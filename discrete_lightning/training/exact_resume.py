@@ -11,7 +11,7 @@ from discrete_lightning.distributed import gather_objects, rank, world_size
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
 from discrete_lightning.training.resuming._loaders import Stage, loaders_of
-from discrete_lightning.training.resuming.data_order import DataOrder, holders_of_loaders, holders_of_run
+from discrete_lightning.training.resuming.data_order import DataOrder, holders_of_loaders, holders_of_run, whole_order
 from discrete_lightning.training.resuming.figures import figures, set_figures
 from discrete_lightning.training.resuming.holders import holder_states, set_holder_states
 from discrete_lightning.training.resuming.modes import Modes, begin_averaging
@@ -30,7 +30,7 @@ class ExactResume(Callback):
     random generators, and of those that loaders, data sets, modules and callbacks hold; the place in the order of the data;
     running means and metrics; which parameters are frozen, and which modules in evaluation mode; pending gradients and
     statistics of codebooks and routers, where a checkpoint falls in between the batches of one step; whether training was to
-    stop. In the ordinary case 4 KB a rank, and nothing a step (`python -m benchmarks.reliability.kill --cost`).
+    stop. In the ordinary case that is 8 KB a rank, and costs nothing a step (`python -m benchmarks.reliability.resume_cost`).
 
     Checkpoint callbacks save after the validation that follows a batch, not before it, so that nothing is half done. Batches
     of the epoch that were trained on are not loaded again, but for iterable data sets, several loaders, and worker processes,
@@ -123,15 +123,16 @@ class ExactResume(Callback):
 
     def _state(self, trainer: Trainer, module: LightningModule, in_epoch: bool) -> Plain:
         waits_for_step = self._steps_at_backward == trainer.global_step
+        now = random_state(trainer.strategy.root_device)
         return {
-            "random": random_state(trainer.strategy.root_device),
+            "random": now,
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
             "states": rank_states(trainer, module),
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
             "modes": None if self._modes is None else self._modes.changes(trainer, module),
-            "order": None if self._order is None else self._order.state(in_epoch),
+            "order": None if self._order is None else self._order.state(in_epoch, now),
         }
 
     def _holders(self, trainer: Trainer, module: LightningModule) -> dict[str, Holder]:
@@ -175,6 +176,7 @@ class ExactResume(Callback):
             )
             return
         own, order = self._own(loaded), self._order
+        own = {**own, "order": whole_order(own["order"], own["random"])}
         assert order is not None  # `setup` has made it
         resume_loops(
             trainer,

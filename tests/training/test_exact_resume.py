@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader
@@ -149,6 +149,7 @@ class Ordinary(LightningModule):
 
 
 def test_the_ordinary_state_is_a_few_kb(tmp_path: Path) -> None:
+    seed_everything(0, verbose=False)
     keep = ModelCheckpoint(tmp_path, "last")
     trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, callbacks=[keep, ExactResume()])
     trainer.fit(Ordinary(), DataLoader(torch.rand(8, 5), 4, shuffle=True))  # type: ignore[arg-type]

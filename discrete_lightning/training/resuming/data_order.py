@@ -30,7 +30,13 @@ from discrete_lightning.training.resuming.holders import (
     parts_of_loader,
     set_holder_states,
 )
-from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
+from discrete_lightning.training.resuming.random_state import (
+    Holder,
+    Plain,
+    random_state,
+    set_random_state,
+    unchanged_left_out,
+)
 from discrete_lightning.training.resuming.rank_states import same
 
 
@@ -49,7 +55,7 @@ class DataOrder:
     def __init__(self, trainer: Trainer, module: LightningModule) -> None:
         self._trainer, self._module = trainer, module
         self._before: Plain = None
-        self._drawn: dict[Stage, Plain] = {}
+        self._drawn: dict[str, Plain] = {}
         self._epoch_start: Plain = None
         self._data_state: tuple[Any, ...] = ()
 
@@ -86,18 +92,27 @@ class DataOrder:
         elif not same(self._data_state, _global_state()):
             self._epoch_start["first"] = self._random()
 
-    def state(self, in_epoch: bool) -> Plain:
-        """All of it, as far as it is needed at a place in an epoch or between two."""
-        state = {"reloads": reloads(self._trainer), "drawn": dict(self._drawn)}
-        if in_epoch or self._trainer.current_epoch == 0:  # whose iterator is made before training starts
-            state |= {"epoch_start": self._epoch_start, "loaders": _positions(loaders_of(self._trainer, "training"))}
-        return state
+    def state(self, in_epoch: bool, now: Plain) -> Plain:
+        """All of it, as far as it is needed at a place in an epoch or between two. `whole_order` completes it.
+
+        Args:
+            in_epoch: whether the place is in an epoch.
+            now: the present random state, of which nothing is kept twice.
+        """
+        noted = dict(self._drawn)
+        state: Plain = {"reloads": reloads(self._trainer)}
+        # the iterator of the first epoch is made before training starts
+        if self._epoch_start is not None and (in_epoch or self._trainer.current_epoch == 0):
+            noted["epoch"] = self._epoch_start
+            state["loaders"] = _positions(loaders_of(self._trainer, "training"))
+        shortened = {name: {**each, "random": unchanged_left_out(each["random"], now)} for name, each in noted.items()}
+        return state | {"noted": shortened}
 
     # Going the same way.
 
     def make(self, stage: Stage, state: Plain) -> None:
         """Makes the loaders as the uncut run did."""
-        drawn = state["drawn"].get(stage)
+        drawn = state["noted"].get(stage)
 
         def draw() -> None:
             self._set_random(drawn["random"])
@@ -113,7 +128,7 @@ class DataOrder:
 
     def find_batch(self, state: Plain, fetcher: Any) -> None:
         """Has the fetcher give the next batch of the epoch."""
-        start = self._epoch_start = state["epoch_start"]
+        start = self._epoch_start = state["noted"]["epoch"]
         loaders = loaders_of(self._trainer, "training")
         if len(loaders) != len(state["loaders"]):
             raise ValueError(
@@ -160,6 +175,12 @@ class DataOrder:
 
     def _set_random(self, state: Plain) -> None:
         set_random_state(state, self._trainer.strategy.root_device)
+
+
+def whole_order(state: Plain, now: Plain) -> Plain:
+    """A state of `DataOrder` with what it shares with the random state of the checkpoint, `now`."""
+    noted = {name: {**each, "random": now | each["random"]} for name, each in state["noted"].items()}
+    return {**state, "noted": noted}
 
 
 def holders_of_run(trainer: Trainer, module: LightningModule) -> dict[str, Holder]:

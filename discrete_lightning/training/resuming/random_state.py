@@ -38,6 +38,22 @@ def set_random_state(state: Plain, device: torch.device) -> None:
         torch.mps.set_rng_state(state["mps"])
 
 
+def unchanged_left_out(earlier: Plain, now: Plain) -> Plain:
+    """An earlier `random_state` without the parts that have not changed since."""
+    return {name: each for name, each in earlier.items() if name not in now or not _equal(each, now[name])}
+
+
+def _equal(one: Plain, other: Plain) -> bool:
+    if isinstance(one, Tensor):
+        return isinstance(other, Tensor) and torch.equal(one, other)
+    if isinstance(one, dict):
+        return isinstance(other, dict) and _equal(list(one.items()), list(other.items()))
+    if isinstance(one, list | tuple):
+        same_kind = isinstance(other, list | tuple) and len(one) == len(other)
+        return same_kind and all(_equal(a, b) for a, b in zip(one, other, strict=True))
+    return bool(one == other)
+
+
 def holder_state(holder: Holder) -> Plain:
     """The state of a generator object."""
     if isinstance(holder, torch.Generator):
