@@ -1,11 +1,7 @@
 """A run that is cut and resumed goes on as the run that was never cut, to the bit."""
 
-import random
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -14,34 +10,13 @@ from lightning.pytorch.trainer.states import TrainerFn
 from discrete_lightning.distributed import gather_objects, rank, world_size
 from discrete_lightning.training.checkpoint_io import RunCheckpointIO
 from discrete_lightning.training.resuming._fit_loop import Places, resume_loops
-from discrete_lightning.training.resuming._loaders import (
-    Stage,
-    around_fetches,
-    batches_of_epoch,
-    begin_fetches,
-    draws_here,
-    loaders_of,
-    positions_itself,
-    reloads,
-    restart_workers,
-    set_reloads,
-    skip_batches,
-)
+from discrete_lightning.training.resuming._loaders import Stage, loaders_of
+from discrete_lightning.training.resuming.data_order import DataOrder, holders_of_loaders, holders_of_run, whole_order
 from discrete_lightning.training.resuming.figures import figures, set_figures
-from discrete_lightning.training.resuming.holders import (
-    generators_of,
-    holder_states,
-    parts_of_loader,
-    set_holder_states,
-)
+from discrete_lightning.training.resuming.holders import holder_states, set_holder_states
+from discrete_lightning.training.resuming.modes import Modes, begin_averaging
 from discrete_lightning.training.resuming.pending import pending, pending_statistics, set_pending
-from discrete_lightning.training.resuming.random_state import (
-    Holder,
-    Plain,
-    random_state,
-    set_random_state,
-    unchanged_left_out,
-)
+from discrete_lightning.training.resuming.random_state import Holder, Plain, random_state, set_random_state
 from discrete_lightning.training.resuming.rank_states import of_folder, rank_states, set_rank_states, without_repeats
 
 _KEY = "exact_resume"  # in a checkpoint
@@ -53,9 +28,9 @@ class ExactResume(Callback):
 
     For any LightningModule. Beside what Lightning saves these are, of each rank: the states of torch's, numpy's and Python's
     random generators, and of those that loaders, data sets, modules and callbacks hold; the place in the order of the data;
-    running means and metrics; pending gradients and statistics of codebooks and routers, where a checkpoint falls in between
-    the batches of one step; whether training was to stop. In the ordinary case that is 8 KB a rank, and it costs nothing a step
-    (`python -m benchmarks.reliability.resume_cost`).
+    running means and metrics; which parameters are frozen, and which modules in evaluation mode; pending gradients and
+    statistics of codebooks and routers, where a checkpoint falls in between the batches of one step; whether training was to
+    stop. In the ordinary case that is 8 KB a rank, and costs nothing a step (`python -m benchmarks.reliability.resume_cost`).
 
     Checkpoint callbacks save after the validation that follows a batch, not before it, so that nothing is half done. Batches
     of the epoch that were trained on are not loaded again, but for iterable data sets, several loaders, and worker processes,
@@ -64,8 +39,8 @@ class ExactResume(Callback):
     own.
 
     What it cannot restore it says in one line: a checkpoint saved in the middle of a step (by code of your own), another
-    number of processes. It knows nothing of attributes that a module or data set hides from `state_dict`, and of the draws of
-    persistent workers.
+    number of processes, a finder of Lightning in the resumed run. It knows nothing of attributes that a module or data set
+    hides from `state_dict`, and of the draws of worker processes that persist or whose loader has a state of its own.
 
     The checkpoints of a Trainer with this callback are written to a file beside their place, synced and renamed.
 
@@ -76,13 +51,13 @@ class ExactResume(Callback):
 
     def __init__(self) -> None:
         self._places: Places | None = None
-        self._epoch_start: Plain = None
-        self._data_state: tuple[Any, ...] = ()
+        self._modes: Modes | None = None
+        self._order: DataOrder | None = None
         self._steps_at_backward = -1
 
     def __getstate__(self) -> dict[str, Any]:
         """A copy belongs to no run."""
-        return {**self.__dict__, "_places": None}
+        return {**self.__dict__, "_places": None, "_modes": None, "_order": None}
 
     # Of a run.
 
@@ -92,15 +67,14 @@ class ExactResume(Callback):
             return
         self._release()
         self._steps_at_backward = -1
+        self._modes, self._order = Modes(trainer, pl_module), DataOrder(trainer, pl_module)
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
         savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint)]  # type: ignore[attr-defined]
         self._places = Places(
             trainer,
             savers,
-            before_iteration=lambda loaders: self._note_epoch_start(trainer, loaders),
-            after_iteration=self._note_data_state,
-            on_epoch=lambda fetcher: self._isolate(trainer, fetcher),
+            self._order,
         )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -149,35 +123,22 @@ class ExactResume(Callback):
 
     def _state(self, trainer: Trainer, module: LightningModule, in_epoch: bool) -> Plain:
         waits_for_step = self._steps_at_backward == trainer.global_step
-        state = {
-            "random": random_state(trainer.strategy.root_device),
+        now = random_state(trainer.strategy.root_device)
+        return {
+            "random": now,
             "holders": holder_states(self._holders(trainer, module)),
             "figures": figures(trainer, module),
             "states": rank_states(trainer, module),
             "pending": pending(module) if waits_for_step else pending_statistics(module),
             "should_stop": trainer.should_stop,
-            "reloads": reloads(trainer),
+            "modes": None if self._modes is None else self._modes.changes(trainer, module),
+            "order": None if self._order is None else self._order.state(in_epoch, now),
         }
-        if in_epoch or trainer.current_epoch == 0:  # whose iterator is made before training starts
-            random_then = unchanged_left_out(self._epoch_start["random"], state["random"])
-            state["epoch_start"] = {**self._epoch_start, "random": random_then}
-            loaders = loaders_of(trainer, "training")
-            state["loaders"] = [each.state_dict() if positions_itself(each) else None for each in loaders]
-        return state
 
     def _holders(self, trainer: Trainer, module: LightningModule) -> dict[str, Holder]:
-        owners = [(f"module.{name}", each) for name, each in module.named_modules()]
-        owners += [(f"callback.{each.state_key}", each) for each in trainer.callbacks]  # type: ignore[attr-defined]
-        owners += [("data", trainer.datamodule)]  # type: ignore[attr-defined]
         stages: tuple[Stage, ...] = ("training", "validation")
-        of_loaders = [_holders_of(stage, loaders_of(trainer, stage)) for stage in stages]
-        return generators_of(owners) | of_loaders[0] | of_loaders[1]
-
-    def _note_epoch_start(self, trainer: Trainer, loaders: Sequence[Any]) -> None:
-        self._epoch_start = {
-            "random": random_state(trainer.strategy.root_device),
-            "holders": holder_states(_holders_of("training", loaders)),
-        }
+        of_loaders = [holders_of_loaders(stage, loaders_of(trainer, stage)) for stage in stages]
+        return holders_of_run(trainer, module) | of_loaders[0] | of_loaders[1]
 
     # Going on.
 
@@ -210,95 +171,61 @@ class ExactResume(Callback):
             return
         if loaded["place"] is None:
             _say(
-                "the checkpoint was saved in the middle of a step, which is begun again: not as an uncut run, to the bit"
+                "the checkpoint was saved in the middle of a step (save in a callback that is a Checkpoint): training goes on, "
+                "but not as an uncut run, to the bit"
             )
             return
-        own = self._own(loaded)
+        own, order = self._own(loaded), self._order
+        own = {**own, "order": whole_order(own["order"], own["random"])}
+        assert order is not None  # `setup` has made it
         resume_loops(
             trainer,
             loaded["place"],
+            lambda: order.make("training", own["order"]),
             lambda: self._restore(trainer, module, own, loaded),
-            lambda fetcher: self._find_batch(trainer, module, own, fetcher),
+            lambda fetcher: order.find_batch(own["order"], fetcher),
+            goes_on=lambda: self._goes_on(trainer, loaded),
         )
 
+    def _goes_on(self, trainer: Trainer, loaded: dict[str, Any]) -> bool:
+        """Whether a run of the loops is the one that goes on, not one of a finder before it."""
+        if self not in trainer.callbacks:  # type: ignore[attr-defined]
+            return False
+        if loaded["begun"] and trainer.fit_loop.total_batch_idx < 0:
+            _say(
+                "a LearningRateFinder or BatchSizeFinder has set training back to its first step, with the weights of the "
+                "checkpoint: resume without it"
+            )
+            return False
+        return True
+
     def _restore(self, trainer: Trainer, module: LightningModule, own: Plain, loaded: dict[str, Any]) -> None:
+        places, order, modes = self._places, self._order, self._modes
+        assert places is not None
+        assert order is not None
+        assert modes is not None
         set_pending(module, own["pending"])
         if "gradients" in own["pending"]:
             self._steps_at_backward = trainer.global_step
         set_rank_states(trainer, module, own["states"])
         set_figures(trainer, module, own["figures"], in_epoch=loaded["place"] == "batch")
         trainer.should_stop = own["should_stop"]
-        if any(name.startswith("validation") for name in own["holders"]):
-            loaders_of(trainer, "validation", make=True)
-        set_reloads(trainer, own["reloads"])
+        if trainer.should_stop:
+            _say("training had been told to stop (trainer.should_stop, EarlyStopping) before the checkpoint was saved")
+        order.set_reloads(own["order"])
+        begin_averaging(trainer, module)
+        modes.set_changes(trainer, module, own["modes"])
         unknown = set_holder_states(self._holders(trainer, module), own["holders"])
         if unknown:
             _say(f"these random generators of the checkpoint are not in this run: {', '.join(unknown[:5])}")
         set_random_state(own["random"], trainer.strategy.root_device)
-        if self._places is not None:
-            self._places.call(loaded["to_come"], module)
-            self._places.place = "batch" if loaded["place"] == "batch" else "epochs"
-
-    def _find_batch(self, trainer: Trainer, module: LightningModule, own: Plain, fetcher: Any) -> None:
-        self._epoch_start = {**own["epoch_start"], "random": own["random"] | own["epoch_start"]["random"]}
-        count, is_over = batches_of_epoch(trainer)
-        if is_over:
-            return
-        if trainer.current_epoch == 0:
-            restart_workers(trainer)
-        set_random_state(self._epoch_start["random"], trainer.strategy.root_device)
-        set_holder_states(_holders_of("training", loaders_of(trainer, "training")), own["epoch_start"]["holders"])
-        for loader, state in zip(loaders_of(trainer, "training"), own["loaders"], strict=True):
-            if state is not None:
-                loader.load_state_dict(state)
-        iter(fetcher)
-        self._note_data_state()
-        begin_fetches(trainer, fetcher)
-        self._isolate(trainer, fetcher)
-        skip_batches(fetcher, count)
-
-    # Draws of data in this process.
-
-    def _isolate(self, trainer: Trainer, fetcher: Any) -> None:
-        """Gives data that draw in this process a random state of their own: going through them again gives the same."""
-        loaders = fetcher.combined_loader.flattened
-        if len(loaders) == 1 and not draws_here(loaders[0]):
-            return
-        training: list[tuple[Any, ...]] = []
-
-        def before() -> None:
-            training.append(_global_state())
-            _set_global_state(self._data_state)
-
-        def after() -> None:
-            self._data_state = _global_state()
-            _set_global_state(training.pop())
-
-        around_fetches(trainer, fetcher, before, after)
-
-    def _note_data_state(self) -> None:
-        self._data_state = _global_state()
+        places.call(loaded["to_come"], module)
+        places.place = "batch" if loaded["place"] == "batch" else "epochs"
 
 
 def is_exact(checkpoint: dict[str, Any]) -> bool:
     """Whether `ExactResume` has made a checkpoint where nothing is half done; to be asked in `on_save_checkpoint`."""
     return checkpoint.get(_KEY, {}).get("place") is not None
-
-
-def _holders_of(stage: Stage, loaders: Sequence[Any]) -> dict[str, Holder]:
-    """The generators of loaders, and of what is in them, by name."""
-    named = ((f"{stage}{number}", each) for number, each in enumerate(loaders))
-    return generators_of(part for name, each in named for part in parts_of_loader(name, each))
-
-
-def _global_state() -> tuple[Any, ...]:
-    return torch.get_rng_state(), np.random.get_state(), random.getstate()
-
-
-def _set_global_state(state: tuple[Any, ...]) -> None:
-    torch.set_rng_state(state[0])
-    np.random.set_state(state[1])
-    random.setstate(state[2])
 
 
 def _say(what: str) -> None:

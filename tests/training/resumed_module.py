@@ -176,11 +176,17 @@ class EveryMoment(Checkpoint):
 
 
 def fit(
-    folder: Path, start: Path | None = None, *, data: str = "plain", model: Fields | None = None, **fields: Any
+    folder: Path,
+    start: Path | None = None,
+    *,
+    data: str | LightningDataModule = "plain",
+    model: Fields | None = None,
+    module: Learner | None = None,
+    **fields: Any,
 ) -> Fields:
     """All that a fit leaves: to be equal, but for `seen`, of which a resumed fit has the end."""
     seed_everything(3, verbose=False)
-    module = Learner(**(model or {}))
+    module = module or Learner(**(model or {}))
     best = ModelCheckpoint(folder / "best", monitor="val/loss", save_top_k=2)
     callbacks = [EveryMoment(folder, fields.pop("only", "")), best, *fields.pop("callbacks", []), ExactResume()]
     stopping = EarlyStopping("val/loss", patience=fields.pop("patience", 20))
@@ -190,7 +196,8 @@ def fit(
         callbacks=[*callbacks, stopping],
         num_sanity_val_steps=0,
     )
-    trainer.fit(module, Loaders(data), ckpt_path=start, weights_only=True if start else None)
+    loaders = Loaders(data) if isinstance(data, str) else data
+    trainer.fit(module, loaders, ckpt_path=start, weights_only=True if start else None)
     return {
         "weights": module.state_dict(),
         "optimizer": trainer.optimizers[0].state_dict()["state"],

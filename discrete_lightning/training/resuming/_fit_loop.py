@@ -18,7 +18,8 @@ from typing import Any, Literal
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from discrete_lightning.training.resuming._loaders import begin_fetches, loaders_of
+from discrete_lightning.training.resuming._loaders import Stage, begin_fetches, loaders_of
+from discrete_lightning.training.resuming.data_order import DataOrder
 
 Place = Literal["batch", "epoch_end", "epochs"]
 _WAITING = ("on_train_batch_end", "on_validation_end")
@@ -30,9 +31,7 @@ class Places:
     Args:
         trainer: that fits.
         savers: the callbacks that save checkpoints.
-        before_iteration: called with the training loaders just before iterators of them are made.
-        after_iteration: called just after that.
-        on_epoch: called with the fetcher of batches, when the batches of an epoch begin.
+        order: is told when loaders and iterators are made, and batches of an epoch begin.
 
     Attributes:
         place: where the fit is, None in between.
@@ -42,22 +41,21 @@ class Places:
         self,
         trainer: Trainer,
         savers: Sequence[Callback],
-        before_iteration: Callable[[Sequence[Any]], None],
-        after_iteration: Callable[[], None],
-        on_epoch: Callable[[Any], None],
+        order: DataOrder,
     ) -> None:
         self.place: Place | None = None
         self._trainer, self._savers, self._prepared = trainer, savers, list[Any]()
         self._waiting: list[tuple[Callback, str, Callable[[], None]]] = []
         self._at = 0  # number of the saver that saves at the end of an epoch
-        self._before_iteration, self._after_iteration, self._on_epoch = before_iteration, after_iteration, on_epoch
+        self._order = order
         self._replaced: list[tuple[Any, str, Any, Any]] = []
         self._is_on = True
         fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
         self._replace(epoch, "on_advance_end", self._batch_over)
         self._replace(epoch, "on_run_start", self._new_iterator)
         self._replace(fit, "on_advance_end", self._epoch_over)
-        self._replace(fit, "setup_data", self._setup_data)
+        self._replace(fit, "setup_data", partial(self._setup_data, "training"))
+        self._replace(epoch.val_loop, "setup_data", partial(self._setup_data, "validation"))
         for number, saver in enumerate(savers):
             for name in _WAITING:
                 self._replace(saver, name, partial(self._wait, saver, name))
@@ -83,6 +81,7 @@ class Places:
             else:
                 setattr(owner, name, before)
         self._replaced, self._waiting = [], []
+        vars(self._trainer.fit_loop).pop("run", None)
 
     def leave(self) -> None:
         """A batch begins, or an epoch."""
@@ -138,52 +137,69 @@ class Places:
         original(*args)
         self.place = None
 
-    def _setup_data(self, original: Callable[[], None]) -> None:
+    def _setup_data(self, stage: Stage, original: Callable[[], None]) -> None:
+        self._order.note_making()
         strategy: Any = self._trainer.strategy
         process = strategy.process_dataloader
 
         def process_dataloader(loader: Any) -> Any:
+            if not self._prepared:
+                self._order.note_made(stage)
             self._prepared.append(process(loader))
-            self._before_iteration(self._prepared)  # Lightning makes the iterators next, when it has the last one
+            if stage == "training":
+                self._order.note_epoch_start(
+                    self._prepared
+                )  # Lightning makes the iterators next, when it has the last one
             return self._prepared[-1]
 
         strategy.process_dataloader = process_dataloader
         try:
             original()
+            if self._prepared and stage == "training":
+                self._order.note_iterators()
         finally:
             del strategy.process_dataloader
             self._prepared = []
-        self._after_iteration()
 
     def _new_iterator(self, original: Callable[..., None], fetcher: Any) -> None:
         is_first = self._trainer.current_epoch == 0  # whose iterator `setup_data` has made
         begin_fetches(self._trainer, fetcher)
         if not is_first:
-            self._before_iteration(loaders_of(self._trainer, "training"))
+            self._order.note_epoch_start(loaders_of(self._trainer, "training"))
         original(fetcher)
         if not is_first:
-            self._after_iteration()
-        self._on_epoch(fetcher)
+            self._order.note_iterators()
+        self._order.note_first_batch(fetcher)
         self.place = "batch"
 
 
 def resume_loops(
-    trainer: Trainer, place: Place, restore: Callable[[], None], find_batch: Callable[[Any], None]
+    trainer: Trainer,
+    place: Place,
+    make: Callable[[], None],
+    restore: Callable[[], None],
+    find_batch: Callable[[Any], None],
+    goes_on: Callable[[], bool],
 ) -> None:
     """Has the loops go on at a place, when they start.
 
     Args:
         trainer: whose loops hold the counters of the checkpoint.
         place: where it was made.
+        make: makes the loaders of training.
         restore: restores random states and figures; the last thing before training goes on, after the hooks of its start.
         find_batch: gets the fetcher of batches, and has it give the next one of the epoch.
+        goes_on: whether a run of the loops is the one that goes on; finders (of a learning rate) run them before.
     """
     fit, epoch = trainer.fit_loop, trainer.fit_loop.epoch_loop
 
     def run() -> None:
         """Lightning's `run`, which would end at once where a limit is reached, and what follows the last batch is left out."""
+        if not goes_on():
+            type(fit).run(fit)
+            return
         del fit.run
-        fit.setup_data()
+        make()
         if trainer.limit_train_batches == 0 or fit.max_batches == 0:
             return
         progress = copy.deepcopy(fit.epoch_progress.state_dict())

@@ -3,32 +3,72 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
+from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Trainer
 from torch.utils.data import DataLoader, IterableDataset
 
 Stage = Literal["training", "validation"]
 
 
-def loaders_of(trainer: Trainer, stage: Stage, make: bool = False) -> list[Any]:
-    """The loaders, as Lightning iterates them; none where they have not been made, unless `make`: those of validation."""
+def loaders_of(trainer: Trainer, stage: Stage) -> list[Any]:
+    """The loaders, as Lightning iterates them; none where they have not been made."""
     loop = trainer.fit_loop if stage == "training" else trainer.fit_loop.epoch_loop.val_loop
-    if make and loop._combined_loader is None:
-        trainer.validating = True
-        loop.setup_data()
-        trainer.training = True
     return [] if loop._combined_loader is None else list(loop._combined_loader.flattened)
 
 
-def reloads(trainer: Trainer) -> tuple[float, float]:
-    """The epochs in which the loaders of training and validation were made (`reload_dataloaders_every_n_epochs`)."""
+def make_loaders(trainer: Trainer, stage: Stage, epoch: float, draw: Callable[[], None] | None) -> None:
+    """Makes the loaders as in the epoch in which they were made: what is drawn for that, or depends on it, is the same.
+
+    Args:
+        trainer: that fits.
+        stage: of the loaders.
+        epoch: in which they were made; negative if they were not.
+        draw: sets the random state of before they were made, where something was drawn; loaders that are there are made again.
+    """
     fit = trainer.fit_loop
-    return fit._last_train_dl_reload_epoch, fit.epoch_loop.val_loop._last_val_dl_reload_epoch
+    loop: Any = fit if stage == "training" else fit.epoch_loop.val_loop
+    progress = fit.epoch_progress.current
+    present = progress.completed
+    if draw is not None:
+        draw()
+        if loop._combined_loader is not None:
+            loop._combined_loader.reset()
+            loop._combined_loader = None
+    progress.completed = present if epoch < 0 else int(epoch)
+    trainer.validating = stage == "validation"
+    loop.setup_data()
+    trainer.training = True
+    progress.completed = present
 
 
-def set_reloads(trainer: Trainer, epochs: tuple[float, float]) -> None:
-    """Restores `reloads`."""
+def reloads(trainer: Trainer) -> dict[str, Any]:
+    """The epochs in which the loaders were made (`reload_dataloaders_every_n_epochs`), and what was done with those of
+    validation since: the batches of each, by which Lightning counts what is logged there, and which keep their workers.
+    """
     fit = trainer.fit_loop
-    fit._last_train_dl_reload_epoch, fit.epoch_loop.val_loop._last_val_dl_reload_epoch = epochs
+    validation = fit.epoch_loop.val_loop
+    return {
+        "training": fit._last_train_dl_reload_epoch,
+        "validation": validation._last_val_dl_reload_epoch,
+        "batches": dict(validation._seen_batches_per_dataloader),
+        "workers": [number for number, each in enumerate(loaders_of(trainer, "validation")) if _keeps_workers(each)],
+    }
+
+
+def set_reloads(trainer: Trainer, state: dict[str, Any]) -> None:
+    """Restores `reloads`. Workers that are kept are started here, which draws their seed: the uncut run had drawn it."""
+    fit = trainer.fit_loop
+    validation = fit.epoch_loop.val_loop
+    loaders = loaders_of(trainer, "validation")
+    fit._last_train_dl_reload_epoch, validation._last_val_dl_reload_epoch = state["training"], state["validation"]
+    validation._seen_batches_per_dataloader.update(state["batches"])
+    for number in state["workers"]:
+        if number < len(loaders) and getattr(loaders[number], "persistent_workers", False):
+            iter(loaders[number])
+
+
+def _keeps_workers(loader: Any) -> bool:
+    return getattr(loader, "persistent_workers", False) and getattr(loader, "_iterator", None) is not None
 
 
 def positions_itself(loader: Any) -> bool:
@@ -36,11 +76,21 @@ def positions_itself(loader: Any) -> bool:
     return hasattr(loader, "state_dict") and hasattr(loader, "load_state_dict")
 
 
+def all_position(fetcher: Any) -> bool:
+    """Whether all loaders go on by themselves. Without a length Lightning reads a batch ahead, and so is their state."""
+    return fetcher.length is not None and all(positions_itself(each) for each in fetcher.combined_loader.flattened)
+
+
+def reads_ahead(loader: Any) -> bool:
+    """Whether Lightning reads a batch ahead, to see the end of data without a length."""
+    return sized_len(loader) is None
+
+
 def draws_here(loader: Any) -> bool:
     """Whether examples are made in this process one after the other, so that their draws mix with those of training."""
     if isinstance(loader, DataLoader):
         return loader.num_workers == 0 and isinstance(loader.dataset, IterableDataset)
-    return not positions_itself(loader) and not hasattr(loader, "__getitem__")
+    return not (positions_itself(loader) and not reads_ahead(loader)) and not hasattr(loader, "__getitem__")
 
 
 def skip_batches(fetcher: Any, count: int) -> None:
@@ -51,7 +101,7 @@ def skip_batches(fetcher: Any, count: int) -> None:
     """
     combined = fetcher.combined_loader
     loaders = combined.flattened
-    if all(positions_itself(each) for each in loaders):
+    if all_position(fetcher):
         _set_position(fetcher, count)
     elif len(loaders) == 1 and isinstance(loaders[0], DataLoader) and _is_plain(loaders[0]):
         iterator = combined._iterator.iterators[0]

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
@@ -33,8 +34,7 @@ def without_repeats(states: list[Plain]) -> list[Plain]:
     """The states of all ranks, without those of callbacks that are the same as on rank 0."""
     first = states[0]["callbacks"] if states else {}
     return [
-        state
-        | {"callbacks": {key: each for key, each in state["callbacks"].items() if not _same(each, first.get(key))}}
+        state | {"callbacks": {key: each for key, each in state["callbacks"].items() if not same(each, first.get(key))}}
         for state in states
     ]
 
@@ -56,19 +56,20 @@ def _owners(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, Ha
     yield from ((name, each) for name, each in owners if isinstance(each, HasRankState))
 
 
-def _same(one: Any, other: Any) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal."""
     if isinstance(one, Tensor):
         return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
     if isinstance(one, dict):
         return (
             isinstance(other, dict)
             and one.keys() == other.keys()
-            and all(_same(each, other[key]) for key, each in one.items())
+            and all(same(each, other[key]) for key, each in one.items())
         )
     if isinstance(one, list | tuple):
         return (
             isinstance(other, list | tuple)
             and len(one) == len(other)
-            and all(_same(a, b) for a, b in zip(one, other, strict=True))
+            and all(same(a, b) for a, b in zip(one, other, strict=True))
         )
-    return bool(one == other)
+    return bool(np.all(one == other))
