@@ -155,6 +155,11 @@ class ExactResume(Callback):
                 "the checkpoint was saved without ExactResume: noise and the order of data are not those of an uncut run"
             )
             return
+        if loaded.get("format") != _FORMAT:
+            _say(
+                "another version of ExactResume saved the checkpoint: noise and the order of data are not those of an uncut run"
+            )
+            return
         self._go_on(trainer, pl_module, loaded)
 
     def _own(self, loaded: dict[str, Any]) -> Plain:
