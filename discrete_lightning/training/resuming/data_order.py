@@ -34,10 +34,10 @@ from discrete_lightning.training.resuming.random_state import (
     Holder,
     Plain,
     random_state,
+    same,
     set_random_state,
     unchanged_left_out,
 )
-from discrete_lightning.training.resuming.rank_states import same
 
 
 class DataOrder:

@@ -40,18 +40,26 @@ def set_random_state(state: Plain, device: torch.device) -> None:
 
 def unchanged_left_out(earlier: Plain, now: Plain) -> Plain:
     """An earlier `random_state` without the parts that have not changed since."""
-    return {name: each for name, each in earlier.items() if name not in now or not _equal(each, now[name])}
+    return {name: each for name, each in earlier.items() if name not in now or not same(each, now[name])}
 
 
-def _equal(one: Plain, other: Plain) -> bool:
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal."""
     if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and torch.equal(one, other)
+        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
     if isinstance(one, dict):
-        return isinstance(other, dict) and _equal(list(one.items()), list(other.items()))
+        return (
+            isinstance(other, dict)
+            and one.keys() == other.keys()
+            and all(same(each, other[key]) for key, each in one.items())
+        )
     if isinstance(one, list | tuple):
-        same_kind = isinstance(other, list | tuple) and len(one) == len(other)
-        return same_kind and all(_equal(a, b) for a, b in zip(one, other, strict=True))
-    return bool(one == other)
+        return (
+            isinstance(other, list | tuple)
+            and len(one) == len(other)
+            and all(same(a, b) for a, b in zip(one, other, strict=True))
+        )
+    return bool(np.all(one == other))
 
 
 def holder_state(holder: Holder) -> Plain:
@@ -111,7 +119,7 @@ def _set_python_state(state: Plain) -> None:
 
 def _numpy_state() -> Plain:
     seed, state = os.environ.get(_SEED, ""), np.random.get_state(legacy=True)
-    if seed.isdigit() and _same(np.random.RandomState(int(seed)).get_state(), state):
+    if seed.isdigit() and same(np.random.RandomState(int(seed)).get_state(), state):
         return int(seed)
     return _plain(state)
 
@@ -121,10 +129,6 @@ def _set_numpy_state(state: Plain) -> None:
         np.random.seed(state)
     else:
         np.random.set_state(_from_plain(state))
-
-
-def _same(one: Any, other: Any) -> bool:
-    return all(np.array_equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _bytes(array: np.ndarray) -> Tensor:

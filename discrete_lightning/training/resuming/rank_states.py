@@ -3,15 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
-from torch import Tensor
 
 from discrete_lightning.distributed import world_size
 from discrete_lightning.protocols import HasRankState
-from discrete_lightning.training.resuming.random_state import Plain
+from discrete_lightning.training.resuming.random_state import Plain, same
 
 
 def rank_states(trainer: Trainer, module: LightningModule) -> Plain:
@@ -54,22 +51,3 @@ def _owners(trainer: Trainer, module: LightningModule) -> Iterator[tuple[str, Ha
     owners: list[tuple[str, Any]] = [(f"module.{name}", each) for name, each in module.named_modules()]
     owners += [(f"callback.{each.state_key}", each) for each in _callbacks(trainer)]
     yield from ((name, each) for name, each in owners if isinstance(each, HasRankState))
-
-
-def same(one: Any, other: Any) -> bool:
-    """Whether two states are equal."""
-    if isinstance(one, Tensor):
-        return isinstance(other, Tensor) and one.dtype == other.dtype and torch.equal(one.cpu(), other.cpu())
-    if isinstance(one, dict):
-        return (
-            isinstance(other, dict)
-            and one.keys() == other.keys()
-            and all(same(each, other[key]) for key, each in one.items())
-        )
-    if isinstance(one, list | tuple):
-        return (
-            isinstance(other, list | tuple)
-            and len(one) == len(other)
-            and all(same(a, b) for a, b in zip(one, other, strict=True))
-        )
-    return bool(np.all(one == other))
