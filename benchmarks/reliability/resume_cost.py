@@ -48,7 +48,7 @@ class Empty(LightningModule):
 
 def _seconds(module: LightningModule, data: Any, steps: int, exact: bool, folder: Path) -> float:
     seed_everything(0, verbose=False)
-    keep = ModelCheckpoint(folder, "last")
+    keep = ModelCheckpoint(folder / ("with" if exact else "without"), "last")
     callbacks: list[Callback] = [keep, ExactResume()] if exact else [keep]
     trainer = Trainer(
         max_steps=steps,
@@ -105,7 +105,7 @@ def main() -> int:
             return VQAutoencoder(GumbelQuantizer(128, 16))
 
         cost = _compare("vq, 64 digits", autoencoder, digits, 60, given.pairs, folder / "vq")
-        size = _bytes(next((folder / "vq").glob("*.ckpt")))
+        size = _bytes(next((folder / "vq" / "with").glob("*.ckpt")))
         empty: DataLoader[Any] = DataLoader(torch.ones(1000, 1), 1)  # type: ignore[arg-type]
         _compare("an empty step", Empty, empty, 1000, given.pairs, folder / "empty")
     print(f"state of a rank: {size:,} bytes")
