@@ -72,11 +72,7 @@ class ExactResume(Callback):
         if type(trainer.strategy.checkpoint_io) is TorchCheckpointIO:
             trainer.strategy.checkpoint_io = RunCheckpointIO(trainer)
         savers = [each for each in trainer.callbacks if isinstance(each, Checkpoint)]  # type: ignore[attr-defined]
-        self._places = Places(
-            trainer,
-            savers,
-            self._order,
-        )
+        self._places = Places(trainer, savers, self._order)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._places is not None and trainer.ckpt_path is None:
