@@ -98,7 +98,7 @@ class GradientSearch(Chains):
             estimator = StraightThrough() if self.calls is None else ReinMax()
         super().__init__(Plan(**chosen), estimator, temperature, penalty_weight)
         self._sampled = 0  # steps of the chains
-        self._before = 0  # evaluations of the problem before the search began
+        self._before: int | None = None  # evaluations of the problem before the first step
         self._polished: list[int] = []  # the rows of best_per_chain whose sequences are polished
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
@@ -111,10 +111,8 @@ class GradientSearch(Chains):
     def build(self) -> None:
         super().build()
         problem, plan = self.problem, self.plan
-        self._before = problem.evaluator.count
-        until = None if self.calls is None else self._before + self.calls
-        self.polisher = Polisher(plan.polish, problem, until)
-        self.first = None if plan.first is None else Polisher(plan.first, problem, until)
+        self.polisher = Polisher(plan.polish, problem)
+        self.first = None if plan.first is None else Polisher(plan.first, problem)
 
     def get_extra_state(self) -> dict[str, Any]:
         mine = {
@@ -134,10 +132,12 @@ class GradientSearch(Chains):
         self._polished = list(state["polished"])
         # earlier versions sampled in the first steps
         self._sampled = state.get("sampled", min(self.taken, self.plan.steps))
-        self._before = state.get("before", 0)
-        if self.calls is not None:
-            for polisher in self._polishers():
-                polisher.until = self._before + self.calls
+        self._count_from(state.get("before"))
+
+    def _count_from(self, before: int | None) -> None:
+        self._before = before
+        for polisher in self._polishers():
+            polisher.until = None if self.calls is None or before is None else before + self.calls
 
     def _polishers(self) -> list[Polisher]:
         return [self.polisher] if self.first is None else [self.first, self.polisher]
@@ -154,13 +154,15 @@ class GradientSearch(Chains):
         """The oracle calls left; None if the search does not plan them."""
         if self.calls is None:
             return None
-        return max(0, self._before + self.calls - self.problem.evaluator.count)
+        return self.calls if self._before is None else max(0, self._before + self.calls - self.problem.evaluator.count)
 
     @property
     def done(self) -> bool:
         return self.calls_left == 0 or (self.polisher.begun and self.polisher.done)
 
     def step(self, optimize: Optimize) -> None:
+        if self._before is None:
+            self._count_from(self.problem.evaluator.count)
         if self.first is None and not self.taken:
             self._score_template()
         if self.first is not None and not self._first_done():

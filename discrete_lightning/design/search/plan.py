@@ -56,7 +56,7 @@ def planned(calls: int, given: int, calls_a_sample: int = 1) -> Plan:
     chains = min(64, max(1, round(calls / _CALLS_A_CHAIN)))
     steps = int(_SHARE * calls) // (chains * calls_a_sample)
     sequences = min(16, max(1, chains // 2))
-    polish = Polish(proposals=4, patience=4, beam=8, sequences=sequences, restarts=_FOREVER)
+    polish = Polish(proposals=4, patience=4, beam=8, sequences=sequences, restarts=_FOREVER, restarted=1)
     rate = min(1.0, _DRIFT / max(1, steps))
     if not given:
         return Plan(chains, steps, rate, init_std=0.3, polish=polish)

@@ -37,6 +37,7 @@ class Polish:
         sequences: the number of sequences that are polished, the best of all chains.
         restarts: how often the local search of a sequence is restarted from its perturbed best sequence.
         calls: the maximum number of oracle evaluations, over all sequences (the last round is cut); None: no maximum.
+        restarted: how many of the sequences, the best ones, are restarted; None: all.
 
     Raises:
         ValueError: a number is not positive (restarts: negative).
@@ -48,6 +49,7 @@ class Polish:
     sequences: int = 8
     restarts: int = 0
     calls: int | None = None
+    restarted: int | None = None
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -143,8 +145,16 @@ class Polisher:
         return self.calls_left == 0 or not any(map(self._active, self.beams))
 
     def _active(self, beam: Beam) -> bool:
-        may_restart = beam.restarts < self.polish.restarts and beam.stuck < _STUCK
-        return beam.failures < self.polish.patience or may_restart
+        if beam.failures < self.polish.patience:
+            return True
+        return beam.restarts < self.polish.restarts and beam.stuck < _STUCK and self._among_best(beam)
+
+    def _among_best(self, beam: Beam) -> bool:
+        """Whether a beam is among those that are restarted. One for which no new sequence is found makes room."""
+        if self.polish.restarted is None:
+            return True
+        better = [other for other in self.beams if other.stuck < _STUCK and other.best.totals[0] < beam.best.totals[0]]
+        return len(better) < self.polish.restarted
 
     @torch.no_grad()
     def round(self, generator: torch.Generator | None = None) -> PolishedRound | None:
