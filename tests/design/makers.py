@@ -10,7 +10,10 @@ from discrete_lightning.design import (
     DesignProblem,
     Edit,
     FromNothing,
+    GibbsMoves,
     GradientSearch,
+    MetropolisSearch,
+    PathMoves,
     Polish,
     Search,
     SurrogateSearch,
@@ -68,6 +71,13 @@ SEARCHES: dict[str, Callable[[], Search]] = {
     ),
     "GradientSearch of edits": lambda: GradientSearch(chains=4, steps=3, polish=Polish(sequences=2, calls=40)).begin(
         _edit(), seed=0
+    ),
+    "MetropolisSearch": lambda: MetropolisSearch(calls=40, chains=4).begin(_edit(), seed=0),
+    "MetropolisSearch by Gibbs": lambda: MetropolisSearch(
+        calls=40, chains=4, moves=GibbsMoves(), temperature=0.1, thin=2
+    ).begin(_edit(), seed=0),
+    "MetropolisSearch by paths": lambda: MetropolisSearch(calls=40, chains=4, moves=PathMoves()).begin(
+        DesignProblem(oracles.TFBind8(), FromNothing(8)), seed=0
     ),
     "SurrogateSearch": lambda: SurrogateSearch(calls=24, batch=4, first=12, candidates=30, parents=4).begin(
         _edit(), seed=0
