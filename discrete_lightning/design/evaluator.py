@@ -1,6 +1,7 @@
 """Calls of an oracle: counted, checked, split over ranks and into batches that fit into memory."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,9 @@ from discrete_lightning.design.oracles.function import Oracle, as_module, name_o
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
+
+
+ScoreOf = Callable[[Tensor], Tensor]  # columns (N, columns) -> scores (N,)
 
 
 @dataclass(frozen=True)
@@ -95,13 +99,20 @@ class Evaluator(FixedDtype):
         """Scores (...) of sequences (..., length, letters), float32, without gradient."""
         return self.evaluate(sequences).scores
 
-    def evaluate(self, sequences: Tensor, gradient: bool = False, require_differentiable: bool = False) -> Evaluation:
+    def evaluate(
+        self,
+        sequences: Tensor,
+        gradient: bool = False,
+        require_differentiable: bool = False,
+        score_of: ScoreOf | None = None,
+    ) -> Evaluation:
         """Scores, columns and, if requested, gradients of sequences.
 
         Args:
             sequences: (..., length, letters).
             gradient: whether to compute d score / d sequence.
             require_differentiable: raises an error for an oracle without gradient, instead of returning gradients of 0.
+            score_of: of a Composite oracle: another score, a function of the columns; None: the oracle's own.
 
         Raises:
             ValueError: the oracle has no gradient and one is required; it fails at its first call; its scores have a wrong
@@ -114,9 +125,11 @@ class Evaluator(FixedDtype):
         packed = rows.new_zeros(
             len(rows), 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
         )
-        asked = self._recall(rows, packed[:, : 1 + columns], gradient)
+        asked = self._recall(rows, packed[:, : 1 + columns], gradient, score_of)
         if len(asked):
-            packed[asked] = self._ask(rows[asked], asked, packed.shape[1], gradient, require_differentiable)
+            packed[asked] = self._ask(
+                rows[asked], asked, packed.shape[1], gradient, require_differentiable, score_of
+            )
         self.evaluations += len(rows)
         scores = packed[:, 0].contiguous()
         self._check(scores, rows)
@@ -127,7 +140,7 @@ class Evaluator(FixedDtype):
             packed[:, 1 + columns :].reshape(sequences.shape) if gradient else None,
         )
 
-    def _recall(self, rows: Tensor, values: Tensor, gradient: bool) -> Tensor:
+    def _recall(self, rows: Tensor, values: Tensor, gradient: bool, score_of: ScoreOf | None = None) -> Tensor:
         """Fills in the scores and columns that the journal holds; the indices of the other rows, which are to be asked."""
         asked = list(range(len(rows)))
         if self.journal is not None and self.journal.recalled and (letters := self._letters(rows)) is not None:
@@ -136,9 +149,19 @@ class Evaluator(FixedDtype):
             for row, answer in enumerate(found):
                 if answer is not None:
                     values[row] = values.new_tensor(answer)
+                    if score_of is not None:  # the answer may have been written down with another score
+                        values[row, :1] = score_of(values[row : row + 1, 1:])
         return torch.tensor(asked, dtype=torch.int64, device=rows.device)
 
-    def _ask(self, rows: Tensor, numbers: Tensor, width: int, gradient: bool, require_differentiable: bool) -> Tensor:
+    def _ask(
+        self,
+        rows: Tensor,
+        numbers: Tensor,
+        width: int,
+        gradient: bool,
+        require_differentiable: bool,
+        score_of: ScoreOf | None,
+    ) -> Tensor:
         """What the oracle returns for rows (N, length, letters), (N, width) on all ranks; `numbers` are theirs in the batch."""
         own, places = rows.tensor_split(world_size())[rank()], numbers.tensor_split(world_size())[rank()]
         found, failure = rows.new_zeros(len(own), width, dtype=torch.float32), None
@@ -147,7 +170,7 @@ class Evaluator(FixedDtype):
             with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
                 for part, result, place in parts:
                     if len(part):
-                        result.copy_(self._call(part, gradient, require_differentiable))
+                        result.copy_(self._call(part, gradient, require_differentiable, score_of))
                         self._write_down(part, result[:, : 1 + len(self.names)], place, gradient)
         except Exception as error:
             if world_size() == 1:
@@ -197,11 +220,13 @@ class Evaluator(FixedDtype):
             return self.evaluate(sequences)
         return Evaluation(*_DifferentiableScores.apply(sequences, self))
 
-    def _call(self, rows: Tensor, gradient: bool, require_differentiable: bool) -> Tensor:
+    def _call(
+        self, rows: Tensor, gradient: bool, require_differentiable: bool, score_of: ScoreOf | None = None
+    ) -> Tensor:
         """Scores, columns and, if requested, gradients side by side: float32 (len(rows), ...)."""
         with torch.set_grad_enabled(gradient), in_dtype_of(self.oracle) as dtype:
             leaf = rows.to(dtype).requires_grad_(gradient)
-            score, components = self._scores(leaf.mT)
+            score, components = self._scores(leaf.mT, score_of)
             columns = [score.detach().float().unsqueeze(1)]
             if components is not None:
                 columns.append(components.detach().float())
@@ -219,13 +244,13 @@ class Evaluator(FixedDtype):
                 columns.append(slope.float().flatten(1))
         return torch.cat(columns, 1)
 
-    def _scores(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+    def _scores(self, x: Tensor, score_of: ScoreOf | None) -> tuple[Tensor, Tensor | None]:
         """Scores (batch,), and the columns (batch, columns) of a Composite oracle."""
         oracle, components = self.oracle, None
         try:
             if isinstance(oracle, Composite):
                 components = oracle.components(x)
-                scores: Any = self.goal.pessimistic(*oracle.value_and_uncertainty(components))
+                scores: Any = self._own_score(components) if score_of is None else score_of(components)
             else:
                 scores = oracle(x)
         except torch.OutOfMemoryError:
@@ -239,6 +264,10 @@ class Evaluator(FixedDtype):
                 "BlackBox makes one of a function of strings"
             ) from error
         return one_score_each(scores, oracle, len(x)), components
+
+    def _own_score(self, components: Tensor) -> Tensor:
+        assert isinstance(self.oracle, Composite)
+        return self.goal.pessimistic(*self.oracle.value_and_uncertainty(components))
 
     def _check(self, scores: Tensor, rows: Tensor) -> None:
         """Refuses NaN and infinitely good scores. An infinitely bad score is valid: it marks an infeasible sequence."""
