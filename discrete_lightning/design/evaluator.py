@@ -1,7 +1,6 @@
 """Calls of an oracle: counted, checked, split over ranks and into batches that fit into memory."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,15 +11,12 @@ from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.answer_journal import Answer, AnswerJournal
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
-from discrete_lightning.design.oracles import Composite
+from discrete_lightning.design.oracles import Composite, WeightedSum
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.design.oracles.function import Oracle, as_module, name_of
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
 from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.float32 import FixedDtype
-
-
-ScoreOf = Callable[[Tensor], Tensor]  # columns (N, columns) -> scores (N,)
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,8 @@ class Evaluation:
     Attributes:
         scores: float32 (...).
         components: the columns of a Composite oracle, float32 (..., columns); None for other oracles.
-        gradient: d score / d sequence, float32 (..., length, letters); None where it was not computed.
+        gradient: d score / d sequence, float32 (..., length, letters), or those of each objective of a WeightedSum,
+            (..., objectives, length, letters); None where it was not computed.
     """
 
     scores: Tensor
@@ -100,11 +97,7 @@ class Evaluator(FixedDtype):
         return self.evaluate(sequences).scores
 
     def evaluate(
-        self,
-        sequences: Tensor,
-        gradient: bool = False,
-        require_differentiable: bool = False,
-        score_of: ScoreOf | None = None,
+        self, sequences: Tensor, gradient: bool = False, require_differentiable: bool = False, each: bool = False
     ) -> Evaluation:
         """Scores, columns and, if requested, gradients of sequences.
 
@@ -112,7 +105,7 @@ class Evaluator(FixedDtype):
             sequences: (..., length, letters).
             gradient: whether to compute d score / d sequence.
             require_differentiable: raises an error for an oracle without gradient, instead of returning gradients of 0.
-            score_of: of a Composite oracle: another score, a function of the columns; None: the oracle's own.
+            each: of a WeightedSum: the gradient of each of its objectives instead (see WeightedSum.objectives).
 
         Raises:
             ValueError: the oracle has no gradient and one is required; it fails at its first call; its scores have a wrong
@@ -121,26 +114,25 @@ class Evaluator(FixedDtype):
         """
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
         # scores, columns and gradients side by side: one exchange between the ranks
-        columns = len(self.names)
+        columns, slopes = len(self.names), self._objectives() if each else 1
         packed = rows.new_zeros(
-            len(rows), 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
+            len(rows), 1 + columns + (slopes * math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
         )
-        asked = self._recall(rows, packed[:, : 1 + columns], gradient, score_of)
+        asked = self._recall(rows, packed[:, : 1 + columns], gradient)
         if len(asked):
-            packed[asked] = self._ask(
-                rows[asked], asked, packed.shape[1], gradient, require_differentiable, score_of
-            )
+            packed[asked] = self._ask(rows[asked], asked, packed.shape[1], gradient, require_differentiable, each)
         self.evaluations += len(rows)
         scores = packed[:, 0].contiguous()
         self._check(scores, rows)
         shape = sequences.shape[:-2]
+        of = (*shape, slopes, *sequences.shape[-2:]) if each else sequences.shape
         return Evaluation(
             scores.view(shape),
             packed[:, 1 : 1 + columns].reshape(*shape, columns) if columns else None,
-            packed[:, 1 + columns :].reshape(sequences.shape) if gradient else None,
+            packed[:, 1 + columns :].reshape(of) if gradient else None,
         )
 
-    def _recall(self, rows: Tensor, values: Tensor, gradient: bool, score_of: ScoreOf | None = None) -> Tensor:
+    def _recall(self, rows: Tensor, values: Tensor, gradient: bool) -> Tensor:
         """Fills in the scores and columns that the journal holds; the indices of the other rows, which are to be asked."""
         asked = list(range(len(rows)))
         if self.journal is not None and self.journal.recalled and (letters := self._letters(rows)) is not None:
@@ -149,18 +141,14 @@ class Evaluator(FixedDtype):
             for row, answer in enumerate(found):
                 if answer is not None:
                     values[row] = values.new_tensor(answer)
-                    if score_of is not None:  # the answer may have been written down with another score
-                        values[row, :1] = score_of(values[row : row + 1, 1:])
         return torch.tensor(asked, dtype=torch.int64, device=rows.device)
 
+    def _objectives(self) -> int:
+        assert isinstance(self.oracle, WeightedSum)
+        return len(self.oracle.oracles)
+
     def _ask(
-        self,
-        rows: Tensor,
-        numbers: Tensor,
-        width: int,
-        gradient: bool,
-        require_differentiable: bool,
-        score_of: ScoreOf | None,
+        self, rows: Tensor, numbers: Tensor, width: int, gradient: bool, require_differentiable: bool, each: bool
     ) -> Tensor:
         """What the oracle returns for rows (N, length, letters), (N, width) on all ranks; `numbers` are theirs in the batch."""
         own, places = rows.tensor_split(world_size())[rank()], numbers.tensor_split(world_size())[rank()]
@@ -170,7 +158,7 @@ class Evaluator(FixedDtype):
             with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
                 for part, result, place in parts:
                     if len(part):
-                        result.copy_(self._call(part, gradient, require_differentiable, score_of))
+                        result.copy_(self._call(part, gradient, require_differentiable, each))
                         self._write_down(part, result[:, : 1 + len(self.names)], place, gradient)
         except Exception as error:
             if world_size() == 1:
@@ -220,21 +208,27 @@ class Evaluator(FixedDtype):
             return self.evaluate(sequences)
         return Evaluation(*_DifferentiableScores.apply(sequences, self))
 
-    def _call(
-        self, rows: Tensor, gradient: bool, require_differentiable: bool, score_of: ScoreOf | None = None
-    ) -> Tensor:
+    def _call(self, rows: Tensor, gradient: bool, require_differentiable: bool, each: bool) -> Tensor:
         """Scores, columns and, if requested, gradients side by side: float32 (len(rows), ...)."""
         with torch.set_grad_enabled(gradient), in_dtype_of(self.oracle) as dtype:
             leaf = rows.to(dtype).requires_grad_(gradient)
-            score, components = self._scores(leaf.mT, score_of)
+            score, components = self._scores(leaf.mT)
             columns = [score.detach().float().unsqueeze(1)]
             if components is not None:
                 columns.append(components.detach().float())
             if gradient:
-                slope = torch.zeros_like(leaf)
+                wanted = [score]
+                if each and components is not None and isinstance(self.oracle, WeightedSum):
+                    wanted = list(self.oracle.objectives(components, self.goal.sign).unbind(1))
+                slope = torch.zeros_like(leaf).repeat(1, len(wanted), 1)
                 self.differentiable |= score.requires_grad
                 if score.requires_grad:
-                    (slope,) = torch.autograd.grad(score.float().sum(), leaf)
+                    keep = [number + 1 < len(wanted) for number in range(len(wanted))]
+                    found = [
+                        torch.autograd.grad(one.float().sum(), leaf, retain_graph=more)[0]
+                        for one, more in zip(wanted, keep, strict=True)
+                    ]
+                    slope = torch.cat(found, 1)
                 elif require_differentiable:
                     raise ValueError(
                         f"the oracle {name_of(self.oracle)} has no gradient (its scores do not require one), and the "
@@ -244,13 +238,13 @@ class Evaluator(FixedDtype):
                 columns.append(slope.float().flatten(1))
         return torch.cat(columns, 1)
 
-    def _scores(self, x: Tensor, score_of: ScoreOf | None) -> tuple[Tensor, Tensor | None]:
+    def _scores(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """Scores (batch,), and the columns (batch, columns) of a Composite oracle."""
         oracle, components = self.oracle, None
         try:
             if isinstance(oracle, Composite):
                 components = oracle.components(x)
-                scores: Any = self._own_score(components) if score_of is None else score_of(components)
+                scores: Any = self.goal.pessimistic(*oracle.value_and_uncertainty(components))
             else:
                 scores = oracle(x)
         except torch.OutOfMemoryError:
@@ -264,10 +258,6 @@ class Evaluator(FixedDtype):
                 "BlackBox makes one of a function of strings"
             ) from error
         return one_score_each(scores, oracle, len(x)), components
-
-    def _own_score(self, components: Tensor) -> Tensor:
-        assert isinstance(self.oracle, Composite)
-        return self.goal.pessimistic(*self.oracle.value_and_uncertainty(components))
 
     def _check(self, scores: Tensor, rows: Tensor) -> None:
         """Refuses NaN and infinitely good scores. An infinitely bad score is valid: it marks an infeasible sequence."""

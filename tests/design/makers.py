@@ -13,6 +13,7 @@ from discrete_lightning.design import (
     GibbsMoves,
     GradientSearch,
     MetropolisSearch,
+    ParetoSearch,
     PathMoves,
     Polish,
     Search,
@@ -79,6 +80,10 @@ SEARCHES: dict[str, Callable[[], Search]] = {
     "MetropolisSearch by paths": lambda: MetropolisSearch(calls=40, chains=4, moves=PathMoves()).begin(
         DesignProblem(oracles.TFBind8(), FromNothing(8)), seed=0
     ),
+    "ParetoSearch": lambda: ParetoSearch(calls=60, directions=3).begin(
+        DesignProblem(ORACLES["WeightedSum"][0](), FromNothing(8)), seed=0
+    ),
+    "ParetoSearch of edits": lambda: ParetoSearch(calls=60, directions=3).begin(_edit(), seed=0),
     "SurrogateSearch": lambda: SurrogateSearch(calls=24, batch=4, first=12, candidates=30, parents=4).begin(
         _edit(), seed=0
     ),

@@ -186,7 +186,7 @@ class Search(Recorded, Float32State):
         return [] if self.front is None else designs_on_front(self.problem, self.front)
 
     def hypervolume(self) -> float:
-        """What the Pareto front dominates above `front.reference`, in the units of the oracles, multiplied; 0 without a front."""
+        """The volume that the Pareto front dominates above `front.reference` (see ParetoFront); 0 if there is no front."""
         self._require_begun()
         return 0.0 if self.front is None else self.front.hypervolume()
 

@@ -1,23 +1,22 @@
-"""Directions in the space of several objectives, and the score of a sequence in one direction.
+"""Directions in the space of several objectives, and how good a point is in one direction.
 
-    u_i = (v_i - reference_i) / range_i,     score = scale * (mix * sum_i w_i u_i + (1 - mix) * min_i u_i / (n w_i))
+    u_i = (v_i - reference_i) / range_i,     score = 1/2 sum_i w_i u_i + 1/2 min_i u_i / (n w_i)
 
 The minimum (Chebyshev, with weights of Golovin and Zhang 2020, https://arxiv.org/abs/2006.04655) also reaches points between
 which the front is hollow, which a weighted sum does not; the sum makes its gradient show all objectives.
 """
 
-from dataclasses import dataclass
+import math
 
 import torch
 from torch import Tensor
 
-from discrete_lightning.design.oracles import WeightedSum
-
-_LEAST = 0.05  # of a weight: no objective is without effect
+_LEAST = 0.05  # of a weight
+_MIX = 0.5  # the share of the weighted sum
 
 
 def spread_directions(count: int, objectives: int) -> Tensor:
-    """Weights on the simplex, float32 (count, objectives): the middle, the corners, then always one that is far from all before.
+    """Weights on the simplex, float32 (count, objectives): the middle, the corners, then always the one farthest from all.
 
     Args:
         count: at least 1.
@@ -32,24 +31,17 @@ def spread_directions(count: int, objectives: int) -> Tensor:
                 [0.2500, 0.7500]])
     """
     parts = 4
-    while _lattice_size(parts, objectives) < 4 * count and objectives > 1:
+    while math.comb(parts + objectives - 1, objectives - 1) < 4 * count and objectives > 1:
         parts *= 2
     lattice = torch.tensor(_compositions(parts, objectives), dtype=torch.float32, device="cpu") / parts
     first = torch.cat([torch.full((1, objectives), 1 / objectives), torch.eye(objectives)]).to(torch.float32)
-    chosen = [row for row in first[:count]]
+    chosen = list(first[:count])
     distance = torch.cdist(lattice, first[:count]).amin(1)
     while len(chosen) < count:
         best = int(distance.argmax())
         chosen.append(lattice[best])
         distance = torch.minimum(distance, torch.cdist(lattice, lattice[best : best + 1]).squeeze(1))
     return torch.stack(chosen)
-
-
-def _lattice_size(parts: int, objectives: int) -> int:
-    size = 1
-    for i in range(objectives - 1):
-        size = size * (parts + i + 1) // (i + 1)
-    return size
 
 
 def _compositions(parts: int, objectives: int) -> list[list[int]]:
@@ -59,36 +51,24 @@ def _compositions(parts: int, objectives: int) -> list[list[int]]:
     return [[first, *rest] for first in range(parts, -1, -1) for rest in _compositions(parts - first, objectives - 1)]
 
 
-@dataclass(frozen=True)
-class Direction:
-    """The score of a WeightedSum's columns in one direction, in the sense of the problem's goal.
+def directed_scores(values: Tensor, weights: Tensor, reference: Tensor, ranges: Tensor) -> Tensor:
+    """How good objectives are in a direction, (...); larger is better. Rows with an objective of -inf have -inf.
 
     Args:
-        oracle: gives the objectives of the columns.
-        sign: of the goal: +1 if a higher score is better, -1 if a lower one is.
-        weights: float32 (objectives,), >= 0 and of sum 1.
-        reference: (objectives,), a bad value of each objective.
+        values: v, (..., objectives), higher is better.
+        weights: w, >= 0 and of sum 1, broadcasts to the values. Those below .05 count as .05: no objective is without effect.
+        reference: (objectives,), a bad value of each.
         ranges: (objectives,), > 0: from there to a good one.
-        scale: of the score, > 0.
-        mix: the share of the weighted sum in [0, 1].
+
+    Example:
+        >>> values = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
+        >>> directed_scores(values, torch.tensor([0.5, 0.5]), torch.zeros(2), torch.ones(2))
+        tensor([1.0000, 0.5000])
     """
-
-    oracle: WeightedSum
-    sign: float
-    weights: Tensor
-    reference: Tensor
-    ranges: Tensor
-    scale: float
-    mix: float
-
-    def __call__(self, components: Tensor) -> Tensor:
-        """Scores (N,) of columns (N, columns); the one of an infinitely bad sequence is infinite."""
-        values = self.oracle.objectives(components, self.sign)
-        weights = self.weights.to(values).clamp_min(_LEAST)
-        weights = weights / weights.sum()
-        finite = values > -torch.inf
-        u = (torch.where(finite, values, 0.0) - self.reference.to(values)) / self.ranges.to(values)
-        total = (weights * u).sum(1)
-        least = (u / (weights * len(weights))).amin(1)
-        score = self.sign * self.scale * (self.mix * total + (1 - self.mix) * least)
-        return torch.where(finite.all(1), score, -self.sign * torch.inf)
+    weights = weights.clamp_min(_LEAST)
+    weights = weights / weights.sum(-1, keepdim=True)
+    finite = values > -torch.inf
+    u = (torch.where(finite, values, 0.0) - reference) / ranges
+    least = (u / (weights * values.shape[-1])).amin(-1)
+    score = _MIX * (weights * u).sum(-1) + (1 - _MIX) * least
+    return torch.where(finite.all(-1), score, -torch.inf)

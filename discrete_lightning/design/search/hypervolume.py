@@ -2,9 +2,9 @@
 
     HV(V, r) = volume of the union over v in V of the boxes [r, v]    (Zitzler and Thiele 1999, https://doi.org/10.1109/4235.797969)
 
-A set with a larger one is better, and only adding a point that no other one dominates makes it larger. Two objectives by a sweep
-over the sorted points, more by slices along the last objective (Beume et al. 2009, https://doi.org/10.1109/TEVC.2009.2015575):
-O(n log n) for two, O(n^2 log n) for three, and a factor of n more for each further one.
+A set with a larger one is better, and only adding a point that no other one dominates makes it larger. Two objectives take a
+sweep over the sorted points, three a sweep with a sorted front of the plane (Beume et al. 2009,
+https://doi.org/10.1109/TEVC.2009.2015575), and more are cut into slices along the last objective: a factor of n for each.
 """
 
 from bisect import bisect_left
@@ -35,8 +35,9 @@ def hypervolume(values: Tensor, reference: Tensor) -> float:
         )
     if not bool((values < float("inf")).all() and reference.isfinite().all()):
         raise ValueError("hypervolume: values and reference must be finite numbers (values may be -inf)")
-    heights = values.double() - reference.double() if values.device.type != "mps" else values - reference
-    rows = heights[(heights > 0).all(1)].tolist()
+    low = reference.tolist()
+    heights = [[value - below for value, below in zip(row, low, strict=True)] for row in values.tolist()]
+    rows = [row for row in heights if min(row) > 0]
     return _volume(rows) if rows else 0.0
 
 

@@ -40,8 +40,8 @@ class ParetoFront(ScoredSequences):
 
     Attributes:
         values: float32 (n, oracles), higher is better.
-        reference: float32 (oracles,), from which the hypervolume is measured: the worst value of each oracle among the sequences
-            that were scored first; NaN before.
+        reference: float32 (oracles,), from which the hypervolume is measured: the worst value of each oracle among the
+            sequences that were scored first; NaN before.
     """
 
     values: Tensor
