@@ -16,7 +16,7 @@ class ChainSamples(Float32State):
         length: of the sequences.
 
     Attributes:
-        tokens: int16 (room, chains, length), of which the first `count` rows are filled.
+        tokens: int32 (room, chains, length), of which the first `count` rows are filled.
         count: int64 0-dim.
     """
 
@@ -25,7 +25,7 @@ class ChainSamples(Float32State):
 
     def __init__(self, chains: int, length: int) -> None:
         super().__init__()
-        self.register_buffer("tokens", torch.zeros(0, chains, length, dtype=torch.int16))
+        self.register_buffer("tokens", torch.zeros(0, chains, length, dtype=torch.int32))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
 
     def reset_parameters(self) -> None:

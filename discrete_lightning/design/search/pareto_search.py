@@ -70,8 +70,8 @@ class ParetoSearch(Search):
         template_logit: float = 3.0,
         penalty_weight: float = 1.0,
     ) -> None:
-        super().__init__(chains=directions)
         check_at_least(1, calls=calls, directions=directions)
+        super().__init__(chains=directions)
         check_positive(learning_rate=learning_rate)
         check_not_negative(template_logit=template_logit, penalty_weight=penalty_weight)
         if not 0 <= chains_share <= 1:
