@@ -153,12 +153,12 @@ class DirectedBeams(ConstantBuffers):
         best, letter = predicted.max(-1)
         order = best.argsort(descending=True, stable=True)
         order = order[best[order] > now]
-        gains = change.gather(-1, letter[None, :, None].expand(len(values), -1, 1)).squeeze(-1)[:, order].cumsum(1)
+        gains = change.gather(-1, letter[None, :, None].expand(len(values), -1, 1)).squeeze(-1)[:, order]
         rows, last, size = [], -torch.inf, 2
         while size <= len(order):
             row = tokens.clone()
             row[order[:size]] = letter[order[:size]]
-            score = directed_scores(values + gains[:, size - 1], weights, reference, ranges)
+            score = directed_scores(values + gains[:, :size].sum(1), weights, reference, ranges)
             value = float(score - self.price(problem.edits(row), ranges))
             if value <= last:
                 break
