@@ -43,6 +43,10 @@ LENGTH = 120
 class RandomCNN(nn.Module):
     """Two convolutions, the second one dilated, with random weights."""
 
+    first: Tensor
+    second: Tensor
+    last: Tensor
+
     def __init__(self, seed: int, width: int = 12, channels: int = 16) -> None:
         super().__init__()
         generator = torch.Generator().manual_seed(seed)
