@@ -1,6 +1,6 @@
 """Several oracles: hypervolume of the Pareto front after equal numbers of oracle calls, on pairs and triples of oracles.
 
-python -m benchmarks.design.pareto [--seeds 5] [--calls 500 2000] [--only NAME]
+python -m benchmarks.design.pareto [--seeds 5] [--calls 500 2000] [--only NAME] [--methods NAME ...]
 
 Each method may call the oracles for the same number of sequences, and its front is that of all sequences that it scored:
 
@@ -9,7 +9,7 @@ Each method may call the oracles for the same number of sequences, and its front
   chains with ReinMax, half for a polish with beams;
 - 5 weightings: the same with a fifth of the calls for each of five weightings from one end to the other (for three oracles: the
   middle, and each oracle at .8), and the fronts merged;
-- defaults: GradientSearch() with its default chains, steps and polish, cut to the calls by fewer steps;
+- calls=N: GradientSearch(calls=N) of the sum, which plans itself;
 - MetropolisSearch of the sum;
 - random sequences.
 
@@ -109,12 +109,6 @@ def planned(calls: int) -> GradientSearch:
     return GradientSearch(chains, steps, ReinMax(), learning_rate=0.3, polish=polish)
 
 
-def defaults(calls: int) -> GradientSearch:
-    chains = min(64, calls // 4)
-    steps = min(100, calls // 2 // chains)
-    return GradientSearch(chains, steps, polish=Polish(calls=calls - chains * steps))
-
-
 def one(make: Callable[[int], Search]) -> Callable[[Problem, int, int], Tensor]:
     def run(problem: Problem, calls: int, seed: int) -> Tensor:
         return problem.front(make(calls), calls, [1.0] * len(problem.signs), seed)
@@ -145,7 +139,7 @@ METHODS: dict[str, Callable[[Problem, int, int], Tensor]] = {
     "ParetoSearch": one(ParetoSearch),
     "one weighting": one(planned),
     "5 weightings": five,
-    "defaults": one(defaults),
+    "calls=N": one(lambda calls: GradientSearch(calls=calls)),
     "MetropolisSearch": one(MetropolisSearch),
     "random": random,
 }
@@ -156,6 +150,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--calls", type=int, nargs="+", default=[500, 2000])
     parser.add_argument("--only", default="", help="run only the problems whose name contains this")
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     ratios: dict[tuple[str, int], list[float]] = {}
@@ -166,15 +161,15 @@ def main() -> None:
         for calls in arguments.calls:
             print(f"\n{name}, {calls} calls: hypervolume, mean of {arguments.seeds} seeds (deviation), seconds a run")
             means: dict[str, float] = {}
-            for method, run in METHODS.items():
+            for method in arguments.methods:
                 start = time.perf_counter()
-                fronts = [run(problem, calls, 10 + seed) for seed in range(arguments.seeds)]
+                fronts = [METHODS[method](problem, calls, 10 + seed) for seed in range(arguments.seeds)]
                 seconds = (time.perf_counter() - start) / arguments.seeds
                 volumes = torch.tensor([hypervolume(front, torch.zeros(front.shape[1])) for front in fronts])
                 means[method] = float(volumes.mean())
                 print(f"{method:18s} {means[method]:9.2f} ({float(volumes.std()):6.2f})  {seconds:5.1f} s", flush=True)
             for method, mean in means.items():
-                ratios.setdefault((method, calls), []).append(means["ParetoSearch"] / mean)
+                ratios.setdefault((method, calls), []).append(means[arguments.methods[0]] / mean)
     print(
         "\nhypervolume of ParetoSearch / that of the method: geometric mean over the problems, least, problems below 1"
     )
