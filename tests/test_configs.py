@@ -49,7 +49,14 @@ def only_run(root: Path) -> Path:
 
 
 def test_the_configs_of_sequence_design_are_there() -> None:
-    assert {"design/quickstart", "design/edit", "design/two_oracles", "design/black_box", "design/gb1"} <= set(CONFIGS)
+    assert {
+        "design/quickstart",
+        "design/edit",
+        "design/front",
+        "design/two_oracles",
+        "design/black_box",
+        "design/gb1",
+    } <= set(CONFIGS)
 
 
 def test_the_configs_of_the_foundation_are_there() -> None:

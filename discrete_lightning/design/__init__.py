@@ -9,7 +9,11 @@ from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, check
 from discrete_lightning.design.search.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.search.gradient import GradientSearch
+from discrete_lightning.design.search.hypervolume import hypervolume
+from discrete_lightning.design.search.metropolis import MetropolisSearch
+from discrete_lightning.design.search.moves import GibbsMoves, LangevinMoves, Moves, PathMoves
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront, non_dominated
+from discrete_lightning.design.search.pareto_search import ParetoSearch
 from discrete_lightning.design.search.polish import Polish, Polisher
 from discrete_lightning.design.search.scored_sequences import ScoredSequences
 from discrete_lightning.design.search.selection import select
@@ -28,13 +32,19 @@ __all__ = [
     "FromNothing",
     "FromSequences",
     "GaussianProcess",
+    "GibbsMoves",
     "Goal",
     "GradientSearch",
     "Hyperparameters",
+    "LangevinMoves",
     "Maximize",
+    "MetropolisSearch",
     "Minimize",
+    "Moves",
     "NoFront",
     "ParetoFront",
+    "ParetoSearch",
+    "PathMoves",
     "Polish",
     "Polisher",
     "Progress",
@@ -44,6 +54,7 @@ __all__ = [
     "SurrogateSearch",
     "Target",
     "check",
+    "hypervolume",
     "non_dominated",
     "select",
 ]

@@ -11,7 +11,7 @@ from discrete_lightning.design.alphabet import Alphabet
 from discrete_lightning.design.answer_journal import Answer, AnswerJournal
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.oracle_context import frozen, in_dtype_of
-from discrete_lightning.design.oracles import Composite
+from discrete_lightning.design.oracles import Composite, WeightedSum
 from discrete_lightning.design.oracles.composite import one_score_each
 from discrete_lightning.design.oracles.function import Oracle, as_module, name_of
 from discrete_lightning.distributed import all_gather_rows, rank, world_size
@@ -26,7 +26,8 @@ class Evaluation:
     Attributes:
         scores: float32 (...).
         components: the columns of a Composite oracle, float32 (..., columns); None for other oracles.
-        gradient: d score / d sequence, float32 (..., length, letters); None where it was not computed.
+        gradient: d score / d sequence, float32 (..., length, letters), or those of each objective of a WeightedSum,
+            (..., objectives, length, letters); None where it was not computed.
     """
 
     scores: Tensor
@@ -95,13 +96,16 @@ class Evaluator(FixedDtype):
         """Scores (...) of sequences (..., length, letters), float32, without gradient."""
         return self.evaluate(sequences).scores
 
-    def evaluate(self, sequences: Tensor, gradient: bool = False, require_differentiable: bool = False) -> Evaluation:
+    def evaluate(
+        self, sequences: Tensor, gradient: bool = False, require_differentiable: bool = False, each: bool = False
+    ) -> Evaluation:
         """Scores, columns and, if requested, gradients of sequences.
 
         Args:
             sequences: (..., length, letters).
             gradient: whether to compute d score / d sequence.
             require_differentiable: raises an error for an oracle without gradient, instead of returning gradients of 0.
+            each: of a WeightedSum: the gradient of each of its objectives instead (see WeightedSum.objectives).
 
         Raises:
             ValueError: the oracle has no gradient and one is required; it fails at its first call; its scores have a wrong
@@ -110,21 +114,22 @@ class Evaluator(FixedDtype):
         """
         rows = sequences.detach().flatten(0, -3) if sequences.ndim > 2 else sequences.detach().unsqueeze(0)
         # scores, columns and gradients side by side: one exchange between the ranks
-        columns = len(self.names)
+        columns, slopes = len(self.names), self._objectives() if each else 1
         packed = rows.new_zeros(
-            len(rows), 1 + columns + (math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
+            len(rows), 1 + columns + (slopes * math.prod(rows.shape[1:]) if gradient else 0), dtype=torch.float32
         )
         asked = self._recall(rows, packed[:, : 1 + columns], gradient)
         if len(asked):
-            packed[asked] = self._ask(rows[asked], asked, packed.shape[1], gradient, require_differentiable)
+            packed[asked] = self._ask(rows[asked], asked, packed.shape[1], gradient, require_differentiable, each)
         self.evaluations += len(rows)
         scores = packed[:, 0].contiguous()
         self._check(scores, rows)
         shape = sequences.shape[:-2]
+        of = (*shape, slopes, *sequences.shape[-2:]) if each else sequences.shape
         return Evaluation(
             scores.view(shape),
             packed[:, 1 : 1 + columns].reshape(*shape, columns) if columns else None,
-            packed[:, 1 + columns :].reshape(sequences.shape) if gradient else None,
+            packed[:, 1 + columns :].reshape(of) if gradient else None,
         )
 
     def _recall(self, rows: Tensor, values: Tensor, gradient: bool) -> Tensor:
@@ -138,7 +143,13 @@ class Evaluator(FixedDtype):
                     values[row] = values.new_tensor(answer)
         return torch.tensor(asked, dtype=torch.int64, device=rows.device)
 
-    def _ask(self, rows: Tensor, numbers: Tensor, width: int, gradient: bool, require_differentiable: bool) -> Tensor:
+    def _objectives(self) -> int:
+        assert isinstance(self.oracle, WeightedSum)
+        return len(self.oracle.oracles)
+
+    def _ask(
+        self, rows: Tensor, numbers: Tensor, width: int, gradient: bool, require_differentiable: bool, each: bool
+    ) -> Tensor:
         """What the oracle returns for rows (N, length, letters), (N, width) on all ranks; `numbers` are theirs in the batch."""
         own, places = rows.tensor_split(world_size())[rank()], numbers.tensor_split(world_size())[rank()]
         found, failure = rows.new_zeros(len(own), width, dtype=torch.float32), None
@@ -147,7 +158,7 @@ class Evaluator(FixedDtype):
             with frozen(self.oracle):  # a trainer calls train() on all modules that it holds
                 for part, result, place in parts:
                     if len(part):
-                        result.copy_(self._call(part, gradient, require_differentiable))
+                        result.copy_(self._call(part, gradient, require_differentiable, each))
                         self._write_down(part, result[:, : 1 + len(self.names)], place, gradient)
         except Exception as error:
             if world_size() == 1:
@@ -197,7 +208,7 @@ class Evaluator(FixedDtype):
             return self.evaluate(sequences)
         return Evaluation(*_DifferentiableScores.apply(sequences, self))
 
-    def _call(self, rows: Tensor, gradient: bool, require_differentiable: bool) -> Tensor:
+    def _call(self, rows: Tensor, gradient: bool, require_differentiable: bool, each: bool) -> Tensor:
         """Scores, columns and, if requested, gradients side by side: float32 (len(rows), ...)."""
         with torch.set_grad_enabled(gradient), in_dtype_of(self.oracle) as dtype:
             leaf = rows.to(dtype).requires_grad_(gradient)
@@ -206,10 +217,18 @@ class Evaluator(FixedDtype):
             if components is not None:
                 columns.append(components.detach().float())
             if gradient:
-                slope = torch.zeros_like(leaf)
+                wanted = [score]
+                if each and components is not None and isinstance(self.oracle, WeightedSum):
+                    wanted = list(self.oracle.objectives(components, self.goal.sign).unbind(1))
+                slope = torch.zeros_like(leaf).repeat(1, len(wanted), 1)
                 self.differentiable |= score.requires_grad
                 if score.requires_grad:
-                    (slope,) = torch.autograd.grad(score.float().sum(), leaf)
+                    keep = [number + 1 < len(wanted) for number in range(len(wanted))]
+                    found = [
+                        torch.autograd.grad(one.float().sum(), leaf, retain_graph=more)[0]
+                        for one, more in zip(wanted, keep, strict=True)
+                    ]
+                    slope = torch.cat(found, 1)
                 elif require_differentiable:
                     raise ValueError(
                         f"the oracle {name_of(self.oracle)} has no gradient (its scores do not require one), and the "

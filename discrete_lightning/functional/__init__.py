@@ -8,6 +8,7 @@ from discrete_lightning.functional.conditional_bernoulli import (
     subset_marginals,
 )
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
+from discrete_lightning.functional.discrete_langevin import discrete_langevin
 from discrete_lightning.functional.entropy import (
     binary_entropy,
     binary_kl_to_uniform,
@@ -18,6 +19,7 @@ from discrete_lightning.functional.entropy import (
 )
 from discrete_lightning.functional.gapped_straight_through import gapped_straight_through
 from discrete_lightning.functional.gapped_subset import gapped_subset
+from discrete_lightning.functional.gibbs_with_gradients import gibbs_with_gradients
 from discrete_lightning.functional.gumbel import (
     argmax_one_hot,
     categorical_one_hot,
@@ -35,7 +37,9 @@ from discrete_lightning.functional.keyed_noise import keyed_examples, keyed_nois
 from discrete_lightning.functional.kl_to_reference import kl_to_reference
 from discrete_lightning.functional.leave_one_out import leave_one_out
 from discrete_lightning.functional.log_probability import log_probability
+from discrete_lightning.functional.metropolis_hastings import ChainState, LogDensity, MetropolisStep, begin_chains
 from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, paired
+from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
@@ -48,10 +52,14 @@ from discrete_lightning.functional.straight_through_subset import straight_throu
 from discrete_lightning.functional.truncate_logits import truncate_logits
 
 __all__ = [
+    "ChainState",
     "GumbelLookup",
+    "LogDensity",
+    "MetropolisStep",
     "Pair",
     "antithetic_bernoulli",
     "argmax_one_hot",
+    "begin_chains",
     "binary_entropy",
     "binary_kl_to_uniform",
     "categorical",
@@ -60,11 +68,13 @@ __all__ = [
     "conditional_gumbel",
     "conditional_gumbel_top_k",
     "disarm",
+    "discrete_langevin",
     "draw_pair",
     "entropy",
     "exponential_noise",
     "gapped_straight_through",
     "gapped_subset",
+    "gibbs_with_gradients",
     "gumbel_lookup",
     "gumbel_max",
     "gumbel_noise",
@@ -86,6 +96,7 @@ __all__ = [
     "one_hot",
     "pair_slope",
     "paired",
+    "path_auxiliary",
     "perplexity",
     "policy_gradient",
     "reinmax",

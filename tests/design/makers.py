@@ -10,7 +10,11 @@ from discrete_lightning.design import (
     DesignProblem,
     Edit,
     FromNothing,
+    GibbsMoves,
     GradientSearch,
+    MetropolisSearch,
+    ParetoSearch,
+    PathMoves,
     Polish,
     Search,
     SurrogateSearch,
@@ -69,6 +73,17 @@ SEARCHES: dict[str, Callable[[], Search]] = {
     "GradientSearch of edits": lambda: GradientSearch(chains=4, steps=3, polish=Polish(sequences=2, calls=40)).begin(
         _edit(), seed=0
     ),
+    "MetropolisSearch": lambda: MetropolisSearch(calls=40, chains=4).begin(_edit(), seed=0),
+    "MetropolisSearch by Gibbs": lambda: MetropolisSearch(
+        calls=40, chains=4, moves=GibbsMoves(), temperature=0.1, thin=2
+    ).begin(_edit(), seed=0),
+    "MetropolisSearch by paths": lambda: MetropolisSearch(calls=40, chains=4, moves=PathMoves()).begin(
+        DesignProblem(oracles.TFBind8(), FromNothing(8)), seed=0
+    ),
+    "ParetoSearch": lambda: ParetoSearch(calls=60, directions=3).begin(
+        DesignProblem(ORACLES["WeightedSum"][0](), FromNothing(8)), seed=0
+    ),
+    "ParetoSearch of edits": lambda: ParetoSearch(calls=60, directions=3).begin(_edit(), seed=0),
     "SurrogateSearch": lambda: SurrogateSearch(calls=24, batch=4, first=12, candidates=30, parents=4).begin(
         _edit(), seed=0
     ),

@@ -127,6 +127,7 @@ NO_LOGITS = {"keyed_examples", "keyed_noise",
     "GumbelLookup", "Pair", "conditional_gumbel", "conditional_gumbel_top_k", "exponential_noise", "gumbel_lookup",
     "gumbel_noise", "largest_logit", "leave_one_out", "logistic_noise", "one_hot", "pair_slope", "policy_gradient",
     "straight_through", "straight_through_one_hot",
+    "ChainState", "LogDensity", "MetropolisStep", "begin_chains", "discrete_langevin", "gibbs_with_gradients", "path_auxiliary",
 }  # fmt: skip
 
 

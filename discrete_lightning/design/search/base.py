@@ -185,6 +185,11 @@ class Search(Recorded, Float32State):
             )
         return [] if self.front is None else designs_on_front(self.problem, self.front)
 
+    def hypervolume(self) -> float:
+        """The volume that the Pareto front dominates above `front.reference` (see ParetoFront); 0 if there is no front."""
+        self._require_begun()
+        return 0.0 if self.front is None else self.front.hypervolume()
+
     def record(self, tokens: Tensor, evaluation: Evaluation, chains: Tensor | None = None) -> None:
         """Keeps the sequences that are among the best of their chain, of all chains, or on the Pareto front.
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from discrete_lightning.design.evaluator import Evaluation
 from discrete_lightning.design.oracles import WeightedSum
 from discrete_lightning.design.problem import DesignProblem
+from discrete_lightning.design.search.hypervolume import hypervolume
 from discrete_lightning.design.search.scored_sequences import ScoredSequences
 from discrete_lightning.design.search.sequence_keys import sequence_keys
 
@@ -39,9 +40,12 @@ class ParetoFront(ScoredSequences):
 
     Attributes:
         values: float32 (n, oracles), higher is better.
+        reference: float32 (oracles,), from which the hypervolume is measured: the worst value of each oracle among the
+            sequences that were scored first; NaN before.
     """
 
     values: Tensor
+    reference: Tensor
 
     def __init__(self, problem: DesignProblem, capacity: int = 500) -> None:
         oracle = problem.evaluator.oracle
@@ -49,6 +53,7 @@ class ParetoFront(ScoredSequences):
         super().__init__(0, problem.length, len(oracle.names))
         self.capacity = capacity
         self.register_buffer("values", torch.zeros(0, len(oracle.oracles), dtype=torch.float32))
+        self.register_buffer("reference", torch.full((len(oracle.oracles),), torch.nan, dtype=torch.float32))
 
     def update(self, problem: DesignProblem, tokens: Tensor, evaluation: Evaluation) -> None:
         """Adds the sequences that satisfy all constraints and are not dominated, and removes those that become dominated.
@@ -64,6 +69,8 @@ class ParetoFront(ScoredSequences):
         values = oracle.objectives(components, problem.goal.sign)
         totals = problem.total(scores, tokens)
         kept = (totals.isfinite() & problem.feasible(tokens)).nonzero().flatten()
+        if len(kept) and bool(self.reference.isnan().any()):
+            self.reference.copy_(values[kept].amin(0))
         kept = kept[non_dominated(values[kept])]
         new = {
             "tokens": tokens,
@@ -83,8 +90,21 @@ class ParetoFront(ScoredSequences):
             index = index[torch.arange(len(index), device=index.device) != apart.min(1).values.argmin()]
         self._set({name: column[index] for name, column in rows.items()})
 
+    def hypervolume(self) -> float:
+        """The volume that the front dominates above `reference`, see `hypervolume.hypervolume`; 0 of an empty front."""
+        return hypervolume(self.values, self.reference) if len(self.values) else 0.0
+
     def clear(self) -> None:
-        self._set({name: buffer[:0] for name, buffer in self.named_buffers()})
+        """Removes all sequences. The reference stays."""
+        self._set({name: buffer[:0] for name, buffer in self._rows()})
+
+    def reset_parameters(self) -> None:
+        """An empty front, as at the start; after `to_empty` of one that was built on the meta device."""
+        self.clear()
+        self.reference.fill_(torch.nan)
+
+    def _rows(self) -> list[tuple[str, Tensor]]:
+        return [(name, buffer) for name, buffer in self.named_buffers() if name != "reference"]
 
     def _set(self, rows: dict[str, Tensor]) -> None:
         for name, column in rows.items():
@@ -92,7 +112,9 @@ class ParetoFront(ScoredSequences):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Gives the buffers the length of the saved front before they are loaded."""
-        for name, buffer in self.named_buffers():
+        for name, buffer in self._rows():
             if (saved := state_dict.get(prefix + name)) is not None:
                 setattr(self, name, buffer.new_zeros(len(saved), *buffer.shape[1:]))
+        if f"{prefix}values" in state_dict:  # earlier versions saved no reference
+            state_dict.setdefault(f"{prefix}reference", torch.full_like(self.reference, torch.nan))
         super()._load_from_state_dict(state_dict, prefix, *args)

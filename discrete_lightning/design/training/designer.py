@@ -217,6 +217,8 @@ class SequenceDesigner(RestorableModule):
         optimizer.step()
         values = {"best_score": now.best_score, "mean_score": now.mean_score, "oracle_calls": float(now.calls)}
         self.log_dict(values, prog_bar=True, batch_size=1)
+        if self._measures_front:
+            self.log("hypervolume", self.search.hypervolume(), batch_size=1)
         self.log("best_total", now.best_total, batch_size=1)
         if self.search.done:
             self.trainer.should_stop = True
@@ -246,11 +248,15 @@ class SequenceDesigner(RestorableModule):
     def test_step(self, batch: int, batch_idx: int) -> None:
         """Logs the best and the mean score of the designs, their number and the number of oracle calls.
 
+        Of two or three oracles with a Pareto front also its hypervolume, as each step of the search does.
+
         For each further column the mean is logged. The best value is logged, too, if the goal and the weights say whether a
         higher or a lower value is better.
         """
         designs = self.designs()
         values = {"oracle_calls": float(self.problem.evaluator.count), "designs": float(len(designs))}
+        if self._measures_front:
+            values["hypervolume"] = self.search.hypervolume()
         if designs:
             values["best_score"] = designs[0].score
             values["mean_score"] = sum(design.score for design in designs) / len(designs)
@@ -265,6 +271,11 @@ class SequenceDesigner(RestorableModule):
                 if (losses := self._losses(key, column)) is not None:
                     values[f"{key}_best"] = float(column[losses.argmin()])
         self.log_dict({f"test/{name}": value for name, value in values.items()}, batch_size=1)
+
+    @property
+    def _measures_front(self) -> bool:
+        """Whether there is a front whose hypervolume takes little time."""
+        return self.search.front is not None and self.search.front.values.shape[1] <= 3
 
     def _losses(self, key: str, column: Tensor) -> Tensor | None:
         """The column with the sign that makes lower values better; None if it has no direction."""

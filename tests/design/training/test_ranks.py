@@ -14,6 +14,8 @@ from discrete_lightning.design import (
     Evaluator,
     FromNothing,
     GradientSearch,
+    MetropolisSearch,
+    ParetoSearch,
     Polish,
     Search,
     Start,
@@ -28,7 +30,7 @@ from tests.ranks import run_on_ranks
 
 
 def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
-    """Designs and oracle calls of five kinds of search, on this rank as torchrun would start it."""
+    """Designs and oracle calls of seven kinds of search, on this rank as torchrun would start it."""
     if ranks > 1:
         rank = str(torch.distributed.get_rank())
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
@@ -45,6 +47,8 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
         ),
         "surrogate": (TFBind8(), SurrogateSearch(calls=35, batch=7, first=14), FromNothing(8)),
         "two": (two, GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, calls=10)), FromNothing(8)),
+        "chains": (TFBind8(), MetropolisSearch(calls=45, chains=6), FromNothing(8)),
+        "front": (two, ParetoSearch(calls=75, directions=5), FromNothing(8)),
         # its parameters require gradients, for which DistributedDataParallel would wait
         "trainable": (
             Linear(8),
@@ -75,7 +79,7 @@ def test_two_ranks_find_what_one_process_finds(tmp_path: Path) -> None:
     written = {f"{kind}.{end}" for kind in expected for end in ("csv", "fasta")}
     answers = {name: files.pop(name) for name in ("answers.jsonl", "answers-rank1.jsonl")}  # of the surrogate, by rank
     assert sum(text.count('"sequences":') for text in answers.values()) == 8
-    assert set(files) == written | {"pareto.csv"}  # one merged report
+    assert set(files) == written | {"pareto.csv", "pareto-2.csv"}  # one merged report of each of two
     assert all((alone / name).read_text() == text for name, text in files.items())
 
 

@@ -12,6 +12,8 @@ from discrete_lightning.callbacks import DesignTrajectory, DesignWriter
 from discrete_lightning.design import (
     FromNothing,
     GradientSearch,
+    MetropolisSearch,
+    ParetoSearch,
     Polish,
     SurrogateSearch,
 )
@@ -44,9 +46,14 @@ def resumable(kind: str) -> SequenceDesigner:
         )
     if kind == "exhausted":
         return SequenceDesigner(Few(), FromNothing(2), search=SurrogateSearch(calls=100, batch=4, first=4))
+    if kind == "chains":
+        moves = MetropolisSearch(calls=300, chains=10, temperature=0.5, thin=2)
+        return SequenceDesigner(MotifScan("JUN"), FromNothing(24), search=moves, distance=3)
     oracle: nn.Module = MotifScan("JUN")
-    if kind == "two oracles":
+    if kind in ("two oracles", "front"):
         oracle = WeightedSum([oracle, MotifScan("GATA2")], [1.0, -0.5], names=["jun", "gata2"])
+    if kind == "front":
+        return SequenceDesigner(oracle, FromNothing(24), search=ParetoSearch(calls=300), distance=3)
     polish = Polish(restarts=2, sequences=4)
     return SequenceDesigner(
         oracle, FromNothing(24), search=GradientSearch(chains=16, steps=10, polish=polish), distance=3
@@ -63,6 +70,11 @@ def resumable(kind: str) -> SequenceDesigner:
         ("one oracle", 11),
         ("one oracle", 25),
         ("one oracle", None),
+        ("chains", 4),
+        ("chains", None),
+        ("front", 6),
+        ("front", 20),
+        ("front", None),
         ("two oracles", 6),
         ("two oracles", 25),
     ],
@@ -80,7 +92,7 @@ def test_resumes_as_if_never_stopped(kind: str, step: int | None, tmp_path: Path
     second.fit(rest, ckpt_path=tmp_path / "half.ckpt", weights_only=True)
     assert rest.designs() == whole.designs()
     assert rest.pareto_designs() == whole.pareto_designs()
-    assert bool(rest.pareto_designs()) == (kind == "two oracles")
+    assert bool(rest.pareto_designs()) == (kind in ("two oracles", "front"))
     assert rest.problem.evaluator.count == whole.problem.evaluator.count
     assert rest.search.trajectory == whole.search.trajectory
     assert rows(tmp_path / "rest" / "trajectory.csv") == rows(tmp_path / "whole" / "trajectory.csv")
@@ -89,7 +101,7 @@ def test_resumes_as_if_never_stopped(kind: str, step: int | None, tmp_path: Path
     run = trainer(tmp_path / "later", callbacks=[callback])
     run.predict(later, ckpt_path=tmp_path / "rest.ckpt", weights_only=True)
     assert later.designs() == whole.designs()
-    assert (tmp_path / "later" / "pareto.csv").exists() == (kind == "two oracles")
+    assert (tmp_path / "later" / "pareto.csv").exists() == (kind in ("two oracles", "front"))
 
 
 def test_a_moved_search_takes_its_polish_along() -> None:
