@@ -14,7 +14,7 @@ from discrete_lightning.design.oracles.function import Oracle, as_module
 from discrete_lightning.design.oracles.one_output import OneOutput, Output
 from discrete_lightning.design.start import Start
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
-from discrete_lightning.protocols import ReadsChannelLetters
+from discrete_lightning.protocols import ReadsChannelLetters, StatesDirection
 
 
 class DesignProblem(ConstantBuffers):
@@ -37,7 +37,8 @@ class DesignProblem(ConstantBuffers):
     Raises:
         Unsatisfiable: no sequence satisfies all constraints, or none was found; names the constraints in conflict.
         ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle's `channel_letters`
-            are not the alphabet (see protocols.ReadsChannelLetters).
+            are not the alphabet (see protocols.ReadsChannelLetters), or it states another direction than the goal (see
+            protocols.StatesDirection).
         TypeError: an entry of `constraints` is not a Constraint, or the oracle is neither a module nor a function.
 
     Example:
@@ -80,6 +81,7 @@ class DesignProblem(ConstantBuffers):
         self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
         module = as_module(oracle) if output is None else OneOutput(oracle, output)
         _check_channels(module, self.alphabet)
+        _check_direction(module, self.goal)
         self.evaluator = Evaluator(module, batch, self.goal, self.alphabet)
 
     @property
@@ -139,4 +141,15 @@ def _check_channels(oracle: nn.Module, letters: Alphabet) -> None:
             raise ValueError(
                 f"{type(part).__name__} reads the letters {part.channel_letters}, in this order, and the alphabet is "
                 f"{letters.letters}: give {part.channel_letters} as the alphabet"
+            )
+
+
+def _check_direction(oracle: nn.Module, goal: Goal) -> None:
+    """Refuses a goal of another direction than that of the oracle, or of a module in it."""
+    for part in oracle.modules():
+        if isinstance(part, StatesDirection) and goal.sign != (1.0 if part.higher_is_better else -1.0):
+            wanted, better = ("Maximize()", "higher") if part.higher_is_better else ("Minimize()", "lower")
+            raise ValueError(
+                f"a {better} score of {type(part).__name__} is better, whatever its model returns, and the goal is {goal}: "
+                f"take {wanted}"
             )

@@ -30,6 +30,12 @@ CONSTRAINTS: dict[str, Constraint] = {
     "SynonymousCodons": constraints.SynonymousCodons("MS", 3),
 }
 
+
+def _tasks() -> nn.Module:
+    """A model of three outputs."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(40, 3))
+
+
 # name -> (maker, number of letters, length)
 ORACLES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "BlackBox": (lambda: oracles.BlackBox(lambda sequences: [each.count("G") for each in sequences]), 4, 12),
@@ -38,9 +44,16 @@ ORACLES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "FunctionOracle": (lambda: oracles.FunctionOracle(lambda x: x[:, 2].mean(-1)), 4, 12),
     "GB1": (oracles.GB1, 20, 4),
     "GB1Surrogate": (lambda: oracles.GB1Surrogate(members=2), 20, 4),
+    "LedidiOracle": (lambda: oracles.LedidiOracle(_tasks(), [[0.1, 0.2, 0.3]]), 4, 10),
     "MotifScan": (lambda: oracles.MotifScan("GATA2"), 4, 20),
-    "OneOutput": (lambda: oracles.OneOutput(nn.Sequential(nn.Flatten(), nn.Linear(40, 3)), 1), 4, 10),
+    "NucleoBenchOracle": (
+        lambda: oracles.NucleoBenchOracle(lambda strings: [-each.count("G") for each in strings]),
+        4,
+        12,
+    ),
+    "OneOutput": (lambda: oracles.OneOutput(_tasks(), 1), 4, 10),
     "SequenceCNN": (lambda: oracles.SequenceCNN(channels=4, layers=2), 4, 20),
+    "TangermemeOracle": (lambda: oracles.TangermemeOracle(_tasks(), output_mask=[True, False, True]), 4, 10),
     "TFBind8": (oracles.TFBind8, 4, 8),
     "WeightedSum": (lambda: oracles.WeightedSum([oracles.TFBind8(), _Reversed()], [1.0, -0.5]), 4, 8),
 }
