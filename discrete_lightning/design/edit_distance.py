@@ -23,7 +23,7 @@ from torch import Tensor
 
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 
-_FAR: Final = 2**28  # more than any distance; a sum of a few of them fits into int32
+_FAR: Final = 2**29  # more than any distance; the sum of three fits into int32
 _CELLS: Final = 2**23  # of a table that is kept
 
 
@@ -67,16 +67,17 @@ class EditDistance(ConstantBuffers):
             letters, ends = place.clamp(0, self.size - 1), place.clamp(0, self.size)
             self.register_constant("reference", reference.clone())
             self.register_constant("exists", (place >= 0) & (place <= self.size))
-            # there is no letter at the end of the reference
-            self.register_constant("letter", torch.where(place < self.size, reference[letters], -1))
-            self.register_constant("cost", cost[letters].masked_fill(place >= self.size, _FAR))
+            missing = (place < 0) | (place >= self.size)
+            self.register_constant("letter", torch.where(missing, -1, reference[letters]))
+            self.register_constant("cost", cost[letters].masked_fill(missing, _FAR))
             self.register_constant("gap", gap[ends])
             self.register_constant("before", before[ends])
 
     def forward(self, tokens: Tensor) -> Tensor:
         """The number of edits, int64 (...), of designs (..., length)."""
-        rows = tokens.flatten(0, -2) if tokens.ndim > 1 else tokens.unsqueeze(0)
-        return self._count(self._ends(rows, keep=False)[:, 0, self.shift]).view(tokens.shape[:-1])
+        parts = self._parts(tokens.flatten(0, -2) if tokens.ndim > 1 else tokens.unsqueeze(0))
+        found = torch.cat([self._ends(rows, keep=False)[:, 0, self.shift] for rows in parts])
+        return self._count(found).view(tokens.shape[:-1])
 
     def substitutions(self, tokens: Tensor, letters: int) -> Tensor:
         """The edits after each single substitution, int64 (N, length, letters), of designs (N, length)."""
@@ -153,27 +154,32 @@ class EditDistance(ConstantBuffers):
             first: -1, 0 or 1.
             keep: whether all rows of the table are returned, or the first alone.
         """
-        row = torch.where(self.exists[rows.shape[1] + first + 1], 0, _FAR).to(torch.int32).expand(len(rows), -1)
-        table = [row]
-        for i in reversed(range(rows.shape[1])):
-            at = i + first + 1
-            through = torch.where(self.letter[at] == rows[:, i : i + 1], row, row + self.cost[at])
-            inserted = torch.nn.functional.pad(row[:, :-1], (1, 0), value=_FAR) + self.gap[at]
-            best = torch.minimum(through, inserted) + self.before[at]
-            best = best.flip(-1).cummin(-1).values.flip(-1) - self.before[at]
-            row = best.masked_fill(~self.exists[at], _FAR).clamp(max=_FAR)
-            table = [*table, row] if keep else [row]
-        return torch.stack(table[::-1], 1)
+        # The table holds B[i, j] + the cost of deleting all before j, so that deletions within a row are a cumulative minimum.
+        # Its columns run from the last place to the first, since B follows from what lies behind; a further one is far.
+        count = rows.shape[1]
+        at = slice(first + 1, first + 1 + count)
+        saved = torch.where(self.letter[at] == rows.unsqueeze(-1), -self.cost[at], 0).flip(-1)
+        gap = self.gap[at].flip(-1)
+        table = torch.full((len(rows), count + 1, 2 * self.shift + 2), _FAR, dtype=torch.int32, device=rows.device)
+        end = count + first + 1
+        table[:, count, :-1] = self.before[end].masked_fill(~self.exists[end], _FAR).flip(-1)
+        for i in reversed(range(count)):
+            behind = table[:, i + 1]
+            table[:, i, :-1] = torch.minimum(behind[:, :-1] + saved[:, i], behind[:, 1:] + gap[i]).cummin(-1).values
+        found = table[:, : count + 1 if keep else 1, :-1].flip(-1)
+        rows_of = slice(first + 1, first + 1 + found.shape[1])
+        return (found - self.before[rows_of]).masked_fill(~self.exists[rows_of], _FAR)
 
     def _starts(self, rows: Tensor) -> Tensor:
         """D at [:, i, o], int32 (N, length + 1, width), of the design before i and the reference before j = i + o - shift."""
-        row = self.before[1].masked_fill(~self.exists[1], _FAR).expand(len(rows), -1)
-        table = [row]
-        for at in range(2, rows.shape[1] + 2):
-            letter, cost = self.letter[at - 1], self.cost[at - 1]  # of the letters before the places
-            through = torch.where(letter == rows[:, at - 2 : at - 1], row, row + cost)
-            inserted = torch.nn.functional.pad(row[:, 1:], (0, 1), value=_FAR) + self.gap[at]
-            best = torch.minimum(through, inserted) - self.before[at]
-            row = (best.cummin(-1).values + self.before[at]).masked_fill(~self.exists[at], _FAR).clamp(max=_FAR)
-            table.append(row)
-        return torch.stack(table, 1)
+        # as in _ends, with D[i, j] - the cost of deleting all before j
+        count = rows.shape[1]
+        saved = torch.where(self.letter[1 : count + 1] == rows.unsqueeze(-1), -self.cost[1 : count + 1], 0)
+        table = torch.full((len(rows), count + 1, 2 * self.shift + 2), _FAR, dtype=torch.int32, device=rows.device)
+        table[:, 0, :-1] = torch.where(self.exists[1], 0, _FAR)
+        for i in range(1, count + 1):
+            before = table[:, i - 1]
+            ways = torch.minimum(before[:, :-1] + saved[:, i - 1], before[:, 1:] + self.gap[i + 1])
+            table[:, i, :-1] = ways.cummin(-1).values
+        rows_of = slice(1, count + 2)
+        return (table[..., :-1] + self.before[rows_of]).masked_fill(~self.exists[rows_of], _FAR)

@@ -25,6 +25,7 @@ CONSTRAINTS: dict[str, Constraint] = {
     "ForbiddenMotifs": constraints.ForbiddenMotifs(["GAA", "CRT"]),
     "GCContent": constraints.GCContent(0.4, 0.6),
     "GCContent of windows": constraints.GCContent(0.3, 0.7, window=5),
+    "KeptLetters": constraints.KeptLetters("ACGTACGTACGTA", ((2, 4), (7, 9)), shift=2),
     "MaxHomopolymer": constraints.MaxHomopolymer(2),
     "MaxRepeat": constraints.MaxRepeat(2),
     "SynonymousCodons": constraints.SynonymousCodons("MS", 3),
@@ -82,6 +83,9 @@ SEARCHES: dict[str, Callable[[], Search]] = {
     "GradientSearch of edits": lambda: GradientSearch(chains=4, steps=3, polish=Polish(sequences=2, calls=40)).begin(
         _edit(), seed=0
     ),
+    "GradientSearch of insertions": lambda: GradientSearch(
+        4, 3, polish=Polish(sequences=2, calls=40, restarts=1)
+    ).begin(DesignProblem(oracles.TFBind8(), Edit("ACGTACGA", 0.01, indels=3, flank="TTGA")), seed=0),
     "SurrogateSearch": lambda: SurrogateSearch(calls=24, batch=4, first=12, candidates=30, parents=4).begin(
         _edit(), seed=0
     ),
