@@ -47,7 +47,7 @@ class Site(nn.Module):
             kernel[0, letter, i] = 1.0
         for i, letter in enumerate(DNA.encode(SITE[1])):
             kernel[0, letter, HALF + APART + i] = 1.0
-        self.register_buffer("kernel", kernel)
+        self.kernel = nn.Parameter(kernel, requires_grad=False)
         self.signal = signal
 
     def forward(self, x: Tensor) -> Tensor:
