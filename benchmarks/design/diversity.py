@@ -3,9 +3,9 @@
 python -m benchmarks.design.diversity [--seeds 5] [--calls 2000]
 
 Each search is run once for each seed, and batches are chosen from what it kept. `distance=d` chooses among the 512 best of all
-and the best of each chain, as it did before there was an archive of diverse sequences. Columns: the mean score of the 20 (and its
-share of the best one's improvement over the first sequences scored), the mean and the least number of letters in which two of
-them differ, and how many designs there are; means over the seeds and, of the first two figures, standard errors.
+and the best of each chain, as it did before there was an archive of diverse sequences. Columns: the mean score of the 20 (and
+its share of the best one's improvement over the first sequences scored), the mean and the least number of letters in which two
+of them differ, and how many designs there are; means over the seeds and, of the first two figures, standard errors.
 """
 
 import argparse

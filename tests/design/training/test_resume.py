@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.callbacks import DesignTrajectory, DesignWriter
 from discrete_lightning.design import (
+    Edit,
     FromNothing,
     GradientSearch,
     Polish,
@@ -45,6 +46,13 @@ def resumable(kind: str) -> SequenceDesigner:
     if kind == "exhausted":
         return SequenceDesigner(Few(), FromNothing(2), search=SurrogateSearch(calls=100, batch=4, first=4))
     oracle: nn.Module = MotifScan("JUN")
+    if kind == "insertions":
+        return SequenceDesigner(
+            oracle,
+            Edit("ACGTTGCAATCGGCTATTCAGGAT", 0.1, editable=[[2, 20]], indels=3, flank="TTA"),
+            search=GradientSearch(chains=4, steps=10, polish=Polish(restarts=2, sequences=2, calls=100)),
+            diverse=True,
+        )
     if kind == "two oracles":
         oracle = WeightedSum([oracle, MotifScan("GATA2")], [1.0, -0.5], names=["jun", "gata2"])
     polish = Polish(restarts=2, sequences=4)
@@ -63,6 +71,8 @@ def resumable(kind: str) -> SequenceDesigner:
         ("one oracle", 11),
         ("one oracle", 25),
         ("one oracle", None),
+        ("insertions", 6),
+        ("insertions", 14),
         ("two oracles", 6),
         ("two oracles", 25),
     ],
