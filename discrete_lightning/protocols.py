@@ -159,7 +159,7 @@ class StatesDirection(Protocol):
     """An oracle that knows whether a higher score is better, so that a goal of the other direction is refused."""
 
     @property
-    def higher_is_better(self) -> bool:
+    def higher_score_is_better(self) -> bool:
         """True: the goal is Maximize; False: the goal is Minimize. A Target is refused, too."""
 
 

@@ -33,7 +33,7 @@ class DesignProblem(ConstantBuffers):
         template: the sequence to edit, int64 (length,), or None.
         initial_sequences: the sequences from which the chains start, int64 (n, length), or None for random ones.
         feasible_example: a sequence that satisfies all constraints, int64 (length,).
-        distance: counts the edits if they may be insertions and deletions; None if they are substitutions.
+        edit_distance: counts the edits if they may be insertions and deletions; None if they are substitutions.
 
     Raises:
         Unsatisfiable: no sequence satisfies all constraints, or none was found; names the constraints in conflict.
@@ -79,7 +79,7 @@ class DesignProblem(ConstantBuffers):
             self.register_constant("initial_sequences", tokens)
             example = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
             self.register_constant("feasible_example", example)
-        self.distance = start.edit_distance(self.alphabet)
+        self.edit_distance = start.edit_distance(self.alphabet)
         self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
         module = as_module(oracle) if output is None else OneOutput(oracle, output)
         _check_channels(module, self.alphabet)
@@ -117,8 +117,8 @@ class DesignProblem(ConstantBuffers):
         """The number of edits (...) that turn the template into sequences (..., length); 0 without a template."""
         if self.template is None:
             return torch.zeros(tokens.shape[:-1], dtype=torch.int64, device=tokens.device)
-        if self.distance is not None:
-            found: Tensor = self.distance(tokens)
+        if self.edit_distance is not None:
+            found: Tensor = self.edit_distance(tokens)
             return found
         return (tokens != self.template).sum(-1)
 
@@ -127,8 +127,8 @@ class DesignProblem(ConstantBuffers):
         shape = (*tokens.shape, len(self.alphabet))
         if self.template is None:
             return torch.zeros(shape, dtype=torch.int64, device=tokens.device)
-        if self.distance is not None:
-            return self.distance.substitutions(tokens, len(self.alphabet))
+        if self.edit_distance is not None:
+            return self.edit_distance.substitutions(tokens, len(self.alphabet))
         differs = (tokens != self.template).long()
         others = (differs.sum(-1, keepdim=True) - differs).unsqueeze(-1)
         after = torch.ones(shape, dtype=torch.int64, device=tokens.device)
@@ -142,7 +142,7 @@ class DesignProblem(ConstantBuffers):
         """
         if self.template is None:
             return samples.new_zeros(samples.shape[:-2])
-        if self.distance is None:
+        if self.edit_distance is None:
             return self.length - (samples * self.one_hot(self.template)).sum((-2, -1))
         tokens = samples.detach().argmax(-1).flatten(0, -2)
         now = self.edits(tokens)
@@ -180,8 +180,8 @@ def _check_channels(oracle: nn.Module, letters: Alphabet) -> None:
 def _check_direction(oracle: nn.Module, goal: Goal) -> None:
     """Refuses a goal of another direction than that of the oracle, or of a module in it."""
     for part in oracle.modules():
-        if isinstance(part, StatesDirection) and goal.sign != (1.0 if part.higher_is_better else -1.0):
-            wanted, better = ("Maximize()", "higher") if part.higher_is_better else ("Minimize()", "lower")
+        if isinstance(part, StatesDirection) and goal.sign != (1.0 if part.higher_score_is_better else -1.0):
+            wanted, better = ("Maximize()", "higher") if part.higher_score_is_better else ("Minimize()", "lower")
             raise ValueError(
                 f"a {better} score of {type(part).__name__} is better, whatever its model returns, and the goal is {goal}: "
                 f"take {wanted}"

@@ -22,7 +22,7 @@ class LossOracle(Recorded, ConstantBuffers):
         desired: the outputs that are desired, with or without a first dimension of 1; None if the loss needs none.
     """
 
-    higher_is_better: ClassVar[bool] = True
+    higher_score_is_better: ClassVar[bool] = True
     desired: Tensor | None
 
     def __init__(self, model: Oracle, desired: Values | None) -> None:

@@ -46,7 +46,7 @@ class NucleoBenchOracle(Recorded, nn.Module):
         tensor([2.])
     """
 
-    higher_is_better: ClassVar[bool] = True
+    higher_score_is_better: ClassVar[bool] = True
 
     def __init__(self, model: Callable[[list[str]], Any], letters: str | Alphabet | None = None) -> None:
         super().__init__()

@@ -58,9 +58,11 @@ def changes(problem: DesignProblem, tokens: Tensor) -> str:
     if problem.template is None:
         return ""
     sequence, reference = problem.alphabet.decode(tokens), problem.alphabet.decode(problem.template)
-    if problem.distance is None:
+    if problem.edit_distance is None:
         return written(sequence, reference, range(problem.length))
-    return written(sequence, problem.alphabet.decode(problem.distance.reference), problem.distance.aligned(tokens))
+    return written(
+        sequence, problem.alphabet.decode(problem.edit_distance.reference), problem.edit_distance.aligned(tokens)
+    )
 
 
 def check(problem: DesignProblem, sequence: str) -> dict[str, bool]:

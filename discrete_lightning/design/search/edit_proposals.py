@@ -32,7 +32,10 @@ def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterato
     predicted = predicted.masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
     yield from _combined_edits(problem, members, predicted[0], change[0], edits[0])
     single, letters = predicted.flatten(1).nan_to_num(torch.inf, posinf=torch.inf), len(problem.alphabet)
-    substitutions, indels = single.shape[1], None if problem.distance is None else indel_proposals(problem, members)
+    substitutions, indels = (
+        single.shape[1],
+        None if problem.edit_distance is None else indel_proposals(problem, members),
+    )
     flat = (single if indels is None else torch.cat([single, indels.predicted], 1)).flatten()
     width = flat.numel() // len(tokens)
     taken, size = 0, batch

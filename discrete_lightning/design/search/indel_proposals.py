@@ -64,7 +64,7 @@ def indel_proposals(problem: DesignProblem, members: Scored) -> Indels:
     # g[l, x_{l-1}] - g[l, x_l] and g[l, x_{l+1}] - g[l, x_l]: of the neighbour's letter; 0 where there is no neighbour
     from_left = gain.gather(-1, tokens.roll(1, 1).unsqueeze(-1)).squeeze(-1).masked_fill(places == 0, 0)
     from_right = gain.gather(-1, tokens.roll(-1, 1).unsqueeze(-1)).squeeze(-1).masked_fill(places == length - 1, 0)
-    left_sum, right_sum = from_left.cumsum(1), from_right.cumsum(1)
+    left_sum, right_sum = _prefix_sums(from_left), _prefix_sums(from_right)
 
     direction = _direction(problem, members.scores)
     wanted = (direction.view(-1, 1, 1) * gain).masked_fill(~problem.allowed, -torch.inf)
@@ -99,13 +99,22 @@ def indel_proposals(problem: DesignProblem, members: Scored) -> Indels:
 
 def partly_undone(problem: DesignProblem, tokens: Tensor, keep: list[bool]) -> Tensor:
     """A sequence (length,) with some of its edits undone: `keep` says of each edit, in turn, whether it stays."""
-    assert problem.distance is not None
-    alphabet, distance = problem.alphabet, problem.distance
+    assert problem.edit_distance is not None
+    alphabet, distance = problem.alphabet, problem.edit_distance
     sequence, reference = alphabet.decode(tokens), alphabet.decode(distance.reference)
     changes = [each for each in written(sequence, reference, distance.aligned(tokens)).split(";") if each]
     kept = [each for i, each in enumerate(changes) if keep[i % len(keep)] or "add" in each]
     kept.append(f"{len(reference)}add{sequence}")  # letters that enter if fewer than before are left
     return alphabet.encode(applied(";".join(kept), reference, len(sequence))).to(tokens.device)
+
+
+def _prefix_sums(values: Tensor) -> Tensor:
+    """Sums of (f, length) up to each place, in log2(length) steps; `cumsum` has no deterministic algorithm on CUDA."""
+    step = 1
+    while step < values.shape[1]:
+        values = torch.cat([values[:, :step], values[:, step:] + values[:, :-step]], 1)
+        step *= 2
+    return values
 
 
 def _direction(problem: DesignProblem, scores: Tensor) -> Tensor:
@@ -116,8 +125,8 @@ def _direction(problem: DesignProblem, scores: Tensor) -> Tensor:
 
 def _entering(problem: DesignProblem, tokens: Tensor, free: Tensor) -> Tensor:
     """The letters that a deletion moves into the window, (f,): the reference's, or after its end the letters `free`."""
-    assert problem.distance is not None
-    found = problem.distance.entering(tokens)
+    assert problem.edit_distance is not None
+    found = problem.edit_distance.entering(tokens)
     return torch.where(found < 0, free, found)
 
 
@@ -137,12 +146,15 @@ def _edits(
     to_right: tuple[Tensor, Tensor],
 ) -> Tensor:
     """The number of edits of all proposals, (f, p). For a shift of a part the changes by its two edits are added."""
-    assert problem.distance is not None
+    assert problem.edit_distance is not None
     letters = len(problem.alphabet)
     if not problem.start.edit_weight:
         return tokens.new_zeros(1, 1)
     now = problem.edits(tokens).unsqueeze(1)
-    inserted, deleted = problem.distance.insertions(tokens, letters), problem.distance.deletions(tokens, entering)
+    inserted, deleted = (
+        problem.edit_distance.insertions(tokens, letters),
+        problem.edit_distance.deletions(tokens, entering),
+    )
     places = torch.arange(tokens.shape[1], device=tokens.device).expand_as(tokens)
 
     def at(place: Tensor, letter: Tensor) -> Tensor:

@@ -179,7 +179,7 @@ class Polisher:
         beam.restarts += 1
         for attempt in range(_TRIES):
             chance = torch.rand(problem.length, dtype=torch.float32, generator=generator, device=best.device)
-            if problem.distance is not None:
+            if problem.edit_distance is not None:
                 row = partly_undone(problem, best, (chance < 0.5).tolist())
                 if attempt >= _TRIES // 2:  # of few edits there are few parts
                     drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
