@@ -18,6 +18,7 @@ from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.scored_sequences import ScoredSequences
 from discrete_lightning.design.search.sequence_keys import sequence_keys
 
+_CELLS: Final = 2**22  # letters compared at a time
 LOSS: Final = 0.1  # the share of the improvement that a sequence of the pool may lack
 
 
@@ -38,6 +39,7 @@ class DiverseArchive(ScoredSequences):
     def __init__(self, capacity: int, length: int, columns: int = 0) -> None:
         super().__init__(capacity, length, columns)
         self.register_buffer("start", torch.full((), torch.nan, dtype=torch.float32))
+        self._known: tuple[list[bytes], Tensor] | None = None  # keys of the rows, and how much they differ
 
     def __len__(self) -> int:
         return int(self.filled.sum())
@@ -66,43 +68,59 @@ class DiverseArchive(ScoredSequences):
             least = torch.minimum(self.totals.min(), totals[good].min())
             good = good[totals[good] <= self.bound(least)]
         good = good[problem.feasible(tokens[good])]
+        if not len(good):
+            return
         kept = self.filled.nonzero().flatten()
-        known = set(sequence_keys(self.tokens[kept])) if len(good) else set()
+        keys = sequence_keys(self.tokens[kept])
+        known = set(keys)
         new = {key: i for i, key in zip(good.tolist(), sequence_keys(tokens[good]), strict=True) if key not in known}
         if not new:
             return
         good = torch.tensor(list(new.values()), device=tokens.device)
         every = torch.cat([self.tokens[kept], tokens[good]])
         values = torch.cat([self.totals[kept], totals[good]])
-        stay = self._staying(every, values)
-        rows = torch.arange(len(stay), device=tokens.device)
+        gaps = self._gaps(keys, every)
+        stay = self._staying(gaps, values.cpu())
+        self._known = (
+            [each for each, stays in zip([*keys, *new], stay.tolist(), strict=True) if stays],
+            gaps[stay][:, stay],
+        )
+        chosen = stay.nonzero().flatten().to(tokens.device)
+        count = len(chosen)
         calls = problem.evaluator.evaluations.expand(len(good))
-        self.calls[rows] = torch.cat([self.calls[kept], calls])[stay]
-        self.scores[rows] = torch.cat([self.scores[kept], evaluation.scores[good].float()])[stay]
+        self.calls[:count] = torch.cat([self.calls[kept], calls])[chosen]
+        self.scores[:count] = torch.cat([self.scores[kept], evaluation.scores[good].float()])[chosen]
         if evaluation.components is not None:
-            self.components[rows] = torch.cat([self.components[kept], evaluation.components[good].float()])[stay]
-        self.tokens[rows] = every[stay]
+            self.components[:count] = torch.cat([self.components[kept], evaluation.components[good].float()])[chosen]
+        self.tokens[:count] = every[chosen]
         self.clear()
-        self.totals[rows] = values[stay]
+        self.totals[:count] = values[chosen]
 
-    def _staying(self, tokens: Tensor, totals: Tensor) -> Tensor:
-        """The rows that stay, int64, in their order: those of the pool, without the worse ones of the nearest pairs."""
-        left = (totals <= self.bound(totals.min())).nonzero().flatten()
-        excess = len(left) - len(self.totals)
+    def _gaps(self, keys: list[bytes], every: Tensor) -> Tensor:
+        """How much the rows, with these keys, and new sequences behind them differ, float32 (n, n) on the CPU."""
+        count = len(keys)
+        if self._known is not None and self._known[0] == keys:
+            old = self._known[1]
+        else:
+            old = hamming(every[:count], every[:count]).cpu()
+        beside = hamming(every[count:], every).cpu()
+        return torch.cat([torch.cat([old, beside[:, :count].T], 1), beside])
+
+    def _staying(self, gaps: Tensor, totals: Tensor) -> Tensor:
+        """Which sequences stay, bool (n,): those of the pool, without the worse ones of the nearest pairs."""
+        stays = totals <= self.bound(totals.min().to(self.start)).cpu()
+        excess = int(stays.sum()) - len(self.totals)
         if excess <= 0:
-            return left
-        gaps = hamming(tokens[left], tokens[left]).float()
-        gaps.fill_diagonal_(torch.inf)
-        values = totals[left]
-        stays = torch.ones(len(left), dtype=torch.bool, device=tokens.device)
+            return stays
+        gaps = gaps.clone().fill_diagonal_(torch.inf)
+        gaps[~stays] = torch.inf
+        gaps[:, ~stays] = torch.inf
         for _ in range(excess):
-            nearest = gaps.min(1)
-            first = int(nearest.values.argmin())
-            second = int(nearest.indices[first])
-            worse = first if bool(values[first] > values[second]) else second
+            first, second = divmod(int(gaps.argmin()), len(gaps))
+            worse = first if bool(totals[first] > totals[second]) else second
             stays[worse] = False
             gaps[worse] = gaps[:, worse] = torch.inf
-        return left[stays]
+        return stays
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """An earlier version had no archive: it begins empty."""
@@ -112,6 +130,15 @@ class DiverseArchive(ScoredSequences):
 
 
 def hamming(first: Tensor, second: Tensor) -> Tensor:
-    """The number of letters in which each of (N, length) differs from each of (M, length), int64 (N, M)."""
-    # by rows of the first: (N, M, length) at once would not fit into memory for long sequences
-    return torch.stack([(row != second).sum(-1) for row in first]) if len(first) else first.new_zeros(0, len(second))
+    """The number of letters in which each of (N, length) differs from each of (M, length), float32 (N, M).
+
+    Example:
+        >>> hamming(torch.tensor([[0, 1, 2]]), torch.tensor([[0, 1, 2], [0, 2, 1]]))
+        tensor([[0., 2.]])
+    """
+    if not first.numel() or not second.numel():
+        return torch.zeros(len(first), len(second), dtype=torch.float32, device=first.device)
+    # a part at a time: (N, M, length) at once would not fit into memory for long sequences
+    small = second.to(torch.int16)
+    parts = first.to(torch.int16).split(max(1, _CELLS // small.numel()))
+    return torch.cat([(part.unsqueeze(1) != small).sum(-1) for part in parts]).float()

@@ -98,7 +98,7 @@ class _Ranked:
         return self._designs[index]
 
     def _gap(self, index: int) -> Tensor:
-        """The least number of letters in which each sequence differs from this one, or from its other strand, int64 (n,)."""
+        """The least number of letters in which each sequence differs from this one, or from its other strand, (n,)."""
         if index not in self._gaps:
             assert self.tokens is not None
             forms = [self.tokens[index]]
