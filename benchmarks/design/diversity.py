@@ -2,10 +2,10 @@
 
 python -m benchmarks.design.diversity [--seeds 5] [--calls 2000]
 
-Each search is run once for each seed, and batches are chosen from what it kept. `distance=d` chooses among the 512 best of all
-and the best of each chain, as it did before there was an archive of diverse sequences. Columns: the mean score of the 20 (and
-its share of the best one's improvement over the first sequences scored), the mean and the least number of letters in which two
-of them differ, and how many designs there are; means over the seeds and, of the first two figures, standard errors.
+GradientSearch(calls=N) is run once for each seed, and batches are chosen from what it kept. `distance=d` chooses among the 512
+best of all and the best of each chain, as it did before there was an archive of diverse sequences. Columns: the mean score of
+the 20 (and its share of the best one's improvement over the first sequences scored), the mean and the least number of letters
+in which two of them differ, and how many designs there are; means over the seeds and, of two figures, standard errors.
 """
 
 import argparse
@@ -16,7 +16,7 @@ from itertools import combinations
 import torch
 from torch import Tensor, nn
 
-from discrete_lightning.design import Design, DesignProblem, Edit, FromNothing, GradientSearch, Polish, Target, select
+from discrete_lightning.design import Design, DesignProblem, Edit, FromNothing, GradientSearch, Target, select
 from discrete_lightning.design.oracles import MotifScan, SequenceCNN
 from discrete_lightning.design.start import Start
 
@@ -72,9 +72,7 @@ def main() -> None:
         found: dict[str, list[tuple[float, ...]]] = {}
         for seed in range(arguments.seeds):
             problem = DesignProblem(make(), start, goal=Target(11.0) if edits else None)
-            chains = 16
-            polish = Polish(sequences=8, restarts=10_000, calls=arguments.calls // 2)
-            search = GradientSearch(chains, arguments.calls // 2 // chains, polish=polish).begin(problem, seed)
+            search = GradientSearch(calls=arguments.calls).begin(problem, seed)
             search.run()
             first, tables = float(search.archive.start), [search.best_overall, search.best_per_chain]
             batches = {f"distance={each}": select(problem, tables, 20, each) for each in DISTANCES}
