@@ -8,6 +8,7 @@ from discrete_lightning.design.constraints.fixed_positions import fix_all_but as
 from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs as ForbiddenMotifs
 from discrete_lightning.design.constraints.gc_content import GCContent as GCContent
 from discrete_lightning.design.constraints.genetic_code import translate as translate
+from discrete_lightning.design.constraints.kept_letters import KeptLetters as KeptLetters
 from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer as MaxHomopolymer
 from discrete_lightning.design.constraints.max_repeat import MaxRepeat as MaxRepeat
 from discrete_lightning.design.constraints.repair import repair as repair

@@ -6,8 +6,11 @@ from discrete_lightning.design.oracles.ensemble import Ensemble as Ensemble
 from discrete_lightning.design.oracles.function import FunctionOracle as FunctionOracle
 from discrete_lightning.design.oracles.gb1 import GB1 as GB1
 from discrete_lightning.design.oracles.gb1 import GB1Surrogate as GB1Surrogate
+from discrete_lightning.design.oracles.ledidi import LedidiOracle as LedidiOracle
 from discrete_lightning.design.oracles.motif_scan import MotifScan as MotifScan
+from discrete_lightning.design.oracles.nucleobench import NucleoBenchOracle as NucleoBenchOracle
 from discrete_lightning.design.oracles.one_output import OneOutput as OneOutput
 from discrete_lightning.design.oracles.sequence_cnn import SequenceCNN as SequenceCNN
+from discrete_lightning.design.oracles.tangermeme import TangermemeOracle as TangermemeOracle
 from discrete_lightning.design.oracles.tfbind8 import TFBind8 as TFBind8
 from discrete_lightning.design.oracles.weighted_sum import WeightedSum as WeightedSum

@@ -155,6 +155,15 @@ class ReadsChannelLetters(Protocol):
 
 
 @runtime_checkable
+class StatesDirection(Protocol):
+    """An oracle that knows whether a higher score is better, so that a goal of the other direction is refused."""
+
+    @property
+    def higher_score_is_better(self) -> bool:
+        """True: the goal is Maximize; False: the goal is Minimize. A Target is refused, too."""
+
+
+@runtime_checkable
 class ReportsDesigns(Protocol):
     """Offers designs to the callbacks `DesignWriter` and `SequenceLogo`."""
 

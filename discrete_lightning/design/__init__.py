@@ -1,5 +1,6 @@
 """Sequence design without Lightning: problems, searches over many chains at once, local search of the best sequences."""
 
+from discrete_lightning.design.edit_distance import EditDistance
 from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize, Minimize, Target
 from discrete_lightning.design.problem import DesignProblem
@@ -7,6 +8,7 @@ from discrete_lightning.design.search.base import Search
 from discrete_lightning.design.search.best_overall import BestOverall
 from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, check
+from discrete_lightning.design.search.diverse_archive import DiverseArchive
 from discrete_lightning.design.search.gaussian_process import GaussianProcess, Hyperparameters
 from discrete_lightning.design.search.gradient import GradientSearch
 from discrete_lightning.design.search.hypervolume import hypervolume
@@ -26,7 +28,9 @@ __all__ = [
     "BestPerChain",
     "Design",
     "DesignProblem",
+    "DiverseArchive",
     "Edit",
+    "EditDistance",
     "Evaluation",
     "Evaluator",
     "FromNothing",

@@ -14,7 +14,7 @@ from discrete_lightning.design.oracles.function import Oracle, as_module
 from discrete_lightning.design.oracles.one_output import OneOutput, Output
 from discrete_lightning.design.start import Start
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
-from discrete_lightning.protocols import ReadsChannelLetters
+from discrete_lightning.protocols import ReadsChannelLetters, StatesDirection
 
 
 class DesignProblem(ConstantBuffers):
@@ -33,11 +33,13 @@ class DesignProblem(ConstantBuffers):
         template: the sequence to edit, int64 (length,), or None.
         initial_sequences: the sequences from which the chains start, int64 (n, length), or None for random ones.
         feasible_example: a sequence that satisfies all constraints, int64 (length,).
+        edit_distance: counts the edits if they may be insertions and deletions; None if they are substitutions.
 
     Raises:
         Unsatisfiable: no sequence satisfies all constraints, or none was found; names the constraints in conflict.
         ValueError: letters of the start are not in the alphabet, a constraint does not fit, or the oracle's `channel_letters`
-            are not the alphabet (see protocols.ReadsChannelLetters).
+            are not the alphabet (see protocols.ReadsChannelLetters), or it states another direction than the goal (see
+            protocols.StatesDirection).
         TypeError: an entry of `constraints` is not a Constraint, or the oracle is neither a module nor a function.
 
     Example:
@@ -77,9 +79,11 @@ class DesignProblem(ConstantBuffers):
             self.register_constant("initial_sequences", tokens)
             example = check_satisfiable(self.constraints, start.length, self.alphabet, tokens)
             self.register_constant("feasible_example", example)
+        self.edit_distance = start.edit_distance(self.alphabet)
         self.rules = ConstraintSet(self.constraints, start.length, self.alphabet)
         module = as_module(oracle) if output is None else OneOutput(oracle, output)
         _check_channels(module, self.alphabet)
+        _check_direction(module, self.goal)
         self.evaluator = Evaluator(module, batch, self.goal, self.alphabet)
 
     @property
@@ -110,10 +114,41 @@ class DesignProblem(ConstantBuffers):
         return self.evaluate(tokens).scores
 
     def edits(self, tokens: Tensor) -> Tensor:
-        """The number of letters (...) that differ from the template; 0 without a template."""
+        """The number of edits (...) that turn the template into sequences (..., length); 0 without a template."""
         if self.template is None:
             return torch.zeros(tokens.shape[:-1], dtype=torch.int64, device=tokens.device)
+        if self.edit_distance is not None:
+            found: Tensor = self.edit_distance(tokens)
+            return found
         return (tokens != self.template).sum(-1)
+
+    def edits_of_substitutions(self, tokens: Tensor) -> Tensor:
+        """The number of edits after each single substitution, int64 (N, length, letters), of sequences (N, length)."""
+        shape = (*tokens.shape, len(self.alphabet))
+        if self.template is None:
+            return torch.zeros(shape, dtype=torch.int64, device=tokens.device)
+        if self.edit_distance is not None:
+            return self.edit_distance.substitutions(tokens, len(self.alphabet))
+        differs = (tokens != self.template).long()
+        others = (differs.sum(-1, keepdim=True) - differs).unsqueeze(-1)
+        after = torch.ones(shape, dtype=torch.int64, device=tokens.device)
+        return others + after.scatter(-1, self.template.expand_as(tokens).unsqueeze(-1), 0)
+
+    def relaxed_edits(self, samples: Tensor) -> Tensor:
+        """The number of edits (...) of samples (..., length, letters), with gradient; of a relaxed sample its expectation.
+
+        With insertions and deletions it is the number of edits of the most probable letters, extended linearly by the exact
+        change of every single substitution.
+        """
+        if self.template is None:
+            return samples.new_zeros(samples.shape[:-2])
+        if self.edit_distance is None:
+            return self.length - (samples * self.one_hot(self.template)).sum((-2, -1))
+        tokens = samples.detach().argmax(-1).flatten(0, -2)
+        now = self.edits(tokens)
+        change = (self.edits_of_substitutions(tokens) - now.view(-1, 1, 1)).to(samples.dtype)
+        moved = samples.flatten(0, -3) - self.one_hot(tokens).to(samples.dtype)
+        return (now + (moved * change).sum((-2, -1))).view(samples.shape[:-2])
 
     def total(self, scores: Tensor, tokens: Tensor) -> Tensor:
         """What the search minimises, (...): goal.loss(scores) + edit_weight * edits. The oracle is not called."""
@@ -139,4 +174,15 @@ def _check_channels(oracle: nn.Module, letters: Alphabet) -> None:
             raise ValueError(
                 f"{type(part).__name__} reads the letters {part.channel_letters}, in this order, and the alphabet is "
                 f"{letters.letters}: give {part.channel_letters} as the alphabet"
+            )
+
+
+def _check_direction(oracle: nn.Module, goal: Goal) -> None:
+    """Refuses a goal of another direction than that of the oracle, or of a module in it."""
+    for part in oracle.modules():
+        if isinstance(part, StatesDirection) and goal.sign != (1.0 if part.higher_score_is_better else -1.0):
+            wanted, better = ("Maximize()", "higher") if part.higher_score_is_better else ("Minimize()", "lower")
+            raise ValueError(
+                f"a {better} score of {type(part).__name__} is better, whatever its model returns, and the goal is {goal}: "
+                f"take {wanted}"
             )

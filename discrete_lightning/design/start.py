@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from discrete_lightning.design.alphabet import Alphabet
-from discrete_lightning.design.constraints import Constraint, fix_all_but
+import torch
+
+from discrete_lightning.design.alphabet import DNA, Alphabet
+from discrete_lightning.design.changes import applied
+from discrete_lightning.design.constraints import Constraint, KeptLetters, fix_all_but
+from discrete_lightning.design.edit_distance import EditDistance
 from discrete_lightning.design.files import Record, is_path, read_sequences
 from discrete_lightning.functional._arguments import check_at_least, check_not_negative
+from discrete_lightning.layers.constant_buffers import real_device
 
 
 class Start:
@@ -16,6 +21,10 @@ class Start:
 
     length: int
     edit_weight: float = 0.0
+
+    def edit_distance(self, alphabet: Alphabet) -> EditDistance | None:
+        """Counts the edits if they may be insertions and deletions; None if they are substitutions, or there is no template."""
+        return None
 
     def template(self, alphabet: Alphabet) -> str | None:
         """The sequence to edit, checked against the alphabet; None if there is no template."""
@@ -47,26 +56,37 @@ class FromNothing(Start):
 
 @dataclass(frozen=True)
 class Edit(Start):
-    """Substitutions in a given sequence, the template: total = loss(score) + edit_weight * number of changed letters.
+    """Edits of a given sequence, the template: total = loss(score) + edit_weight * edits.
 
-    The length stays as it is: there are no insertions and deletions.
+    Edits are substitutions; with `indels=N` also insertions and deletions that shift no letter by more than N places. The
+    designs have the length of the template, as the oracle needs it: an insertion shifts what follows it to the right, and the
+    last letters leave the window; a deletion shifts it to the left, and the letters of `flank` enter, then free ones. The
+    number of edits is the least number that turns template + flank into the design (see design.edit_distance).
 
     Args:
         sequence: the template, or the path of a FASTA or FASTQ file, also packed by gzip. Small letters (soft masking) are
             read as capitals. A text with a suffix (`gene.fa`) or a separator of folders is a path.
-        edit_weight: the cost of one changed letter, finite and >= 0.
+        edit_weight: the cost of one edit, finite and >= 0.
         editable: half-open ranges of positions (from 0) that may change, such as [[1000, 1200]]; all other positions are
-            fixed. None: all positions may change.
+            fixed. With `indels` these are positions of the template: the other letters keep their order, and insertions and
+            deletions in the ranges shift them. None: all positions may change. (The positions of other constraints, such as
+            FixedPositions, are always those of the design.)
         record: the name of the sequence in a file of several.
+        indels: the most places by which insertions and deletions may shift a letter; 0: there are substitutions alone.
+        flank: the letters to the right of the template, which deletions move into the window; with `editable` they are fixed.
+            Empty: the letters that enter are free, and not edits.
 
     Raises:
-        ValueError: the sequence is empty, a range does not lie in it, or the file does not hold exactly one such sequence; or
-            (in `template`) a letter is not in the alphabet.
+        ValueError: the sequence is empty, a range does not lie in it, `indels` is negative or more than its length, there is a
+            flank without `indels`, or the file does not hold exactly one such sequence; or (in `template`) a letter is not in
+            the alphabet.
         OSError: the file cannot be read.
 
     Example:
         >>> Edit("ACGT").length
         4
+        >>> Edit("ACGTACGT", indels=1, flank="GG").apply("2del;T4A")
+        'AGAACGTG'
         >>> Edit("ACGTAC", editable=[(2, 4)]).constraints()
         (FixedPositions(letters={0: 'AC', 4: 'AC'}),)
     """
@@ -74,6 +94,8 @@ class Edit(Start):
     sequence: str
     edit_weight: float = 0.1
     editable: tuple[tuple[int, ...], ...] | None = None
+    indels: int = 0
+    flank: str = ""
 
     def __init__(
         self,
@@ -81,6 +103,8 @@ class Edit(Start):
         edit_weight: float = 0.1,
         editable: Sequence[Sequence[int]] | None = None,
         record: str | None = None,
+        indels: int = 0,
+        flank: str = "",
     ) -> None:
         name = ""
         if is_path(sequence):
@@ -93,10 +117,19 @@ class Edit(Start):
         if not sequence:
             raise ValueError("Edit: the sequence is empty")
         check_not_negative(edit_weight=edit_weight)
-        object.__setattr__(self, "sequence", str(sequence))
+        sequence = str(sequence)
+        object.__setattr__(self, "sequence", sequence)
         object.__setattr__(self, "_name", name)
         object.__setattr__(self, "edit_weight", edit_weight)
         object.__setattr__(self, "editable", _ranges(editable))
+        if isinstance(indels, bool) or not 0 <= indels <= len(sequence):
+            raise ValueError(
+                f"Edit: indels is the most places by which a letter may be shifted, 0 to {len(sequence)}, got {indels}"
+            )
+        if flank and not indels:
+            raise ValueError("Edit: a flank enters the window by deletions; add indels=N, or leave the flank out")
+        object.__setattr__(self, "indels", indels)
+        object.__setattr__(self, "flank", flank)
         self.constraints()  # raises an error for ranges that do not fit
 
     @property
@@ -108,7 +141,37 @@ class Edit(Start):
         return alphabet.spelled(self.sequence, vars(self)["_name"])
 
     def constraints(self) -> tuple[Constraint, ...]:
-        return () if self.editable is None else (fix_all_but(self.sequence, self.editable),)
+        if self.editable is None:
+            return ()
+        fixed = fix_all_but(self.sequence, self.editable)
+        return (KeptLetters(self.sequence + self.flank, self.editable, self.indels),) if self.indels else (fixed,)
+
+    def edit_distance(self, alphabet: Alphabet) -> EditDistance | None:
+        if not self.indels:
+            return None
+        letters = self._reference(alphabet)
+        editable = None
+        if self.editable is not None:
+            editable = torch.zeros(len(letters), dtype=torch.bool, device=real_device())
+            for first, end in self.editable:
+                editable[first:end] = True
+        return EditDistance(alphabet.encode(letters), self.length, self.indels, editable)
+
+    def apply(self, changes: str, alphabet: Alphabet = DNA) -> str:
+        """The design that the column `changes` of designs.csv makes of the template.
+
+        Args:
+            changes: as written there (the notation: design.changes).
+            alphabet: of the template.
+
+        Raises:
+            ValueError: it cannot be read, or does not fit the template.
+        """
+        return applied(changes, self._reference(alphabet), self.length)
+
+    def _reference(self, alphabet: Alphabet) -> str:
+        """The letters of template and flank."""
+        return self.template(alphabet) + alphabet.spelled(self.flank, "the flank")
 
 
 @dataclass(frozen=True)

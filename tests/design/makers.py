@@ -29,10 +29,17 @@ CONSTRAINTS: dict[str, Constraint] = {
     "ForbiddenMotifs": constraints.ForbiddenMotifs(["GAA", "CRT"]),
     "GCContent": constraints.GCContent(0.4, 0.6),
     "GCContent of windows": constraints.GCContent(0.3, 0.7, window=5),
+    "KeptLetters": constraints.KeptLetters("ACGTACGTACGTA", ((2, 4), (7, 9)), shift=2),
     "MaxHomopolymer": constraints.MaxHomopolymer(2),
     "MaxRepeat": constraints.MaxRepeat(2),
     "SynonymousCodons": constraints.SynonymousCodons("MS", 3),
 }
+
+
+def _tasks() -> nn.Module:
+    """A model of three outputs."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(40, 3))
+
 
 # name -> (maker, number of letters, length)
 ORACLES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
@@ -42,9 +49,16 @@ ORACLES: dict[str, tuple[Callable[[], nn.Module], int, int]] = {
     "FunctionOracle": (lambda: oracles.FunctionOracle(lambda x: x[:, 2].mean(-1)), 4, 12),
     "GB1": (oracles.GB1, 20, 4),
     "GB1Surrogate": (lambda: oracles.GB1Surrogate(members=2), 20, 4),
+    "LedidiOracle": (lambda: oracles.LedidiOracle(_tasks(), [[0.1, 0.2, 0.3]]), 4, 10),
     "MotifScan": (lambda: oracles.MotifScan("GATA2"), 4, 20),
-    "OneOutput": (lambda: oracles.OneOutput(nn.Sequential(nn.Flatten(), nn.Linear(40, 3)), 1), 4, 10),
+    "NucleoBenchOracle": (
+        lambda: oracles.NucleoBenchOracle(lambda strings: [-each.count("G") for each in strings]),
+        4,
+        12,
+    ),
+    "OneOutput": (lambda: oracles.OneOutput(_tasks(), 1), 4, 10),
     "SequenceCNN": (lambda: oracles.SequenceCNN(channels=4, layers=2), 4, 20),
+    "TangermemeOracle": (lambda: oracles.TangermemeOracle(_tasks(), output_mask=[True, False, True]), 4, 10),
     "TFBind8": (oracles.TFBind8, 4, 8),
     "WeightedSum": (lambda: oracles.WeightedSum([oracles.TFBind8(), _Reversed()], [1.0, -0.5]), 4, 8),
 }
@@ -73,6 +87,10 @@ SEARCHES: dict[str, Callable[[], Search]] = {
     "GradientSearch of edits": lambda: GradientSearch(chains=4, steps=3, polish=Polish(sequences=2, calls=40)).begin(
         _edit(), seed=0
     ),
+    "GradientSearch, planned": lambda: GradientSearch(calls=60).begin(
+        DesignProblem(oracles.TFBind8(), FromNothing(8)), seed=0
+    ),
+    "GradientSearch of edits, planned": lambda: GradientSearch(calls=220).begin(_edit(), seed=0),
     "MetropolisSearch": lambda: MetropolisSearch(calls=40, chains=4).begin(_edit(), seed=0),
     "MetropolisSearch by Gibbs": lambda: MetropolisSearch(
         calls=40, chains=4, moves=GibbsMoves(), temperature=0.1, thin=2
@@ -84,6 +102,9 @@ SEARCHES: dict[str, Callable[[], Search]] = {
         DesignProblem(ORACLES["WeightedSum"][0](), FromNothing(8)), seed=0
     ),
     "ParetoSearch of edits": lambda: ParetoSearch(calls=60, directions=3).begin(_edit(), seed=0),
+    "GradientSearch of insertions": lambda: GradientSearch(
+        4, 3, polish=Polish(sequences=2, calls=40, restarts=1)
+    ).begin(DesignProblem(oracles.TFBind8(), Edit("ACGTACGA", 0.01, indels=3, flank="TTGA")), seed=0),
     "SurrogateSearch": lambda: SurrogateSearch(calls=24, batch=4, first=12, candidates=30, parents=4).begin(
         _edit(), seed=0
     ),

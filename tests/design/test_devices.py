@@ -54,7 +54,13 @@ def deterministic() -> Iterator[None]:
 
 
 # What must not change results: an accelerator without float64, and surroundings that a trainer or a user sets
-NETWORKS = ("OneOutput", "SequenceCNN", "GB1Surrogate")  # are of torch's default dtype
+NETWORKS = (
+    "LedidiOracle",
+    "OneOutput",
+    "SequenceCNN",
+    "GB1Surrogate",
+    "TangermemeOracle",
+)  # are of torch's default dtype
 AROUND: dict[str, Any] = {
     "mps": lambda: PretendDevice("mps", float64=False),
     "float64": lambda: default_dtype(torch.float64),

@@ -8,6 +8,7 @@ from discrete_lightning.design.constraints.fixed_positions import FixedPositions
 from discrete_lightning.design.constraints.forbidden_motifs import ForbiddenMotifs
 from discrete_lightning.design.constraints.gc_content import GCContent
 from discrete_lightning.design.constraints.genetic_code import translate
+from discrete_lightning.design.constraints.kept_letters import KeptLetters
 from discrete_lightning.design.constraints.max_homopolymer import MaxHomopolymer
 from discrete_lightning.design.constraints.max_repeat import MaxRepeat
 from discrete_lightning.design.constraints.repair import repair
@@ -20,6 +21,7 @@ __all__ = [
     "FixedPositions",
     "ForbiddenMotifs",
     "GCContent",
+    "KeptLetters",
     "MaxHomopolymer",
     "MaxRepeat",
     "SynonymousCodons",

@@ -42,8 +42,13 @@ def as_module(oracle: Oracle) -> nn.Module:
     """The oracle itself if it is a module, else a module that calls it.
 
     Raises:
-        TypeError: it is a class, or cannot be called.
+        TypeError: it is a class, cannot be called, or is a model of NucleoBench.
     """
+    if hasattr(oracle, "inference_on_tensor"):
+        raise TypeError(
+            f"{getattr(oracle, '__name__', type(oracle).__name__)} has inference_on_tensor, as models of NucleoBench that are "
+            "minimised: take oracles.NucleoBenchOracle(model)"
+        )
     if isinstance(oracle, nn.Module):
         return oracle
     if isinstance(oracle, type):

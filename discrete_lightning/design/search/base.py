@@ -13,6 +13,7 @@ from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.best_overall import BestOverall
 from discrete_lightning.design.search.best_per_chain import BestPerChain
 from discrete_lightning.design.search.design import Design, refuse_taken_names
+from discrete_lightning.design.search.diverse_archive import DiverseArchive
 from discrete_lightning.design.search.pareto import NoFront, ParetoFront
 from discrete_lightning.design.search.selection import designs_on_front, select
 from discrete_lightning.design.search.trajectory import Progress, Trajectory
@@ -22,7 +23,7 @@ from discrete_lightning.functional._random import numbered_seed
 from discrete_lightning.layers.float32 import Float32State
 from discrete_lightning.layers.recorded import Recorded
 
-_CAPACITY = 512  # of BestOverall
+_CAPACITY, _DIVERSE = 512, 256  # of BestOverall and DiverseArchive
 Optimize = Callable[[Tensor], None]  # takes a gradient step on a loss
 
 
@@ -38,6 +39,7 @@ class Search(Recorded, Float32State):
         problem: what is searched; set by `begin`.
         best_per_chain: the best sequence of each chain.
         best_overall: the best different sequences of all chains.
+        archive: good sequences that differ from one another, for a diverse batch.
         front: the Pareto front, if the oracle is a WeightedSum and the goal is Maximize or Minimize; else None.
         taken, seed: the number of steps taken, and the seed of the noise; Python numbers in the extra state.
         trajectory: a `Progress` after each step.
@@ -71,6 +73,7 @@ class Search(Recorded, Float32State):
         columns = len(problem.evaluator.names)
         self.best_per_chain = BestPerChain(self.chains, problem.length, columns)
         self.best_overall = BestOverall(_CAPACITY, problem.length, columns)
+        self.archive = DiverseArchive(_DIVERSE, problem.length, columns)
         has_front = isinstance(problem.evaluator.oracle, WeightedSum) and problem.goal.sign
         self.front = ParetoFront(problem) if has_front else None
         self.build()
@@ -159,17 +162,21 @@ class Search(Recorded, Float32State):
         sequence = self.problem.alphabet.decode(best_per_chain.tokens[best])
         return Progress(self.taken, calls, total, score, mean, sequence)
 
-    def designs(self, count: int, distance: int = 1, both_strands: bool = False) -> list[Design]:
+    def designs(self, count: int, distance: int = 1, both_strands: bool = False, diverse: bool = False) -> list[Design]:
         """The best designs found, best first; each satisfies all constraints.
 
         Args:
-            count: the maximum number of designs. There are fewer if too few of the kept sequences (the 512 best of all, and
-                the best of each chain) differ by `distance`.
+            count: the maximum number of designs. There are fewer if too few of the kept sequences (the 512 best of all, the
+                best of each chain, and 256 good ones that differ) differ by `distance`.
             distance: the least number of letters in which any two of them differ.
             both_strands: whether a design must also differ by `distance` from the reverse complements of the others.
+            diverse: whether the designs should differ as much as possible, instead of being the very best. Each has at least
+                90 % of the improvement of the best one over the start (see DiverseArchive), where enough of them do.
         """
         self._require_begun()
-        return select(self.problem, [self.best_overall, self.best_per_chain], count, distance, both_strands)
+        tables = [self.best_overall, self.best_per_chain, self.archive]
+        bound = self.archive.bound(self.best_overall.totals.min()).item() if diverse else None
+        return select(self.problem, tables, count, distance, both_strands, bound)
 
     def pareto_designs(self) -> list[Design]:
         """The designs on the Pareto front, sorted by the first oracle's score; empty if there is a single oracle.
@@ -201,6 +208,7 @@ class Search(Recorded, Float32State):
         if chains is None:
             chains = torch.arange(len(tokens), device=tokens.device) % self.chains
         self.best_overall.update(self.problem, tokens, evaluation)
+        self.archive.update(self.problem, tokens, evaluation)
         self.best_per_chain.update(self.problem, tokens, evaluation, chains)
         if self.front is not None:
             self.front.update(self.problem, tokens, evaluation)

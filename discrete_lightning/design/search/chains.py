@@ -82,8 +82,7 @@ class Chains(Search):
             # an infinite score (of an infeasible sequence) is clamped, so that its gradient can still be used
             total = problem.goal.loss(straight_through(scores.detach().clamp(-1e6, 1e6), scores))
             if problem.template is not None and problem.start.edit_weight:
-                kept = (samples * problem.one_hot(problem.template)).sum((-2, -1))
-                total = total + problem.start.edit_weight * (problem.length - kept)
+                total = total + problem.start.edit_weight * problem.relaxed_edits(samples)
             if problem.constraints and self.penalty_weight:
                 total = total + self.penalty_weight * problem.penalty(samples)
             return total

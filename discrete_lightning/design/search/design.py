@@ -5,6 +5,7 @@ from typing import Final
 
 from torch import Tensor
 
+from discrete_lightning.design.changes import written
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.scored_sequences import ScoredSequences
 
@@ -18,10 +19,10 @@ class Design:
     Attributes:
         sequence: its letters.
         score, total: the oracle's score, and the total that the search minimised.
-        edits: the number of letters that differ from the template (0 without a template).
+        edits: the number of edits of the template (0 without a template).
         calls: the number of oracle evaluations at the moment the sequence was found.
         checks: constraint -> whether it is satisfied, checked again from the letters.
-        changes: the edits, positions counted from 1: "A15G;C20T".
+        changes: the edits, positions counted from 1: "A15G;C20T;30_31insT" (see design.changes, and Edit.apply).
         more: further columns: of a Composite oracle (the scores of each oracle, the mean and deviation of an ensemble), of a
             judge.
     """
@@ -53,12 +54,15 @@ def design_of(problem: DesignProblem, scored: ScoredSequences, row: int) -> Desi
 
 
 def changes(problem: DesignProblem, tokens: Tensor) -> str:
-    """The edits of a sequence (length,): old letter, position from 1 and new letter, as in "A15G;C20T"; empty without edits."""
+    """The edits of a sequence (length,), as in "A15G;20del;30_31insT" (see design.changes); empty without edits."""
     if problem.template is None:
         return ""
-    letters = problem.alphabet.letters
-    places = (tokens != problem.template).nonzero().flatten().tolist()
-    return ";".join(f"{letters[problem.template[i]]}{i + 1}{letters[tokens[i]]}" for i in places)
+    sequence, reference = problem.alphabet.decode(tokens), problem.alphabet.decode(problem.template)
+    if problem.edit_distance is None:
+        return written(sequence, reference, range(problem.length))
+    return written(
+        sequence, problem.alphabet.decode(problem.edit_distance.reference), problem.edit_distance.aligned(tokens)
+    )
 
 
 def check(problem: DesignProblem, sequence: str) -> dict[str, bool]:

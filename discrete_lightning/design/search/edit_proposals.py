@@ -2,7 +2,8 @@
 
     predicted(l, k) = goal.loss(score + g[l, k] - g[l, x_l]) + edit_weight * edits(l, k)
 
-for letter k at position l, where g is the gradient of the score and x the sequence.
+for letter k at position l, where g is the gradient of the score and x the sequence. Insertions and deletions are ranked with
+them where the start allows them (see indel_proposals).
 """
 
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.beam import Scored
+from discrete_lightning.design.search.indel_proposals import indel_proposals
 
 
 def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterator[Tensor]:
@@ -24,13 +26,18 @@ def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterato
     """
     tokens = members.tokens
     change = members.slopes - members.slopes.gather(-1, tokens.unsqueeze(-1))
-    edits = _edit_change(problem, tokens)
-    cost = problem.cost_of(edits + problem.edits(tokens).view(-1, 1, 1))
+    after = problem.edits_of_substitutions(tokens)
+    edits, cost = after - problem.edits(tokens).view(-1, 1, 1), problem.cost_of(after)
     predicted = problem.goal.loss(members.scores.view(-1, 1, 1) + change) + cost
     predicted = predicted.masked_fill(~problem.allowed, torch.inf).scatter(-1, tokens.unsqueeze(-1), torch.inf)
     yield from _combined_edits(problem, members, predicted[0], change[0], edits[0])
-    flat = predicted.flatten().nan_to_num(torch.inf)
-    width, letters = flat.numel() // len(tokens), len(problem.alphabet)
+    single, letters = predicted.flatten(1).nan_to_num(torch.inf, posinf=torch.inf), len(problem.alphabet)
+    substitutions, indels = (
+        single.shape[1],
+        None if problem.edit_distance is None else indel_proposals(problem, members),
+    )
+    flat = (single if indels is None else torch.cat([single, indels.predicted], 1)).flatten()
+    width = flat.numel() // len(tokens)
     taken, size = 0, batch
     while taken < int(flat.isfinite().sum()):
         size = min(size, flat.numel())
@@ -38,7 +45,11 @@ def ranked_edits(problem: DesignProblem, members: Scored, batch: int) -> Iterato
         order = order[taken:][values[taken:].isfinite()]
         place = order % width
         edited = tokens[order // width].clone()
-        edited[torch.arange(len(order), device=order.device), place // letters] = place % letters
+        shifted = place >= substitutions
+        rows = (~shifted).nonzero().flatten()
+        edited[rows, place[rows] // letters] = place[rows] % letters
+        if indels is not None and shifted.any():
+            edited[shifted] = indels.edited(tokens, order[shifted] // width, place[shifted] - substitutions)
         yield edited
         taken, size = size, 4 * size
 
@@ -65,12 +76,3 @@ def _combined_edits(
         size *= 2
     if rows:
         yield torch.stack(rows[::-1])
-
-
-def _edit_change(problem: DesignProblem, tokens: Tensor) -> Tensor:
-    """The change of the number of edits by each single edit, (f, length, letters)."""
-    if problem.template is None:
-        return torch.zeros(*tokens.shape, len(problem.alphabet), dtype=torch.int64, device=tokens.device)
-    now = (tokens != problem.template).long().unsqueeze(-1)
-    after = torch.ones(*tokens.shape, len(problem.alphabet), dtype=torch.int64, device=tokens.device)
-    return after.scatter(-1, problem.template.expand_as(tokens).unsqueeze(-1), 0) - now

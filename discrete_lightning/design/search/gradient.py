@@ -277,6 +277,7 @@ class GradientSearch(Chains):
             self.front.clear()
         self.best_per_chain.clear()
         self.best_overall.clear()
+        self.archive.clear()
         self._score_into(chains, tokens)
 
     def _score_into(self, chains: Tensor, tokens: Tensor) -> None:

@@ -18,6 +18,7 @@ from discrete_lightning.design.evaluator import Evaluation
 from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.beam import Beam, Scored
 from discrete_lightning.design.search.edit_proposals import ranked_edits
+from discrete_lightning.design.search.indel_proposals import partly_undone
 from discrete_lightning.design.search.sequence_keys import sequence_keys
 from discrete_lightning.functional._arguments import check_at_least
 
@@ -200,9 +201,14 @@ class Polisher:
         """The beam's best with half of its edits undone at random; without a template, with an eighth of its letters new."""
         problem, best = self.problem, beam.best.tokens[0]
         beam.restarts += 1
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             chance = torch.rand(problem.length, dtype=torch.float32, generator=generator, device=best.device)
-            if problem.template is not None:
+            if problem.edit_distance is not None:
+                row = partly_undone(problem, best, (chance < 0.5).tolist())
+                if attempt >= _TRIES // 2:  # of few edits there are few parts
+                    drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
+                    row = torch.where(chance < 3 / problem.length, drawn, row)
+            elif problem.template is not None:
                 row = torch.where(chance < 0.5, problem.template, best)
             else:
                 drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)

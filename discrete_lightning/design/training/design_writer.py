@@ -61,9 +61,9 @@ class DesignWriter(DesignCallback):
     that the module has: `pareto.csv`, whose rows are named pareto_1, ..., for ReportsParetoDesigns (several oracles), and a
     line if there are fewer designs than requested for DescribesDesigns.
 
-    Columns: name, sequence, score, total, edits, `changes` of a template (A15G;C20T, positions from 1 on), one `passed` or
-    `failed` for each constraint, oracle_calls (the number of evaluations when the sequence was found) and further scores (of a
-    judge, of single oracles, an ensemble's mean and deviation).
+    Columns: name, sequence, score, total, edits, `changes` of a template (A15G;20del;30_31insT, positions from 1 on; see
+    design.changes and Edit.apply), one `passed` or `failed` for each constraint, oracle_calls (the number of evaluations when
+    the sequence was found) and further scores (of a judge, of single oracles, an ensemble's mean and deviation).
 
     Args:
         name: of the two files, without suffix; also of the sequences, which are numbered.

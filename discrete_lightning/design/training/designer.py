@@ -89,6 +89,8 @@ class SequenceDesigner(RestorableModule):
             attribute `search`, so that several designers can be given the same settings.
         designs: the maximum number of designs to report; any two of them differ in at least `distance` letters.
         distance: see `designs`.
+        diverse: whether the designs should differ as much as possible, instead of being the very best. Each has at least 90 %
+            of the improvement of the best one over the start, where enough of them do (see Search.designs).
         both_strands: whether a design must also differ by `distance` from the other strand of the others (DNA and RNA).
         judge: a second oracle that scores the reported designs and is not used by the search, for example a measured table.
         oracle_batch: the number of sequences that the oracle scores at a time on each device; fewer need less memory.
@@ -123,11 +125,13 @@ class SequenceDesigner(RestorableModule):
         judge: Oracle | None = None,
         oracle_batch: int = 1024,
         output: Output | None = None,
+        diverse: bool = False,
     ) -> None:
         super().__init__()
         check_at_least(1, designs=designs, distance=distance, oracle_batch=oracle_batch)
         self.automatic_optimization = False  # a polish takes steps without a gradient
         self.requested_designs, self.design_distance, self.both_strands = designs, distance, both_strands
+        self.diverse = diverse
         problem = DesignProblem(oracle, start, alphabet, goal, constraints, oracle_batch, output)
         if both_strands and not problem.alphabet.complements:
             raise ValueError(f"the letters {problem.alphabet.letters!r} have no second strand: leave both_strands out")
@@ -226,7 +230,7 @@ class SequenceDesigner(RestorableModule):
     def designs(self, count: int | None = None) -> list[Design]:
         """The best designs so far, best first, with the judge's score if there is a judge; each satisfies all constraints."""
         wanted = self.requested_designs if count is None else count
-        return self._judged(self.search.designs(wanted, self.design_distance, self.both_strands))
+        return self._judged(self.search.designs(wanted, self.design_distance, self.both_strands, self.diverse))
 
     def pareto_designs(self) -> list[Design]:
         """The Pareto front of several oracles (WeightedSum): the designs that no other one dominates.

@@ -1,5 +1,6 @@
 """What the callbacks write: at the end, after an interruption, for several oracles, a target, edits, few designs."""
 
+from itertools import combinations
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.callbacks import DesignTrajectory, DesignWriter, SequenceLogo
+from discrete_lightning.cli import main
 from discrete_lightning.design import (
     Edit,
     FromNothing,
@@ -131,3 +133,26 @@ def test_edits_have_a_column_of_changes(tmp_path: Path) -> None:
     table = rows(tmp_path / "designs.csv")
     assert [row["changes"] for row in table] == [design.changes for design in designer.designs()]
     assert all(len(list(filter(None, row["changes"].split(";")))) == int(row["edits"]) for row in table)
+
+
+def test_insertions_and_diverse_designs_in_a_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The changes of every design make it of the template again."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "indels.yaml").write_text(
+        "seed_everything: 1\nmodel:\n  class_path: SequenceDesigner\n  init_args:\n"
+        "    oracle: {class_path: discrete_lightning.oracles.MotifScan, init_args: {motif: GATA2}}\n"
+        "    start:\n      class_path: Edit\n"
+        "      init_args: {sequence: CCGTGACTAAGGCTACCGTT, edit_weight: 0.2, editable: [[4, 16]], indels: 2, flank: ACGT}\n"
+        "    search: {class_path: GradientSearch, init_args: {chains: 2, steps: 5, polish: {calls: 200}}}\n"
+        "    designs: 10\n    diverse: true\n"
+        "trainer: {max_epochs: -1, accelerator: cpu, callbacks: [DesignWriter, SequenceLogo]}\n"
+    )
+    assert main(["fit", "-c", "indels.yaml"]) == 0
+    (path,) = tmp_path.glob("runs/*/*/designs.csv")
+    table = rows(path)
+    start = Edit("CCGTGACTAAGGCTACCGTT", indels=2, flank="ACGT")
+    assert [start.apply(row["changes"]) for row in table] == [row["sequence"] for row in table]
+    assert {row["KeptLetters"] for row in table} == {"passed"}
+    assert any("del" in row["changes"] or "ins" in row["changes"] for row in table)
+    sequences = [row["sequence"] for row in table]
+    assert min(sum(a != b for a, b in zip(x, y, strict=True)) for x, y in combinations(sequences, 2)) > 1

@@ -30,7 +30,7 @@ from tests.ranks import run_on_ranks
 
 
 def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
-    """Designs and oracle calls of seven kinds of search, on this rank as torchrun would start it."""
+    """Designs and oracle calls of eight kinds of search, on this rank as torchrun would start it."""
     if ranks > 1:
         rank = str(torch.distributed.get_rank())
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
@@ -44,6 +44,11 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
             TFBind8(),
             GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, restarts=2, calls=40)),
             Edit("ACGTACGT", 0.01),
+        ),
+        "insertions": (
+            TFBind8(),
+            GradientSearch(chains=3, steps=3, polish=Polish(sequences=2, restarts=2, calls=40)),
+            Edit("ACGTACGT", 0.01, indels=2, flank="GG"),
         ),
         "surrogate": (TFBind8(), SurrogateSearch(calls=35, batch=7, first=14), FromNothing(8)),
         "two": (two, GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, calls=10)), FromNothing(8)),
@@ -59,7 +64,9 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
     found = {}
     for kind, (oracle, made, start) in kinds.items():
         torch.manual_seed(7)
-        designer = SequenceDesigner(oracle, start, search=made, constraints=[MaxHomopolymer(3)])
+        designer = SequenceDesigner(
+            oracle, start, search=made, constraints=[MaxHomopolymer(3)], diverse=kind == "insertions"
+        )
         torch.manual_seed(100 + distributed.rank())  # ranks that were seeded apart
         options = {"strategy": "ddp", "devices": ranks} if ranks > 1 else {}
         trainer(Path(folder), callbacks=[DesignWriter(kind)], **options).fit(designer)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from discrete_lightning.callbacks import DesignTrajectory, DesignWriter
 from discrete_lightning.design import (
+    Edit,
     FromNothing,
     GradientSearch,
     MetropolisSearch,
@@ -50,6 +51,13 @@ def resumable(kind: str) -> SequenceDesigner:
         moves = MetropolisSearch(calls=300, chains=10, temperature=0.5, thin=2)
         return SequenceDesigner(MotifScan("JUN"), FromNothing(24), search=moves, distance=3)
     oracle: nn.Module = MotifScan("JUN")
+    if kind == "insertions":
+        return SequenceDesigner(
+            oracle,
+            Edit("ACGTTGCAATCGGCTATTCAGGAT", 0.1, editable=[[2, 20]], indels=3, flank="TTA"),
+            search=GradientSearch(chains=4, steps=10, polish=Polish(restarts=2, sequences=2, calls=100)),
+            diverse=True,
+        )
     if kind in ("two oracles", "front"):
         oracle = WeightedSum([oracle, MotifScan("GATA2")], [1.0, -0.5], names=["jun", "gata2"])
     if kind == "front":
@@ -75,6 +83,8 @@ def resumable(kind: str) -> SequenceDesigner:
         ("front", 6),
         ("front", 20),
         ("front", None),
+        ("insertions", 6),
+        ("insertions", 14),
         ("two oracles", 6),
         ("two oracles", 25),
     ],
