@@ -1,5 +1,6 @@
 """A temperature that is steered by the measured bias of the relaxation, in place of a schedule."""
 
+from collections.abc import Container
 from typing import Any, ClassVar
 
 import torch
@@ -44,7 +45,7 @@ class AdaptiveTemperature(ScheduledAnnealing):
     A module of yours needs a layer of the package, or a `Temperature` that it divides its logits by.
 
     What is measured is a copy: parameters, buffers, batch statistics, codebooks, metrics, gradients, modes and random states
-    of the run stay as they are, also with manual optimisation. Figures are those of all ranks, which set the same tau. State
+    of the run stay as they are, also with manual optimisation by `self.optimizers()` and `manual_backward`. Figures are those of all ranks, which set the same tau. State
     is in checkpoints; what a rank has seen since the last measurement is kept by `ExactResume`.
 
     Logs `temperature` (or `temperature/<name>` of several), and with each measurement `relaxation/bias` and
@@ -60,7 +61,7 @@ class AdaptiveTemperature(ScheduledAnnealing):
     Raises:
         ValueError: if an argument is out of range; before training, if the module holds no temperature to set, an estimator
             does not use it, another callback or the module sets it, or the run has no end; at the first measurement, if batches
-            hold no tensor (a search, or environments), or the training step gives no loss.
+            hold no tensor (a search, or environments), or the training step gives no loss (FeatureSelection).
 
     Example:
         >>> from discrete_lightning.models import CategoricalVAE
@@ -78,7 +79,7 @@ class AdaptiveTemperature(ScheduledAnnealing):
         minimum: float = 0.1,
         maximum: float = 2.0,
         only: str | list[str] | None = None,
-        examples: int | None = 32,
+        examples: int | None = 16,
         log: bool = True,
     ) -> None:
         super().__init__(None, "optimizer_steps", only, log)
@@ -150,24 +151,22 @@ class AdaptiveTemperature(ScheduledAnnealing):
             )
         with keep_random_state(), torch.enable_grad():
             copied = quiet_copy(pl_module, trainer)
-            relaxed = self._losses_of(copied, trainer, pl_module, batch, batch_idx, is_discrete=False)
+            steered = {each for each in self.scalars(copied).values() if isinstance(each, Temperature)}
+            relax(copied, steered)
+            relaxed = self._losses_of(copied, trainer, pl_module, batch, batch_idx)
             restart_draws(copied, pl_module)
-            discrete = self._losses_of(copied, trainer, pl_module, batch, batch_idx, is_discrete=True)
+            for each in steered:
+                each.minimum = _DISCRETE
+                each.set(_DISCRETE)
+            discrete = self._losses_of(copied, trainer, pl_module, batch, batch_idx)
         found = [(b - a).float() for a, b in zip(relaxed, discrete, strict=True)]
         total = torch.stack(found).mean() if found else torch.zeros((), device=pl_module.device)
         total, count = all_reduce_sum(torch.stack([total, torch.full_like(total, float(bool(found)))])).tolist()
         return total / count if count else float("nan")
 
     def _losses_of(
-        self,
-        copied: LightningModule,
-        trainer: Trainer,
-        module: LightningModule,
-        batch: Any,
-        batch_idx: int,
-        is_discrete: bool,
+        self, copied: LightningModule, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int
     ) -> list[Tensor]:
-        relax(copied, self.scalars(copied).values(), is_discrete)
         seed_quietly(trainer.global_step, module.device)
         with trainer.precision_plugin.train_step_context():
             losses = losses_of_step(copied, module, first_examples(batch, self.examples), batch_idx)
@@ -202,18 +201,8 @@ class AdaptiveTemperature(ScheduledAnnealing):
         self._losses = [] if state is None else list(move_data_to_device(state, device).unbind())
 
 
-def relax(module: nn.Module, temperatures: Any, is_discrete: bool) -> None:
-    """Makes the samples at these temperatures relaxed ones; if `is_discrete`, at a temperature at which they are choices.
-
-    Args:
-        module: a copy, which is changed.
-        temperatures: those of its `Temperature`s that are steered.
-        is_discrete: whether to lower them.
-    """
-    chosen = set(temperatures)
+def relax(module: nn.Module, temperatures: Container[object]) -> None:
+    """Gives layers of these temperatures whose samples are hard relaxed ones, of the same noise where they are Gumbel's."""
     for layer in module.modules():
-        if isinstance(layer, Relaxed) and layer.temperature in chosen and layer.estimator.hard:
+        if isinstance(layer, Relaxed) and layer.temperature in temperatures and layer.estimator.hard:
             layer.estimator = GumbelSoftmax()
-    for each in chosen if is_discrete else ():
-        each.minimum = _DISCRETE
-        each.set(_DISCRETE)
