@@ -2,12 +2,12 @@
 
 python -m benchmarks.adaptive_temperature [--only vae] [--seeds 0 1 2]
 
-Each training is a Lightning fit of 300 to 400 steps on one thread; its figure is of the discrete model on data that it has
-not seen, lower is better. Schedules go over the whole run, within 0.1 to 2, and were written down before the first run; the
-settings of AdaptiveTemperature were chosen on other problems (MNIST, and columns planted in random numbers). Its overhead is
-the processor time of its measurements as a share of the rest of the same fit, there and at the sizes of shipped configs. The
-last line of a table says whether its mean is within one standard error (of the best schedule's mean) of the best schedule,
-and its rank among the ten.
+Each training is a Lightning fit of 300 to 400 steps on one thread; its figure is of the discrete model on data that
+it has not seen, lower is better. Schedules go over the whole run, within 0.1 to 2, and were written down before the
+first run; the settings of AdaptiveTemperature were chosen on other problems (MNIST, and columns planted in random
+numbers). Its overhead is the processor time of its measurements as a share of the rest of the same fit, there and at
+the sizes of shipped configs. The last line of a table says whether its mean is within one standard error (of the best
+schedule's mean) of the best schedule, and its rank among the ten.
 """
 
 import argparse

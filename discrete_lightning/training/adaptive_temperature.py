@@ -33,35 +33,38 @@ _DISCRETE = 1e-3  # a temperature at which samples are choices
 class AdaptiveTemperature(ScheduledAnnealing):
     """Moves every `Temperature` of a module that is not learned by the bias of the relaxation, measured while training.
 
-    Every `every` optimiser steps the training step is repeated twice on the first examples of the batch, with the same noise:
-    at the current tau, and at a tau so small that samples are choices. The bias is the second loss minus the first. It may be
-    as large as (1 - share)^2 of the largest one so far, where `share` of the run is over, plus the standard error of the mean
-    training loss since the last measurement; tau falls where it is larger and rises where it is smaller, by a bounded factor:
-    see `BiasControl` for the formula. So the bias is annealed, not tau, and in the end the loss does not show whether choices
-    are relaxed or discrete.
+    Every `every` optimiser steps the training step is repeated twice on the first examples of the batch, with the same
+    noise: at the current tau, and at a tau so small that samples are choices. The bias is the second loss minus the
+    first. It may be as large as (1 - share)^2 of the largest one so far, where `share` of the run is over, plus the
+    standard error of the mean training loss since the last measurement; tau falls where it is larger and rises where it
+    is smaller, by a bounded factor: see `BiasControl` for the formula. So the bias is annealed, not tau, and in the end
+    the loss does not show whether choices are relaxed or discrete.
 
-    A layer whose samples are hard (straight-through) is measured with `GumbelSoftmax` in the place of its estimator. All
-    temperatures that the callback sets have one value; take several callbacks with different `only` for values of their own.
-    A module of yours needs a layer of the package, or a `Temperature` that it divides its logits by.
+    A layer whose samples are hard (straight-through) is measured with `GumbelSoftmax` in the place of its estimator.
+    All temperatures that the callback sets have one value; take several callbacks with different `only` for values of
+    their own. A module of yours needs a layer of the package, or a `Temperature` that it divides its logits by.
 
-    What is measured is a copy: parameters, buffers, batch statistics, codebooks, metrics, gradients, modes and random states
-    of the run stay as they are, also with manual optimisation by `self.optimizers()` and `manual_backward`. Figures are those of all ranks, which set the same tau. State
-    is in checkpoints; what a rank has seen since the last measurement is kept by `ExactResume`.
+    What is measured is a copy: parameters, buffers, batch statistics, codebooks, metrics, gradients, modes and random
+    states of the run stay as they are, also with manual optimisation by `self.optimizers()` and `manual_backward`.
+    Figures are those of all ranks, which set the same tau. State is in checkpoints; what a rank has seen since the last
+    measurement is kept by `ExactResume`.
 
     Logs `temperature` (or `temperature/<name>` of several), and with each measurement `relaxation/bias` and
     `relaxation/noise` (with `only`, `relaxation/<name>/...`, by the name of the first temperature).
 
     Args:
         every: optimiser steps between two measurements, >= 1. A measurement costs about half a training step.
-        minimum, maximum: range of tau, which starts at `maximum`. 2 suits relaxed samples, 1 straight-through estimators.
+        minimum, maximum: range of tau, which starts at `maximum`. 2 suits relaxed samples, 1 straight-through
+            estimators.
         only: glob patterns of names, as in `TemperatureAnnealing`.
         examples: how many of a batch are measured, >= 1; None: all.
         log: whether to log.
 
     Raises:
-        ValueError: if an argument is out of range; before training, if the module holds no temperature to set, an estimator
-            does not use it, another callback or the module sets it, or the run has no end; at the first measurement, if batches
-            hold no tensor (a search, or environments), or the training step gives no loss (FeatureSelection).
+        ValueError: if an argument is out of range; before training, if the module holds no temperature to set, an
+            estimator does not use it, another callback or the module sets it, or the run has no end; at the first
+            measurement, if batches hold no tensor (a search, or environments), or the training step gives no loss
+            (FeatureSelection).
 
     Example:
         >>> from discrete_lightning.models import CategoricalVAE
@@ -110,7 +113,8 @@ class AdaptiveTemperature(ScheduledAnnealing):
             raise ValueError(f"AdaptiveTemperature: {error}") from None
         for name, estimator in unused_temperatures(pl_module, set(self._found.values())).items():
             raise ValueError(
-                f"AdaptiveTemperature cannot steer {name}, which {estimator} does not use: leave it out, or narrow `only`"
+                f"AdaptiveTemperature cannot steer {name}, which {estimator} does not use: leave it out, or narrow "
+                "`only`"
             )
 
     def _set(self, trainer: Trainer, batch_idx: int = 0) -> None:
@@ -143,11 +147,11 @@ class AdaptiveTemperature(ScheduledAnnealing):
             pl_module.log_dict({f"{place}/bias": bias, f"{place}/noise": self.control.state.noise})
 
     def bias(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int = 0) -> float:
-        """Discrete loss - relaxed loss on the first examples of a batch, the mean over the ranks; NaN if no rank has a loss."""
+        """Discrete loss - relaxed loss on the first examples of a batch, the mean of the ranks; NaN if none has one."""
         if not holds_tensor(batch):
             raise ValueError(
-                f"AdaptiveTemperature repeats a training step on the same examples, and a batch of {type(pl_module).__name__} "
-                f"holds none (it is {type(batch).__name__}): take a schedule"
+                "AdaptiveTemperature repeats a training step on the same examples, and a batch of "
+                f"{type(pl_module).__name__} holds none (it is {type(batch).__name__}): take a schedule"
             )
         with keep_random_state(), torch.enable_grad():
             copied = quiet_copy(pl_module, trainer)
@@ -172,8 +176,8 @@ class AdaptiveTemperature(ScheduledAnnealing):
             losses = losses_of_step(copied, module, first_examples(batch, self.examples), batch_idx)
         if not losses and not module.automatic_optimization:
             raise ValueError(
-                f"AdaptiveTemperature finds no loss in the training step of {type(module).__name__}, which optimises manually: "
-                "call `manual_backward`, or take a schedule"
+                f"AdaptiveTemperature finds no loss in the training step of {type(module).__name__}, which optimises "
+                "manually: call `manual_backward`, or take a schedule"
             )
         return losses
 
@@ -202,7 +206,7 @@ class AdaptiveTemperature(ScheduledAnnealing):
 
 
 def relax(module: nn.Module, temperatures: Container[object]) -> None:
-    """Gives layers of these temperatures whose samples are hard relaxed ones, of the same noise where they are Gumbel's."""
+    """Gives layers of these temperatures relaxed samples where theirs are hard."""
     for layer in module.modules():
         if isinstance(layer, Relaxed) and layer.temperature in temperatures and layer.estimator.hard:
             layer.estimator = GumbelSoftmax()

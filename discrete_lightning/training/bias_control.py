@@ -20,16 +20,16 @@ class _State:
 
 @dataclass
 class BiasControl:
-    """Lowers tau where the bias of the relaxation is larger than is allowed at this point of the run, and raises it where it is
-    smaller.
+    """Lowers tau where the relaxation's bias is larger than is allowed at this point of the run, else raises it.
 
         bias     moving average of: discrete loss - relaxed loss, same examples, same noise (each new one weighs half)
         allowed  (1 - share)^2 * largest + noise
-        tau      <- clip(tau * clip(allowed / |bias|, 1 / f, f), minimum, maximum),  f = (maximum / minimum)^(3 * d share)
+        tau      <- clip(tau * clip(allowed / |bias|, 1 / f, f), minimum, maximum)
+        f        (maximum / minimum)^(3 * d share)
 
-    `share` of the run is over, `d share` of it since the last measurement; `largest` is the largest |bias| so far, and `noise`
-    the standard error of the mean training loss since then: a smaller bias cannot be seen in the loss. tau never moves more
-    than three times as fast as `Exponential` from `maximum` to `minimum` over the run.
+    `share` of the run is over, `d share` of it since the last measurement; `largest` is the largest |bias| so far, and
+    `noise` the standard error of the mean training loss since then: a smaller bias cannot be seen in the loss. tau
+    never moves more than three times as fast as `Exponential` from `maximum` to `minimum` over the run.
 
     Args:
         minimum, maximum: of tau; it starts at `maximum`.

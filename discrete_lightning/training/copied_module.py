@@ -1,8 +1,8 @@
 """Passes through a copy of a module that leave no trace in the run: what measures a training step needs.
 
-The copy shares nothing that a step changes: parameters, buffers, metrics, counters and generators are its own. It logs nothing,
-has none of the module's hooks, which count what belongs to the run, and its layers collect no statistics. Where it optimises by
-hand, its optimisers do nothing, and its losses are kept.
+The copy shares nothing that a step changes: parameters, buffers, metrics, counters and generators are its own. It logs
+nothing, has none of the module's hooks, which count what belongs to the run, and its layers collect no statistics.
+Where it optimises by hand, its optimisers do nothing, and its losses are kept.
 """
 
 import copy
@@ -37,8 +37,8 @@ def quiet_copy(module: LightningModule, trainer: Trainer) -> LightningModule:
 
 
 def losses_of_step(copied: LightningModule, module: LightningModule, batch: Any, batch_idx: int) -> list[Tensor]:
-    """The losses of a training step of a quiet copy: one of a module with automatic optimisation, or none if it skips the
-    batch; of others all that it gives to `manual_backward`.
+    """The losses of a training step of a quiet copy: one, or none if it skips the batch; with manual optimisation all
+    that it gives to `manual_backward`.
 
     Args:
         copied: from `quiet_copy`.
@@ -71,8 +71,8 @@ def losses_of_step(copied: LightningModule, module: LightningModule, batch: Any,
 
 
 def seed_quietly(seed: int, device: torch.device) -> None:
-    """Seeds the default generators of torch (of the CPU and `device`), numpy and Python. `torch.manual_seed` takes longer than
-    a small step."""
+    """Seeds the default generators of torch (of the CPU and `device`), numpy and Python, in microseconds, not as
+    `torch.manual_seed` in milliseconds."""
     torch.default_generator.manual_seed(seed)
     if device.type == "cuda":
         torch.cuda.default_generators[device.index or 0].manual_seed(seed)
@@ -83,7 +83,7 @@ def seed_quietly(seed: int, device: torch.device) -> None:
 
 
 def restart_draws(copied: LightningModule, module: LightningModule) -> None:
-    """Gives a copy, after a pass, the numbers (of draws, of seeds) and the generators' states that its modules had before."""
+    """Gives a copy, after a pass, the private state and the generators that its modules had before it."""
     copy_private_state(module, copied)
     for ours, theirs in zip(copied.modules(), module.modules(), strict=True):
         for name, value in vars(theirs).items():

@@ -16,7 +16,7 @@ _HOOKS = (
 
 
 def copy_without_hooks(module: nn.Module) -> Any:
-    """What `copy.deepcopy` gives, without hooks of passes: those would be shared, and count what belongs to the original.
+    """What `copy.deepcopy` gives, without hooks of passes: they count what belongs to the original.
 
     Example:
         >>> module = nn.Sequential(nn.Linear(2, 3))

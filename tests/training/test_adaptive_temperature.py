@@ -1,4 +1,4 @@
-"""AdaptiveTemperature: what it measures, that the run does not notice, and that it goes on after a resume and on ranks."""
+"""AdaptiveTemperature: what it measures, that the run does not notice, and that resumes and ranks change nothing."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""A model of each family under AdaptiveTemperature: the run is the one whose temperatures were set by hand, to the bit."""
+"""A model of each family under AdaptiveTemperature: the run is the one whose temperatures were set by hand."""
 
 import random
 from pathlib import Path
