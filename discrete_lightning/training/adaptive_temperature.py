@@ -35,7 +35,7 @@ class AdaptiveTemperature(ScheduledAnnealing):
 
     Every `every` optimiser steps the training step is repeated twice on the first examples of the batch, with the same
     noise: at the current tau, and at a tau so small that samples are choices. The bias is the second loss minus the
-    first. It may be as large as (1 - share)^2 of the largest one so far, where `share` of the run is over, plus the
+    first. It may be as large as (1 - share)^3 of the largest one so far, where `share` of the run is over, plus the
     standard error of the mean training loss since the last measurement; tau falls where it is larger and rises where it
     is smaller, by a bounded factor: see `BiasControl` for the formula. So the bias is annealed, not tau, and in the end
     the loss does not show whether choices are relaxed or discrete.

@@ -4,7 +4,7 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_FASTEST = 3.0  # times the speed of an exponential schedule over the run
+_FASTEST = 2.0  # times the speed of an exponential schedule over the run
 _AVERAGED = 0.5  # weight of a new measurement of the bias
 
 
@@ -23,13 +23,14 @@ class BiasControl:
     """Lowers tau where the relaxation's bias is larger than is allowed at this point of the run, else raises it.
 
         bias     moving average of: discrete loss - relaxed loss, same examples, same noise (each new one weighs half)
-        allowed  (1 - share)^2 * largest + noise
+        allowed  (1 - share)^3 * largest + noise
         tau      <- clip(tau * clip(allowed / |bias|, 1 / f, f), minimum, maximum)
-        f        (maximum / minimum)^(3 * d share)
+        f        (maximum / minimum)^(2 * d share)
 
     `share` of the run is over, `d share` of it since the last measurement; `largest` is the largest |bias| so far, and
     `noise` the standard error of the mean training loss since then: a smaller bias cannot be seen in the loss. tau
-    never moves more than three times as fast as `Exponential` from `maximum` to `minimum` over the run.
+    never moves more than twice as fast as `Exponential` from `maximum` to `minimum` over the run. Whenever tau
+    moves, the average is multiplied by the same factor: bias is taken to be proportional to tau between measurements.
 
     Args:
         minimum, maximum: of tau; it starts at `maximum`.
@@ -42,7 +43,7 @@ class BiasControl:
         >>> for share, bias in [(0.2, 1.0), (0.4, 1.0), (0.6, 1.0)]:
         ...     tau = control.update(share, bias, noise=0.1)
         >>> round(tau, 3)
-        0.177
+        0.134
     """
 
     minimum: float
@@ -83,12 +84,13 @@ class BiasControl:
         now.weight = (1 - _AVERAGED) * now.weight + _AVERAGED
         size = abs(self.bias)
         now.largest, now.noise = max(now.largest, size), noise
-        allowed = (1 - share) ** 2 * now.largest + noise
+        allowed = (1 - share) ** 3 * now.largest + noise
         most = _FASTEST * max(0.0, share - now.share) * math.log(self.maximum / self.minimum)
         tiny = 1e-12 * now.largest + 1e-30
         step = math.log((allowed + tiny) / (size + tiny))
         moved = now.tau * math.exp(max(-most, min(most, step)))
-        now.tau, now.share = max(self.minimum, min(self.maximum, moved)), share
+        before, now.tau, now.share = now.tau, max(self.minimum, min(self.maximum, moved)), share
+        now.bias *= now.tau / before
         return now.tau
 
     def state_dict(self) -> dict[str, Any]:

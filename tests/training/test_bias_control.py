@@ -15,11 +15,12 @@ def reference(minimum: float, maximum: float, measured: list[tuple[float, float,
         average, weight = average / 2 + bias / 2, weight / 2 + 1 / 2
         size = abs(average / weight)
         largest = max(largest, size)
-        wanted = log_tau + math.log(((1 - share) ** 2 * largest + noise) / size)
-        bound = 3 * (share - before) * math.log(maximum / minimum)
+        wanted = log_tau + math.log(((1 - share) ** 3 * largest + noise) / size)
+        bound = 2 * (share - before) * math.log(maximum / minimum)
         log_tau = min(max(wanted, log_tau - bound), log_tau + bound)
         log_tau = min(max(log_tau, math.log(minimum)), math.log(maximum))
         before = share
+        average *= math.exp(log_tau) / (found[-1] if found else maximum)
         found.append(math.exp(log_tau))
     return found
 
@@ -40,7 +41,7 @@ def test_tau_stays_in_its_range_and_moves_by_a_bounded_factor() -> None:
     for step in range(1, 21):
         tau = control.update(step / 20, 1e6 * (-1) ** step if step < 15 else 1e-9, 1e-3)
         assert 0.2 <= tau <= 3.0
-        assert abs(math.log(tau / before)) <= 3 / 20 * math.log(15) + 1e-9
+        assert abs(math.log(tau / before)) <= 2 / 20 * math.log(15) + 1e-9
         before = tau
 
 
