@@ -43,12 +43,13 @@ class Beam:
         seen: keys of all sequences evaluated.
         failures: rounds in a row without improvement.
         restarts: the number of restarts so far.
+        stuck: restarts in a row for which no new sequence was found.
     """
 
     def __init__(self, members: Scored) -> None:
         self.members, self.best = members, members
         self.seen = set(sequence_keys(members.tokens))
-        self.failures = self.restarts = 0
+        self.failures = self.restarts = self.stuck = 0
 
     def update_best(self) -> None:
         """Replaces `best` if the first member is better."""
@@ -63,6 +64,7 @@ class Beam:
             "seen": torch.frombuffer(bytearray(b"".join(sorted(self.seen))), dtype=torch.uint8),
             "failures": self.failures,
             "restarts": self.restarts,
+            "stuck": self.stuck,
         }
 
     @classmethod
@@ -72,5 +74,5 @@ class Beam:
         beam.best = Scored(*(each.to(device) for each in state["best"]))
         seen = state["seen"].cpu().numpy().tobytes()
         beam.seen = {seen[i : i + KEY_BYTES] for i in range(0, len(seen), KEY_BYTES)}
-        beam.failures, beam.restarts = state["failures"], state["restarts"]
+        beam.failures, beam.restarts, beam.stuck = state["failures"], state["restarts"], state.get("stuck", 0)
         return beam

@@ -1,9 +1,6 @@
-"""Independent chains of logits, optimised by an estimator's gradient of the total, then local search from the best sequences.
+"""Search by gradients: chains of logits (search/chains.py), and local search of their best sequences (search/polish.py).
 
-    loss(chain) = goal.loss(oracle(x)) + edit_weight * edits(x) + penalty_weight * penalty(x),    x = estimator(logits, tau)
-
-Each chain samples one sequence a step (Linder and Seelig 2020, https://arxiv.org/abs/2005.11275; Schreiber et al. 2025,
-ledidi, https://doi.org/10.1101/2025.04.22.650035), and its best sequence is kept. Chains share only the batch.
+A search that knows its number of oracle calls plans how to spend them (search/plan.py).
 """
 
 from collections.abc import Callable
@@ -13,124 +10,178 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.constraints import repair
-from discrete_lightning.design.evaluator import Evaluation
-from discrete_lightning.design.search.base import Optimize, Search
+from discrete_lightning.design.problem import DesignProblem
+from discrete_lightning.design.search.base import Optimize
+from discrete_lightning.design.search.chains import Chains
+from discrete_lightning.design.search.plan import Plan, planned
 from discrete_lightning.design.search.polish import Polish, PolishedRound, Polisher
 from discrete_lightning.design.search.sequence_keys import sequence_keys
-from discrete_lightning.design.search.sequence_logits import SequenceLogits
-from discrete_lightning.estimators import Estimator, StraightThrough
-from discrete_lightning.functional import categorical_one_hot, straight_through
-from discrete_lightning.functional._arguments import check_at_least, check_not_negative, check_positive
-from discrete_lightning.layers.relaxed import RelaxedCategorical
+from discrete_lightning.estimators import Estimator, ReinMax, StraightThrough
+from discrete_lightning.functional import categorical_one_hot
+from discrete_lightning.functional._arguments import check_at_least
 from discrete_lightning.layers.temperature import Temperature
 
+_CALLS = 5000  # of a search without settings
+_FEWEST = 10
 
-class GradientSearch(Search):
+
+class GradientSearch(Chains):
     """Chains of logits and a gradient estimator, then a polish (local search).
 
+    With `calls`, the search plans itself: it spends exactly so many oracle calls, and chains, steps, learning rate and polish
+    follow from their number (see search/plan.py). Without any setting, calls is 5,000. Or the settings are chosen by hand.
+
     Args:
-        chains: the number of independent sequences.
-        steps: the number of samples of each chain. Each sample is an oracle evaluation; an estimator with relaxed samples needs
-            two, and LeaveOneOut(m), which serves oracles without gradient, needs m.
-        estimator: how the gradient passes through the choice of letters; StraightThrough() by default.
-        temperature: of the estimator.
-        learning_rate: of Adam, in logits a step.
+        chains: the number of independent sequences; 64 if another setting is chosen by hand.
+        steps: the number of samples of each chain (100). Each sample is an oracle evaluation; an estimator with relaxed samples
+            needs two, and LeaveOneOut(m), which serves oracles without gradient, needs m.
+        estimator: how the gradient passes through the choice of letters; ReinMax() in a planned search, else StraightThrough().
+        temperature: of the estimator; 2 in a planned search that chooses the estimator, else 1.
+        learning_rate: of Adam, in logits a step (0.3).
         template_logit: the initial logit (in nats) of the letters of the template, or of the sequence that a chain starts from;
-            all other letters start at 0. Not used by chains that start from random sequences.
-        init_std: the standard deviation of the initial logits of chains that start from random sequences.
+            all other letters start at 0 (1.0). Not used by chains that start from random sequences.
+        init_std: the standard deviation of the initial logits of chains that start from random sequences (1.0).
         penalty_weight: of the constraints' penalties, in units of the total.
         polish: settings of the local search from the best sequences and, if there is one, from the template.
+        calls: the number of oracle calls; the search makes fewer only if no new sequence is left. At least 10.
 
     A template that satisfies the constraints is scored first, so that no edited sequence is reported that is worse than it.
+    `trajectory` has the best design after each step, and `designs()` the best so far at any time, also after Ctrl-C in `run`.
 
     Raises:
-        ValueError: a number is out of range; or (while it runs) the oracle has no gradient and the estimator needs one.
+        ValueError: a number is out of range; `calls` is given together with settings that follow from it; or (while it runs)
+            the oracle has no gradient and the estimator needs one.
 
     Example:
         >>> from discrete_lightning.design import DesignProblem, FromNothing
         >>> from discrete_lightning.design.oracles import TFBind8
         >>> problem = DesignProblem(TFBind8(), FromNothing(8))
-        >>> search = GradientSearch(chains=8, steps=20).begin(problem, seed=0)
+        >>> search = GradientSearch(calls=500).begin(problem, seed=0)
         >>> search.run()
-        >>> [round(design.score, 4) for design in search.designs(2)]
-        [0.4911, 0.4911]
+        >>> search.progress().calls, round(search.designs(1)[0].score, 2)
+        (500, 0.49)
     """
 
     def __init__(
         self,
-        chains: int = 64,
-        steps: int = 100,
+        chains: int | None = None,
+        steps: int | None = None,
         estimator: Estimator | None = None,
-        temperature: Temperature | float = 1.0,
-        learning_rate: float = 0.3,
-        template_logit: float = 1.0,
-        init_std: float = 1.0,
+        temperature: Temperature | float | None = None,
+        learning_rate: float | None = None,
+        template_logit: float | None = None,
+        init_std: float | None = None,
         penalty_weight: float = 1.0,
         polish: Polish | None = None,
+        calls: int | None = None,
     ) -> None:
-        super().__init__(chains)
-        check_at_least(0, steps=steps)
-        check_positive(learning_rate=learning_rate)
-        check_not_negative(template_logit=template_logit, init_std=init_std, penalty_weight=penalty_weight)
-        self.steps, self.learning_rate, self.penalty_weight = steps, learning_rate, penalty_weight
-        self.template_logit, self.init_std = template_logit, init_std
-        self.relaxed = RelaxedCategorical(StraightThrough() if estimator is None else estimator, temperature)
-        self.polish = Polish() if polish is None else polish
-        self._polished: list[int] = []  # the chains whose sequences are polished
+        settings: dict[str, Any] = {
+            "chains": chains,
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "template_logit": template_logit,
+            "init_std": init_std,
+            "polish": polish,
+        }
+        chosen = {name: value for name, value in settings.items() if value is not None}
+        if calls is not None and chosen:
+            raise ValueError(
+                f"GradientSearch(calls={calls}) plans its other settings itself: leave out {', '.join(chosen)}, or leave out "
+                "calls (Polish(calls=...) bounds the polish alone)"
+            )
+        self.calls = _CALLS if calls is None and not chosen else calls
+        if self.calls is not None:
+            check_at_least(_FEWEST, calls=self.calls)
+        if temperature is None:
+            temperature = 2.0 if estimator is None and self.calls is not None else 1.0
+        if estimator is None:
+            estimator = StraightThrough() if self.calls is None else ReinMax()
+        super().__init__(Plan(**chosen), estimator, temperature, penalty_weight)
+        self._sampled = 0  # steps of the chains
+        self._before = 0  # evaluations of the problem before the search began
+        self._polished: list[int] = []  # the rows of best_per_chain whose sequences are polished
+
+    def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
+        if self.calls is not None and not self.begun:
+            given = problem.initial_sequences
+            self.plan = planned(self.calls, 0 if given is None else len(given), self.calls_a_sample)
+            self.chains = self.plan.chains + (self.plan.first is not None)  # one row for the sequences given
+        return super().begin(problem, seed)
 
     def build(self) -> None:
-        problem = self.problem
-        self.polisher = Polisher(self.polish, problem)
-        self.logits = SequenceLogits(self.chains, problem.length, len(problem.alphabet), problem.allowed)
-        if not self.logits.logits.is_meta:
-            self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """The logits of the start; after `to_empty` of a search that was begun on the meta device."""
-        problem = self.problem
-        if problem.initial_sequences is None:
-            self.logits.randomize_(self.init_std, self.generator(-1))
-        else:
-            self.logits.set_letters_(
-                self._initial(torch.arange(self.chains, device=problem.device)), self.template_logit
-            )
-
-    def _initial(self, chains: Tensor) -> Tensor:
-        """The sequences from which these chains start, (n, length)."""
-        assert self.problem.initial_sequences is not None
-        return self.problem.initial_sequences[chains % len(self.problem.initial_sequences)]
-
-    def optimizer(self) -> torch.optim.Optimizer:
-        return torch.optim.Adam(self.logits.parameters(), lr=self.learning_rate)
+        super().build()
+        problem, plan = self.problem, self.plan
+        self._before = problem.evaluator.count
+        until = None if self.calls is None else self._before + self.calls
+        self.polisher = Polisher(plan.polish, problem, until)
+        self.first = None if plan.first is None else Polisher(plan.first, problem, until)
 
     def get_extra_state(self) -> dict[str, Any]:
-        return super().get_extra_state() | {"polisher": self.polisher.state(), "polished": self._polished}
+        mine = {
+            "polisher": self.polisher.state(),
+            "first": None if self.first is None else self.first.state(),
+            "polished": self._polished,
+            "sampled": self._sampled,
+            "before": self._before,
+        }
+        return super().get_extra_state() | mine
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         super().set_extra_state(state)
         self.polisher.restore(state["polisher"])
+        if self.first is not None:
+            self.first.restore(state["first"])
         self._polished = list(state["polished"])
+        # earlier versions sampled in the first steps
+        self._sampled = state.get("sampled", min(self.taken, self.plan.steps))
+        self._before = state.get("before", 0)
+        if self.calls is not None:
+            for polisher in self._polishers():
+                polisher.until = self._before + self.calls
+
+    def _polishers(self) -> list[Polisher]:
+        return [self.polisher] if self.first is None else [self.first, self.polisher]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         super()._apply(fn, recurse)
         if hasattr(self, "polisher"):
-            self.polisher.to(self.problem.device)
+            for polisher in self._polishers():
+                polisher.to(self.problem.device)
         return self
 
     @property
+    def calls_left(self) -> int | None:
+        """The oracle calls left; None if the search does not plan them."""
+        if self.calls is None:
+            return None
+        return max(0, self._before + self.calls - self.problem.evaluator.count)
+
+    @property
     def done(self) -> bool:
-        return self.polisher.begun and self.polisher.done
+        return self.calls_left == 0 or (self.polisher.begun and self.polisher.done)
 
     def step(self, optimize: Optimize) -> None:
-        if not self.taken:
+        if self.first is None and not self.taken:
             self._score_template()
-        if self.taken < self.steps:
-            optimize(self._loss())
+        if self.first is not None and not self._first_done():
+            self._search_given()
+        elif self._sampled < self.plan.steps and self._chains_have_calls():
+            optimize(self.chains_loss())
+            self._sampled += 1
         elif not self.polisher.begun:
             self._begin_polish()
         else:
-            self._polish_round()
+            self._polish_round(self.polisher)
         self.taken += 1
+
+    def _first_done(self) -> bool:
+        assert self.first is not None
+        return self._sampled > 0 or (self.first.begun and self.first.done)
+
+    def _chains_have_calls(self) -> bool:
+        """Whether the calls suffice for one more step of all chains and for the polish to begin."""
+        left = self.calls_left
+        return left is None or left > self.plan.chains * self.calls_a_sample + self.plan.polish.sequences
 
     @torch.no_grad()
     def _score_template(self) -> None:
@@ -141,69 +192,68 @@ class GradientSearch(Search):
             tokens = problem.template.unsqueeze(0)
             self.record(tokens, problem.evaluate(tokens))
 
-    def _loss(self) -> Tensor:
-        generator = self.generator(self.taken)
-        logits, problem = self.logits(), self.problem
-        estimator, tau = self.relaxed.estimator, self.relaxed.temperature()
-
-        def losses(samples: Tensor) -> Tensor:
-            evaluation: Evaluation = problem.evaluator(samples)
-            scores = evaluation.scores
-            self._record_samples(samples.detach(), evaluation)
-            # an infinite score (of an infeasible sequence) is clamped, so that its gradient can still be used
-            total = problem.goal.loss(straight_through(scores.detach().clamp(-1e6, 1e6), scores))
-            if problem.template is not None and problem.start.edit_weight:
-                kept = (samples * problem.one_hot(problem.template)).sum((-2, -1))
-                total = total + problem.start.edit_weight * (problem.length - kept)
-            if problem.constraints and self.penalty_weight:
-                total = total + self.penalty_weight * problem.penalty(samples)
-            return total
-
-        return estimator.expectation(losses, logits, tau, generator).sum()
-
     @torch.no_grad()
-    def _record_samples(self, samples: Tensor, evaluation: Evaluation) -> None:
-        tokens = samples.argmax(-1)
-        hard = self.problem.one_hot(tokens)
-        if not torch.equal(hard, samples.float()):  # the score of a relaxed sample is not the score of a sequence
-            evaluation = self.problem.evaluator.evaluate(hard)
-        self.record(tokens.flatten(0, -2), evaluation.flatten())
+    def _search_given(self) -> None:
+        """The local search of the given sequences, which comes before the chains."""
+        problem, first = self.problem, self.first
+        assert first is not None
+        assert self.calls is not None
+        with torch.autocast(problem.device.type, enabled=False):
+            if first.begun:
+                self._polish_round(first)
+                return
+            given, row = problem.initial_sequences, self.plan.chains
+            assert given is not None
+            tokens, kept = repair(problem.rules, given, self.generator(self.taken), fallback=problem.feasible_example)
+            tokens = tokens[kept][: max(first.polish.sequences, self.calls // 4)]
+            if len(tokens) > first.polish.sequences:  # the best of many
+                evaluation = problem.evaluate(tokens)
+                self.record(tokens, evaluation, torch.full((len(tokens),), row, device=tokens.device))
+                order = problem.total(evaluation.scores, tokens).argsort(stable=True)
+                tokens = tokens[order[: first.polish.sequences]]
+            self._polished = [row] * first.polish.sequences
+            self._record_round(first.begin(tokens, self.relaxed.estimator.pathwise))
 
     @torch.no_grad()
     def _begin_polish(self) -> None:
         """Begins the polish of the chains' best sequences. Where too few satisfy the constraints, others are repaired first."""
-        problem, generator = self.problem, self.generator(self.taken)
+        problem, generator, plan = self.problem, self.generator(self.taken), self.plan
         rounded = torch.is_autocast_enabled(problem.device.type)
         best = self.best_per_chain
         with torch.autocast(problem.device.type, enabled=False):
             if rounded:
                 self._score_again()
-            needed = max(0, self.polish.sequences - int(best.filled.sum()))
-            missing = (~best.filled).nonzero().flatten()[:needed]
+            needed = max(0, plan.polish.sequences - int(best.filled.sum()))
+            missing = (~best.filled[: plan.chains]).nonzero().flatten()[:needed]
             if len(missing):
                 draw = categorical_one_hot(self.logits()[missing], generator=generator).argmax(-1)
-                if problem.initial_sequences is not None and not self.steps:
-                    draw = self._initial(missing)
+                if problem.initial_sequences is not None and not plan.steps:
+                    draw = self.given(missing)
                 tokens, kept = repair(problem.rules, draw, generator, fallback=problem.feasible_example)
                 self._score_into(missing[kept], tokens[kept])
-            self._polished = best.best(self.polish.sequences)
-            if not self._polished:
+            others = [] if self.first is None else self.first.beams
+            self._polished = [row for row in best.best(self.chains) if row < plan.chains][: plan.polish.sequences]
+            if not self._polished and not others:
                 raise ValueError(
                     f"no sequence with a finite score that satisfies all constraints was found in {problem.evaluator.count} "
                     f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "
                     "loosen a constraint"
                 )
             tokens = best.tokens[self._polished]
-            if problem.template is not None and self.polish.sequences > 1 and len(self._polished) < self.chains:
+            polishes_template = self.first is None and problem.template is not None and plan.polish.sequences > 1
+            if polishes_template and len(self._polished) < self.chains:
                 tokens = self._with_template(tokens, generator)
-            self._record_round(self.polisher.begin(tokens, self.relaxed.estimator.pathwise))
+            begun = self.polisher.begin(tokens, self.relaxed.estimator.pathwise, others)
+            new = len(self.polisher.beams) - len(others)
+            self._polished = self._polished[:new] + [plan.chains] * len(others)
+            self._record_round(begun)
 
     def _with_template(self, tokens: Tensor, generator: torch.Generator) -> Tensor:
         """Adds the repaired template to the sequences to polish: all chains may have made more edits than needed."""
         problem = self.problem
         template, kept = repair(
             problem.rules,
-            self._initial(torch.zeros(1, dtype=torch.int64)),
+            self.given(torch.zeros(1, dtype=torch.int64)),
             generator,
             fallback=problem.feasible_example,
         )
@@ -228,15 +278,16 @@ class GradientSearch(Search):
         self._score_into(chains, tokens)
 
     def _score_into(self, chains: Tensor, tokens: Tensor) -> None:
+        chains, tokens = chains[: self.calls_left], tokens[: self.calls_left]
         if len(chains):
             self.record(tokens, self.problem.evaluate(tokens), chains)
 
-    def _polish_round(self) -> None:
+    def _polish_round(self, polisher: Polisher) -> None:
         with torch.autocast(self.problem.device.type, enabled=False):
-            evaluated = self.polisher.round(self.generator(self.taken))
-        if evaluated is not None:
-            self._record_round(evaluated)
+            self._record_round(polisher.round(self.generator(self.taken)))
 
-    def _record_round(self, evaluated: PolishedRound) -> None:
+    def _record_round(self, evaluated: PolishedRound | None) -> None:
+        if evaluated is None:
+            return
         chains = torch.tensor(self._polished, device=evaluated.tokens.device)[evaluated.beams]
         self.record(evaluated.tokens, evaluated.evaluation, chains)

@@ -7,6 +7,7 @@ sequences that satisfy the constraints are evaluated, and no sequence is evaluat
 sequence are those of iterated local search (Lourenco et al. 2003, https://arxiv.org/abs/math/0102188).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple
 
@@ -21,6 +22,7 @@ from discrete_lightning.design.search.sequence_keys import sequence_keys
 from discrete_lightning.functional._arguments import check_at_least
 
 _TRIES = 20  # perturbations drawn until one satisfies the constraints and is new
+_STUCK = 20  # restarts in a row without such a perturbation: there are no new sequences left
 
 
 @dataclass(frozen=True)
@@ -68,25 +70,34 @@ class Polisher:
     Args:
         polish: the settings.
         problem: the problem.
+        until: the count of the problem's evaluations at which the polish ends; None: no such end.
     """
 
-    def __init__(self, polish: Polish, problem: DesignProblem) -> None:
-        self.polish, self.problem = polish, problem
+    def __init__(self, polish: Polish, problem: DesignProblem, until: int | None = None) -> None:
+        self.polish, self.problem, self.until = polish, problem, until
         self.beams: list[Beam] = []
         self.start = 0  # evaluations before the polish
 
-    def begin(self, tokens: Tensor, require_differentiable: bool = False) -> PolishedRound:
+    def begin(
+        self, tokens: Tensor, require_differentiable: bool = False, others: Sequence[Beam] = ()
+    ) -> PolishedRound | None:
         """Evaluates the sequences to polish and makes a beam of each.
 
         Args:
             tokens: int64 (N, length), which satisfy all constraints.
             require_differentiable: raises an error for an oracle without gradient; otherwise such an oracle's edits are
                 proposed in no particular order.
+            others: beams of an earlier polish that are polished further, after these.
+
+        Returns:
+            what was evaluated, or None if no evaluations are left.
         """
         self.start = self.problem.evaluator.count
-        tokens = tokens[: self.polish.calls]
+        tokens, self.beams = tokens[: self.calls_left], list(others)
+        if not len(tokens):
+            return None
         scored, evaluated = self._evaluate(tokens, list(range(len(tokens))), require_differentiable)
-        self.beams = [Beam(scored[torch.tensor([i], device=tokens.device)]) for i in range(len(tokens))]
+        self.beams = [Beam(scored[torch.tensor([i], device=tokens.device)]) for i in range(len(tokens))] + self.beams
         return evaluated
 
     def _evaluate(
@@ -121,8 +132,10 @@ class Polisher:
     @property
     def calls_left(self) -> int | None:
         """The number of evaluations left; None if there is no maximum."""
-        spent = self.problem.evaluator.count - self.start
-        return None if self.polish.calls is None else max(0, self.polish.calls - spent)
+        count = self.problem.evaluator.count
+        ends = [] if self.polish.calls is None else [self.start + self.polish.calls]
+        ends += [] if self.until is None else [self.until]
+        return max(0, min(ends) - count) if ends else None
 
     @property
     def done(self) -> bool:
@@ -130,7 +143,8 @@ class Polisher:
         return self.calls_left == 0 or not any(map(self._active, self.beams))
 
     def _active(self, beam: Beam) -> bool:
-        return beam.failures < self.polish.patience or beam.restarts < self.polish.restarts
+        may_restart = beam.restarts < self.polish.restarts and beam.stuck < _STUCK
+        return beam.failures < self.polish.patience or may_restart
 
     @torch.no_grad()
     def round(self, generator: torch.Generator | None = None) -> PolishedRound | None:
@@ -186,7 +200,9 @@ class Polisher:
             (key,) = sequence_keys(row.unsqueeze(0))
             if bool(problem.feasible(row)) and key not in beam.seen:
                 beam.seen.add(key)
+                beam.stuck = 0
                 return row
+        beam.stuck += 1
         return None
 
     def _proposals(self, beam: Beam) -> list[Tensor]:
