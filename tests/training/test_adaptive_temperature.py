@@ -182,7 +182,7 @@ def steer_on_ranks(port: int) -> tuple[list[float], list[float], dict[str, Any],
         "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "NODE_RANK": "0",
         "GROUP_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "TORCHELASTIC_RUN_ID": "test",
     }  # fmt: skip
-    module, callback = Steered(), Keeps(every=2)
+    module, callback = Steered(), Quick(every=2)
     options: dict[str, Any] = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}
     fit(module, callback, data=rank, **options)
     return module.taus, callback.noises, callback.control.state_dict(), module.losses
