@@ -16,6 +16,7 @@ from discrete_lightning.text.training.counted_text import CountedText as Counted
 from discrete_lightning.text.training.line_writer import LineWriter as LineWriter
 from discrete_lightning.text.training.text_writer import TextWriter as TextWriter
 from discrete_lightning.text.training.verse_report import VerseReport as VerseReport
+from discrete_lightning.training.adaptive_temperature import AdaptiveTemperature as AdaptiveTemperature
 from discrete_lightning.training.annealing import Annealing as Annealing
 from discrete_lightning.training.annealing import TemperatureAnnealing as TemperatureAnnealing
 from discrete_lightning.training.annealing import WeightAnnealing as WeightAnnealing

@@ -3,6 +3,7 @@
 benchmarks.reliability.kill does the same with kills at random moments.
 """
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,19 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 )
 @pytest.mark.parametrize("config", [*QUICK, *(pytest.param(each, marks=pytest.mark.slow) for each in SLOW)])
 def test_a_run_cut_in_mid_epoch_is_the_uncut_run(config: str, data: Path, tmp_path: Path) -> None:
+    compare_cut_and_uncut(config, data, tmp_path)
+
+
+def test_a_temperature_that_steers_itself_goes_on(data: Path, tmp_path: Path) -> None:
+    steered = ["--temperature.schedule=null", "--trainer.callbacks+=AdaptiveTemperature", "--trainer.callbacks.every=1"]
+    taus = compare_cut_and_uncut("vae/mnist_binary", data, tmp_path, *steered)
+    assert len(set(taus)) > 2
+
+
+def compare_cut_and_uncut(config: str, data: Path, tmp_path: Path, *more: str) -> list[str]:
+    """The uncut run's logged temperatures."""
     options = [
+        *more,
         *few_batches(config, data, tmp_path),
         "--trainer.max_epochs=2",
         "--trainer.num_sanity_val_steps=0",
@@ -54,3 +67,5 @@ def test_a_run_cut_in_mid_epoch_is_the_uncut_run(config: str, data: Path, tmp_pa
     assert main(again) == 0
     ends = [content(run / "checkpoints" / "last.ckpt") for run in (whole, resumed)]
     assert [name for name in differing(*ends) if "EveryMoment" not in name] == []
+    with (whole / "metrics.csv").open() as file:
+        return [row["temperature"] for row in csv.DictReader(file) if row.get("temperature")]

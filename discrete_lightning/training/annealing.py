@@ -67,6 +67,11 @@ class Annealing(Callback, ABC):
             raise ValueError(f"{schedule} ends before {count} 1: give whole steps, or take count='progress'")
         self.schedule, self.count, self.log_values = schedule, count, log  # Lightning takes `log` for itself
 
+    @property
+    def rule(self) -> object:
+        """What the numbers follow, for messages; None if nothing is set."""
+        return self.schedule
+
     @abstractmethod
     def find(self, trainer: Trainer, pl_module: LightningModule) -> Mapping[str, Annealed]:
         """What this callback sets, by the names under which it is logged.
@@ -99,20 +104,20 @@ class Annealing(Callback, ABC):
 
     def _check_alone(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for other in trainer.callbacks:  # type: ignore[attr-defined]
-            if other is self or not isinstance(other, Annealing) or other.schedule is None:
+            if other is self or not isinstance(other, Annealing) or other.rule is None:
                 continue
             theirs = {number: name for name, number in other.find(trainer, pl_module).items()}
             shared = [(name, theirs[number]) for name, number in self._found.items() if number in theirs]
             both = [name if name == their_name else f"{name} (or {their_name})" for name, their_name in shared]
             if both:
                 raise ValueError(
-                    f"two callbacks anneal {', '.join(both)}: {type(self).__name__} by {self.schedule} and "
-                    f"{type(other).__name__} by {other.schedule}. Remove one, or narrow what each sets"
+                    f"two callbacks anneal {', '.join(both)}: {type(self).__name__} by {self.rule} and "
+                    f"{type(other).__name__} by {other.rule}. Remove one, or narrow what each sets"
                 )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._found = {} if self.schedule is None else self.find(trainer, pl_module)
-        if self.schedule is not None:
+        self._found = {} if self.rule is None else self.find(trainer, pl_module)
+        if self.rule is not None:
             self._check_alone(trainer, pl_module)
 
     # Not in on_fit_start, which comes before a checkpoint's counters are restored.
@@ -140,13 +145,9 @@ def check_not_annealed(trainer: Trainer, pl_module: LightningModule, number: Ann
         ValueError: if a callback sets the same number.
     """
     for each in trainer.callbacks:  # type: ignore[attr-defined]
-        if (
-            isinstance(each, Annealing)
-            and each.schedule is not None
-            and number in each.find(trainer, pl_module).values()
-        ):
+        if isinstance(each, Annealing) and each.rule is not None and number in each.find(trainer, pl_module).values():
             raise ValueError(
-                f"two schedules for one number: {type(each).__name__} sets it by {each.schedule}, and "
+                f"two schedules for one number: {type(each).__name__} sets it by {each.rule}, and "
                 f"{type(pl_module).__name__} {by}"
             )
 
@@ -233,14 +234,14 @@ class TemperatureAnnealing(ScheduledAnnealing):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        for name, estimator in _unused(pl_module, set(self._found.values())).items():
+        for name, estimator in unused_temperatures(pl_module, set(self._found.values())).items():
             warnings.warn(
                 f"TemperatureAnnealing moves {name}, which {estimator} does not use: leave the schedule out",
                 stacklevel=2,
             )
 
 
-def _unused(module: nn.Module, numbers: Container[object]) -> dict[str, Estimator]:
+def unused_temperatures(module: nn.Module, numbers: Container[object]) -> dict[str, Estimator]:
     """Those of the numbers that are temperatures only of layers whose estimator needs the loss's value, and the estimator."""
     every = list(module.named_modules(remove_duplicate=False))
     layers = {f"{name}.temperature".lstrip("."): each for name, each in every if isinstance(each, Relaxed)}

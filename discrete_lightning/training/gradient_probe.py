@@ -1,6 +1,5 @@
 """Measures the gradient that a model trains with: bias, variance, signal-to-noise and direction, against a reference."""
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,14 +7,13 @@ from typing import Any
 import torch
 from lightning.fabric.utilities import move_data_to_device
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers.logger import DummyLogger
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator
 from discrete_lightning.functional import categorical_one_hot, gumbel_sigmoid
 from discrete_lightning.layers.choices import is_counted, makes_choices
 from discrete_lightning.layers.relaxed import Relaxed, RelaxedBernoulli, RelaxedCategorical
-from discrete_lightning.protocols import CollectsStatistics
+from discrete_lightning.training.copied_module import first_examples, quiet_copy
 from discrete_lightning.training.exact_gradient import exact_gradient
 from discrete_lightning.training.global_state import keep_random_state
 
@@ -106,7 +104,7 @@ class GradientProbe(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if self._batch is None:
-            self._batch = _first(batch, self.batch_size)
+            self._batch = first_examples(batch, self.batch_size)
         if trainer.global_step % self.every or batch_idx % trainer.accumulate_grad_batches:
             return
         figures = self.measure(trainer, pl_module)
@@ -121,13 +119,7 @@ class GradientProbe(Callback):
     def measure(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, float]:
         """The figures of the held batch, by `<estimator>/<figure>`."""
         with keep_random_state(), torch.enable_grad():
-            module = _without_hooks(copy.deepcopy(pl_module))
-            for each in module.modules():
-                if isinstance(each, CollectsStatistics):
-                    each.collects = False  # no step follows
-            module.trainer = copy.copy(trainer)
-            module.trainer.loggers = [DummyLogger()]
-            module.log = module.log_dict = lambda *args, **kwargs: None  # type: ignore[method-assign,assignment]
+            module = quiet_copy(pl_module, trainer)
             torch.manual_seed(trainer.global_step)
             current = _layers(module)[0].estimator
             step = _Step(module, self._batch, trainer)
@@ -257,17 +249,6 @@ def _anything(self: Relaxed, estimator: Estimator) -> None:
     self.estimator = estimator
 
 
-def _without_hooks(module: LightningModule) -> LightningModule:
-    """A deep copy without hooks: it would share the hooks of the original, which count what belongs to the run."""
-    for child in module.modules():
-        for hooks in (
-            child._forward_hooks, child._forward_hooks_with_kwargs, child._forward_hooks_always_called,
-            child._forward_pre_hooks, child._forward_pre_hooks_with_kwargs, child._backward_hooks, child._backward_pre_hooks,
-        ):  # fmt: skip
-            hooks.clear()
-    return module
-
-
 def _layers(module: torch.nn.Module) -> list[RelaxedCategorical | RelaxedBernoulli]:
     """The layers that sample, but for those of architecture choices, which are not called as layers."""
     held = {
@@ -275,18 +256,6 @@ def _layers(module: torch.nn.Module) -> list[RelaxedCategorical | RelaxedBernoul
     }
     kinds = RelaxedCategorical | RelaxedBernoulli
     return [layer for layer in module.modules() if isinstance(layer, kinds) and layer not in held]
-
-
-def _first(batch: Any, count: int) -> Any:
-    """The first `count` examples of a batch of tensors, in any nesting of lists, tuples and dicts; a copy."""
-    if isinstance(batch, Tensor):
-        return batch[:count].clone()
-    if isinstance(batch, dict):
-        return {key: _first(value, count) for key, value in batch.items()}
-    if isinstance(batch, list | tuple):
-        parts = [_first(part, count) for part in batch]
-        return parts if isinstance(batch, list) else tuple(parts)
-    return batch
 
 
 def _is_plain(batch: Any) -> bool:

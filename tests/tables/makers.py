@@ -191,6 +191,7 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
         lines=4,
         drawn=8,
     ),
+    "AdaptiveTemperature": lambda: callbacks.AdaptiveTemperature(every=2, examples=3),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),
