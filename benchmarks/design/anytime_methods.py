@@ -13,7 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.design.unseen import Problem
-from discrete_lightning.design import DesignProblem, Edit, FromNothing, GradientSearch, Maximize, Polish, Target
+from discrete_lightning.design import (
+    DesignProblem,
+    Edit,
+    FromNothing,
+    FromSequences,
+    GradientSearch,
+    Maximize,
+    Polish,
+    Start,
+    Target,
+)
 from discrete_lightning.design.alphabet import DNA
 from discrete_lightning.estimators import ReinMax
 
@@ -74,9 +84,11 @@ class Task(nn.Module):
         return nn.functional.one_hot(self.start, 4).T[None].float()
 
 
-def _search(task: Task, search: GradientSearch, seed: int) -> None:
-    problem = task.problem
-    start = Edit(DNA.decode(task.start), problem.price) if task.editing else FromNothing(problem.length)
+def _search(task: Task, search: GradientSearch, seed: int, given: bool = False) -> None:
+    problem, text = task.problem, DNA.decode(task.start)
+    start: Start = Edit(text, problem.price) if task.editing else FromNothing(problem.length)
+    if given and not task.editing:  # where the peers start, too
+        start = FromSequences([text])
     goal = Target(problem.target) if task.editing else Maximize()
     search.begin(DesignProblem(task, start, goal=goal), seed)
     search.run()
@@ -98,7 +110,7 @@ def chains_alone(task: Task, seed: int) -> None:
 def polish_alone(task: Task, seed: int) -> None:
     """Local search from the template or from one random sequence, for all calls."""
     polish = Polish(proposals=8, patience=4, beam=8, sequences=1, restarts=100_000)
-    _search(task, GradientSearch(1, 0, ReinMax(), polish=polish), seed)
+    _search(task, GradientSearch(1, 0, ReinMax(), polish=polish), seed, given=True)
 
 
 def former_defaults(task: Task, seed: int) -> None:

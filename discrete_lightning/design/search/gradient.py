@@ -167,7 +167,7 @@ class GradientSearch(Chains):
             self._score_template()
         if self.first is not None and not self._first_done():
             self._search_given()
-        elif self._sampled < self.plan.steps and self._chains_have_calls():
+        elif (self._sampled < self.plan.steps or self._has_found_none()) and self._chains_have_calls():
             optimize(self.chains_loss())
             self._sampled += 1
         elif not self.polisher.begun:
@@ -179,6 +179,10 @@ class GradientSearch(Chains):
     def _first_done(self) -> bool:
         assert self.first is not None
         return self._sampled > 0 or (self.first.begun and self.first.done)
+
+    def _has_found_none(self) -> bool:
+        """Whether a planned search has no sequence to polish yet, so that its chains go on."""
+        return self.calls is not None and not self.best_per_chain.filled.any()
 
     def _chains_have_calls(self) -> bool:
         """Whether the calls suffice for one more step of all chains and for the polish to begin."""
