@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks._evolution import Counted, Tokens, ageing, genetic
-from discrete_lightning.design import DesignProblem, FromNothing, GradientSearch, Polish, Search, SurrogateSearch
+from discrete_lightning.design import DesignProblem, FromNothing, GradientSearch, Search, SurrogateSearch
 from discrete_lightning.design.oracles import TFBind8
 
 CALLS = (100, 500, 1000, 2000)
@@ -22,9 +22,7 @@ _PLACES = 4 ** np.arange(7, -1, -1)
 
 def white_box(seed: int) -> Search:
     """The search of configs/design/quickstart.yaml."""
-    polish = Polish(proposals=8, patience=2, sequences=32)
-    search = GradientSearch(chains=32, steps=10, learning_rate=1.0, polish=polish)
-    return search.begin(DesignProblem(TFBind8(), FromNothing(8)), seed)
+    return GradientSearch(calls=1000).begin(DesignProblem(TFBind8(), FromNothing(8)), seed)
 
 
 def calls_to_optimum(search: Search, best: float) -> int | None:

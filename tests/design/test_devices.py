@@ -169,9 +169,10 @@ def test_a_search_begun_on_the_meta_device(name: str) -> None:
                 made[key].fill_(3)
         if filled:
             search.load_state_dict(SEARCHES[name]().state_dict())
-        for module in search.modules() if not filled else ():
+        whole = dict(SEARCHES[name]().named_modules())
+        for path, module in search.named_modules() if not filled else ():
             if isinstance(module, Scheduled):
-                module.set(1.0)
+                module.set(float(whole[path]()))
             elif hasattr(module, "reset_parameters"):
                 module.reset_parameters()
         assert of_search(search) == expected

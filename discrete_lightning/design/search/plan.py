@@ -50,8 +50,8 @@ def planned(calls: int, given: int, calls_a_sample: int = 1) -> Plan:
     Example:
         >>> planned(1000, given=0).chains, planned(1000, given=0).steps
         (3, 100)
-        >>> planned(1000, given=1).first
-        Polish(proposals=4, patience=4, beam=8, sequences=1, restarts=0, calls=300)
+        >>> planned(1000, given=1).first.calls, planned(100, given=1).steps
+        (300, 0)
     """
     chains = min(64, max(1, round(calls / _CALLS_A_CHAIN)))
     steps = int(_SHARE * calls) // (chains * calls_a_sample)

@@ -1,8 +1,11 @@
 """The progress of a search after each of its steps, in 50 bytes a step."""
 
+import math
 from array import array
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import overload
 
 
@@ -47,6 +50,43 @@ class Trajectory(Sequence[Progress]):
             self._sequences.append(now.sequence)
         self._counts.extend((now.step, now.calls, len(self._sequences) - 1))
         self._values.extend((now.best_total, now.best_score, now.mean_score))
+
+    def best_after(self, calls: float) -> float:
+        """The best total after so many oracle calls; NaN before the first design.
+
+        Example:
+            >>> Trajectory([Progress(1, 8, -0.5, 0.5, 0.25, "A"), Progress(2, 16, -1.0, 1.0, 0.3, "C")]).best_after(15)
+            -0.5
+        """
+        number = bisect_right(self._counts[1::3], calls)
+        return self._values[3 * number - 3] if number else math.nan
+
+    def anytime_total(self) -> float:
+        """One number for the whole curve: the mean of the best total over the logarithm of the calls, lower is better.
+
+            1 / ln(N / n) * integral from n to N of best_after(c) dc / c
+
+        N is the number of calls made, and n that of the first design, N / 100 at least. It weighs each doubling of the calls
+        alike, as the runtime profiles of Hansen et al. 2021, https://doi.org/10.1080/10556788.2020.1808977, do. NaN without a
+        design.
+
+        Example:
+            >>> curve = Trajectory([Progress(1, 1, 0.0, 0.0, 0.0, "A"), Progress(2, 10, -1.0, 1.0, 0.3, "C")])
+            >>> curve.append(Progress(3, 100, -1.0, 1.0, 0.3, "C"))
+            >>> curve.anytime_total()
+            -0.5
+        """
+        points = [(calls, total) for calls, total in zip(self._counts[1::3], self._values[0::3], strict=True)]
+        points = [(calls, total) for calls, total in points if math.isfinite(total)]
+        if not points:
+            return math.nan
+        end = points[-1][0]
+        start = max(points[0][0], end / 100)
+        if start == end:
+            return points[-1][1]
+        edges = [*(min(max(calls, start), end) for calls, _ in points), end]
+        spans = [math.log(after / before) for before, after in pairwise(edges)]
+        return sum(span * total for span, (_, total) in zip(spans, points, strict=True)) / math.log(end / start)
 
     def __len__(self) -> int:
         return len(self._counts) // 3

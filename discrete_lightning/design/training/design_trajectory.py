@@ -47,14 +47,20 @@ class DesignTrajectory(DesignCallback):
             from matplotlib.backends.backend_agg import FigureCanvasAgg
             from matplotlib.figure import Figure
 
-            figure = Figure(figsize=(5, 3.2), layout="constrained")
+            # with a price of edits or a target, the search minimises something else than the score
+            has_totals = any(abs(each.best_total) != abs(each.best_score) for each in seen)
+            figure = Figure(figsize=(5, 4.8 if has_totals else 3.2), layout="constrained")
             FigureCanvasAgg(figure)
-            axes = figure.add_subplot()
+            panels = figure.subplots(1 + has_totals, squeeze=False, sharex=True)[:, 0]
             calls = [each.calls for each in seen]
-            axes.plot(calls, [each.best_score for each in seen], label="best design")
-            axes.plot(calls, [each.mean_score for each in seen], label="mean of the chains' best")
-            axes.set_xlabel("oracle calls")
-            axes.set_ylabel("score")
-            axes.legend()
+            panels[0].step(calls, [each.best_score for each in seen], where="post", label="best design")
+            panels[0].plot(calls, [each.mean_score for each in seen], label="mean of the chains' best")
+            panels[0].set_ylabel("score")
+            panels[0].legend()
+            if has_totals:
+                panels[1].step(calls, [each.best_total for each in seen], where="post")
+                panels[1].set_ylabel("best total (lower is better)")
+            panels[-1].set_xscale("log")
+            panels[-1].set_xlabel("oracle calls")
             caption = "Search: best design so far, and the mean of the chains' best, over the calls of the oracle"
             save_figure(trainer, figure, f"{self.name}.png", "designs/trajectory", caption)

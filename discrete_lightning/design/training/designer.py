@@ -250,7 +250,8 @@ class SequenceDesigner(RestorableModule):
         return designs
 
     def test_step(self, batch: int, batch_idx: int) -> None:
-        """Logs the best and the mean score of the designs, their number and the number of oracle calls.
+        """Logs the best and the mean score of the designs, their number, the number of oracle calls, and `anytime_total`, the
+        mean of the best total over the logarithm of the calls (see Trajectory.anytime_total).
 
         Of two or three oracles with a Pareto front also its hypervolume, as each step of the search does.
 
@@ -263,6 +264,7 @@ class SequenceDesigner(RestorableModule):
             values["hypervolume"] = self.search.hypervolume()
         if designs:
             values["best_score"] = designs[0].score
+            values["anytime_total"] = self.search.trajectory.anytime_total()
             values["mean_score"] = sum(design.score for design in designs) / len(designs)
             if self.problem.template is not None:
                 values["edits"] = float(designs[0].edits)

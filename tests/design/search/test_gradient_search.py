@@ -19,7 +19,7 @@ from tests.design.toy_oracles import Linear, Pairs
 
 @pytest.mark.parametrize("seed", range(10))
 def test_tfbind8_optimum_within_2000_calls(seed: int) -> None:
-    """The settings of configs/design/quickstart.yaml."""
+    """Many short chains of StraightThrough, all polished."""
     polish = Polish(proposals=8, patience=2, sequences=32)
     search = GradientSearch(chains=32, steps=10, learning_rate=1.0, polish=polish)
     search.begin(DesignProblem(TFBind8(), FromNothing(8)), seed)
