@@ -85,7 +85,9 @@ def main() -> None:
     parser.add_argument("--development", type=int, help="the problems of this seed, on which settings are chosen")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    torch.set_flush_denormal(True)  # gradients of a sum of exponentials are denormal numbers far from a site: 20 times slower
+    torch.set_flush_denormal(
+        True
+    )  # gradients of a sum of exponentials are denormal numbers far from a site: 20 times slower
     names = [name for name in METHODS if arguments.method in name]
     for start, package in _PACKAGES.items():
         if importlib.util.find_spec(package) is None:

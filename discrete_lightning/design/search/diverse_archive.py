@@ -71,7 +71,7 @@ class DiverseArchive(ScoredSequences):
         if not len(good):
             return
         kept = self.filled.nonzero().flatten()
-        keys = sequence_keys(self.tokens[kept])
+        keys, old = self._keys_and_gaps(kept)
         known = set(keys)
         new = {key: i for i, key in zip(good.tolist(), sequence_keys(tokens[good]), strict=True) if key not in known}
         if not new:
@@ -79,12 +79,9 @@ class DiverseArchive(ScoredSequences):
         good = torch.tensor(list(new.values()), device=tokens.device)
         every = torch.cat([self.tokens[kept], tokens[good]])
         values = torch.cat([self.totals[kept], totals[good]])
-        gaps = self._gaps(keys, every)
+        beside = hamming(tokens[good], every).cpu()
+        gaps = torch.cat([torch.cat([old, beside[:, : len(keys)].T], 1), beside])
         stay = self._staying(gaps, values.cpu())
-        self._known = (
-            [each for each, stays in zip([*keys, *new], stay.tolist(), strict=True) if stays],
-            gaps[stay][:, stay],
-        )
         chosen = stay.nonzero().flatten().to(tokens.device)
         count = len(chosen)
         calls = problem.evaluator.evaluations.expand(len(good))
@@ -95,16 +92,21 @@ class DiverseArchive(ScoredSequences):
         self.tokens[:count] = every[chosen]
         self.clear()
         self.totals[:count] = values[chosen]
+        self._known = (
+            [each for each, stays in zip([*keys, *new], stay.tolist(), strict=True) if stays],
+            gaps[stay][:, stay],
+        )
 
-    def _gaps(self, keys: list[bytes], every: Tensor) -> Tensor:
-        """How much the rows, with these keys, and new sequences behind them differ, float32 (n, n) on the CPU."""
-        count = len(keys)
-        if self._known is not None and self._known[0] == keys:
-            old = self._known[1]
-        else:
-            old = hamming(every[:count], every[:count]).cpu()
-        beside = hamming(every[count:], every).cpu()
-        return torch.cat([torch.cat([old, beside[:, :count].T], 1), beside])
+    def clear(self) -> None:
+        super().clear()
+        self._known = None
+
+    def _keys_and_gaps(self, kept: Tensor) -> tuple[list[bytes], Tensor]:
+        """The keys of the rows `kept`, and how much these differ, float32 (n, n) on the CPU; computed once after a load."""
+        if self._known is None:
+            rows = self.tokens[kept]
+            self._known = sequence_keys(rows), hamming(rows, rows).cpu()
+        return self._known
 
     def _staying(self, gaps: Tensor, totals: Tensor) -> Tensor:
         """Which sequences stay, bool (n,): those of the pool, without the worse ones of the nearest pairs."""
@@ -126,6 +128,7 @@ class DiverseArchive(ScoredSequences):
         """An earlier version had no archive: it begins empty."""
         if not any(key.startswith(prefix) for key in state_dict):
             state_dict |= {prefix + name: buffer for name, buffer in self.named_buffers()}
+        self._known = None
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -63,4 +63,5 @@ class DesignTrajectory(DesignCallback):
             panels[-1].set_xscale("log")
             panels[-1].set_xlabel("oracle calls")
             caption = "Search: best design so far, and the mean of the chains' best, over the calls of the oracle"
+            caption += "; below, what the search minimises" if has_totals else ""
             save_figure(trainer, figure, f"{self.name}.png", "designs/trajectory", caption)
