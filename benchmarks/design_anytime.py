@@ -32,6 +32,7 @@ def totals(name: str, problem: Problem, seed: int, editing: bool) -> list[float]
     for calls in CALLS if name == OURS else CALLS[-1:]:
         task = Task(problem, calls, seed, editing)
         torch.manual_seed(seed)
+        torch.set_num_threads(1)  # a peer sets its own number
         with until_spent():
             METHODS[name](task, seed)
         best = task.best
