@@ -68,7 +68,8 @@ class Task(nn.Module):
             self.best.append(min(total, self.best[-1]) if self.best else total)
 
     def totals(self, x: Tensor, scores: Tensor) -> Tensor:
-        """Totals (batch,). The number of edits is differentiable."""
+        """Totals (batch,). The number of edits is differentiable; an infinite score (infeasible) counts as -1,000."""
+        scores = scores.clamp(-1e3, 1e3)
         if not self.editing:
             return -scores
         kept = x[:, self.start, torch.arange(self.problem.length)].sum(1)
@@ -119,14 +120,21 @@ def former_defaults(task: Task, seed: int) -> None:
 
 
 def greedy(task: Task, seed: int, proposals: int) -> None:
-    """The best of the single edits that the gradient proposes, until none is better; then from a new random start."""
-    generator = torch.Generator().manual_seed(seed)
-    tokens = task.start
-    while True:
+    """The best of the single edits that the gradient proposes, until none is better; then from another start."""
+    for tokens in _starts(task, seed):
         _greedy(task, tokens, proposals)
-        if task.editing:
-            return
+
+
+def _starts(task: Task, seed: int) -> Iterator[Tensor]:
+    """The start; then random sequences, or in editing the template with three random edits."""
+    generator = torch.Generator().manual_seed(seed)
+    yield task.start
+    while True:
         tokens = torch.randint(4, (task.problem.length,), generator=generator)
+        if task.editing:
+            edited = torch.randperm(len(tokens), generator=generator)[:3]
+            tokens = task.start.index_copy(0, edited, tokens[edited])
+        yield tokens
 
 
 def _greedy(task: Task, tokens: Tensor, proposals: int) -> None:
@@ -156,7 +164,7 @@ def ledidi(task: Task, seed: int) -> None:
 
     class OneOutput(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return task(x)[:, None].clamp(-1e6, 1e6)
+            return task(x)[:, None].clamp(-1e3, 1e3)
 
     settings: dict[str, Any] = {"l": task.problem.price if task.editing else 0.0}
     if not task.editing:
@@ -167,16 +175,21 @@ def ledidi(task: Task, seed: int) -> None:
         run(OneOutput(), task.one_hot, target, device="cpu", verbose=False, random_state=state, **settings)
 
 
-def tangermeme(task: Task, beam: bool) -> None:
-    """tangermeme 1.6.0: every substitution of one letter is scored, and the best (4) are kept. It uses no gradient."""
+def tangermeme(task: Task, seed: int, beam: bool) -> None:
+    """tangermeme 1.6.0: every substitution of one letter is scored, and the best (4) are kept. It uses no gradient.
+
+    When no substitution is better it begins again from another start, as our greedy methods do.
+    """
     from tangermeme.design import beam_substitution, greedy_substitution
 
     class Total(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return task.negative_total(x.float())[:, None].clamp_min(-1e6)
+            return task.negative_total(x.float())[:, None]
 
     search = beam_substitution if beam else greedy_substitution
-    search(Total(), task.one_hot, max_iter=10**6, tol=0.0, device="cpu", batch_size=32)
+    for tokens in _starts(task, seed):
+        x = nn.functional.one_hot(tokens, 4).T[None].float()
+        search(Total(), x, max_iter=10**6, tol=0.0, device="cpu", batch_size=32)
 
 
 def beam_of_gradabeam(task: Task, seed: int, method: str, beam: int, mutations: float, **settings: Any) -> None:
@@ -195,7 +208,7 @@ def beam_of_gradabeam(task: Task, seed: int, method: str, beam: int, mutations: 
 
         def __call__(self, sequences: list[str]) -> np.ndarray:
             totals = self.inference_on_tensor(nn.functional.one_hot(DNA.encode_all(sequences), 4).mT.float())
-            return totals.clamp_max(1e6).numpy()
+            return totals.numpy()
 
     search = {"GrAdaBeam": GradaBeam, "AdaBeam": AdaBeam}[method]
     common = {"beam_size": beam, "mutations_per_sequence": mutations, "n_rollouts_per_root": 4, "eval_batch_size": 1}
@@ -217,8 +230,8 @@ METHODS: dict[str, Method] = {
         task, seed, "AdaBeam", 2, 1.0, skip_repeat_sequences=True
     ),
     "ledidi 2.2.0": ledidi,
-    "tangermeme 1.6.0, greedy": lambda task, _: tangermeme(task, beam=False),
-    "tangermeme 1.6.0, beam of 4": lambda task, _: tangermeme(task, beam=True),
+    "tangermeme 1.6.0, greedy": lambda task, seed: tangermeme(task, seed, beam=False),
+    "tangermeme 1.6.0, beam of 4": lambda task, seed: tangermeme(task, seed, beam=True),
     "greedy, 8 proposals": lambda task, seed: greedy(task, seed, 8),
     "greedy, 32 proposals": lambda task, seed: greedy(task, seed, 32),
     "our chains alone": chains_alone,

@@ -1,7 +1,8 @@
-"""Design problems of six kinds for races of searches: oracles of DNA that no setting of this project was chosen on.
+"""Design problems of six kinds for races of searches: oracles of DNA that GradientSearch(calls=N) was not tuned on.
 
-Settings were chosen on oracles of the same kinds with other weights and other motifs (`development(seed)`); what the races
-report are those of `reported()`. The networks are trained here, in half a minute each, and kept in a folder if one is given.
+Its settings were chosen on oracles of five of these kinds with other weights and other motifs (`development(seed)`); what the
+races report are those of `reported()`. Of these, GATA2 and TFBind8 are also examples elsewhere in this project. The networks are
+trained here, in half a minute each, and kept in a folder if one is given.
 """
 
 import math
@@ -208,7 +209,7 @@ def _kept(folder: Path | None, name: str, train: Callable[[], nn.Module]) -> nn.
 
 
 def reported(folder: Path | None = None) -> list[Problem]:
-    """The problems that are reported: seven oracles of six kinds."""
+    """The problems that are reported: eight oracles of six kinds."""
     scans = [MotifScan(name).weight for name in ("FOS::JUN", "GABPA", "TBP")]
     problems = [
         Problem("motif scan of GATA2, 200 bp", MotifScan("GATA2"), 200, 11.0),

@@ -3,7 +3,7 @@
 The proposals come from the best sequence so far and from its `beam` best relatives (beam search): an edit that does not
 improve the total alone may improve it after another edit, and every evaluation gives a gradient that shows it. The best 2, 4,
 8 ... edits are also proposed together, since one evaluation of eight edits replaces eight rounds where effects add up. Only
-sequences that satisfy the constraints are evaluated, and no sequence is evaluated twice. Restarts from a perturbed best
+sequences that satisfy the constraints are evaluated, and none twice from the same start. Restarts from a perturbed best
 sequence are those of iterated local search (Lourenco et al. 2003, https://arxiv.org/abs/math/0102188).
 """
 
@@ -96,11 +96,13 @@ class Polisher:
             what was evaluated, or None if no evaluations are left.
         """
         self.start = self.problem.evaluator.count
-        tokens, self.beams = tokens[: self.calls_left], list(others)
+        tokens = tokens[: self.calls_left]
         if not len(tokens):
+            self.beams = list(others)
             return None
         scored, evaluated = self._evaluate(tokens, list(range(len(tokens))), require_differentiable)
-        self.beams = [Beam(scored[torch.tensor([i], device=tokens.device)]) for i in range(len(tokens))] + self.beams
+        rows = torch.arange(len(tokens), device=tokens.device).split(1)
+        self.beams = [*(Beam(scored[row]) for row in rows), *others]
         return evaluated
 
     def _evaluate(
@@ -198,21 +200,24 @@ class Polisher:
         return evaluated
 
     def _perturbed(self, beam: Beam, generator: torch.Generator | None) -> Tensor | None:
-        """The beam's best with half of its edits undone at random; without a template, with an eighth of its letters new."""
+        """The beam's best with half of its edits undone at random; without a template, with an eighth of its letters new.
+
+        Of few edits there are few halves: when these were tried, some letters are new as well, more of them with each try.
+        """
         problem, best = self.problem, beam.best.tokens[0]
         beam.restarts += 1
         for attempt in range(_TRIES):
             chance = torch.rand(problem.length, dtype=torch.float32, generator=generator, device=best.device)
-            if problem.edit_distance is not None:
-                row = partly_undone(problem, best, (chance < 0.5).tolist())
-                if attempt >= _TRIES // 2:  # of few edits there are few parts
-                    drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
-                    row = torch.where(chance < 3 / problem.length, drawn, row)
-            elif problem.template is not None:
-                row = torch.where(chance < 0.5, problem.template, best)
-            else:
-                drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
+            drawn = torch.multinomial(problem.allowed.float(), 1, generator=generator).squeeze(1)
+            if problem.template is None:
                 row = torch.where(chance < max(0.125, 1.5 / problem.length), drawn, best)
+            else:
+                if problem.edit_distance is not None:
+                    row = partly_undone(problem, best, (chance < 0.5).tolist())
+                else:
+                    row = torch.where(chance < 0.5, problem.template, best)
+                if attempt >= _TRIES // 2:
+                    row = torch.where(chance < (attempt - _TRIES // 2 + 2) / problem.length, drawn, row)
             (key,) = sequence_keys(row.unsqueeze(0))
             if bool(problem.feasible(row)) and key not in beam.seen:
                 beam.seen.add(key)
