@@ -1,8 +1,8 @@
 """Design problems of six kinds for races of searches: oracles of DNA that GradientSearch(calls=N) was not tuned on.
 
 Its settings were chosen on oracles of five of these kinds with other weights and other motifs (`development(seed)`); what the
-races report are those of `reported()`. Of these, GATA2 and TFBind8 are also examples elsewhere in this project. The networks are
-trained here, in half a minute each, and kept in a folder if one is given.
+races report are those of `reported()`. Of these, GATA2 and TFBind8 are also examples elsewhere in this project. The networks
+are trained here, in half a minute each, and kept in a folder if one is given.
 """
 
 import math

@@ -12,6 +12,7 @@ from discrete_lightning.design.evaluator import Evaluation, Evaluator
 from discrete_lightning.design.goals import Goal, Maximize
 from discrete_lightning.design.oracles.function import Oracle, as_module
 from discrete_lightning.design.oracles.one_output import OneOutput, Output
+from discrete_lightning.design.oracles.weighted_sum import WeightedSum
 from discrete_lightning.design.start import Start
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.protocols import ReadsChannelLetters, StatesDirection
@@ -177,12 +178,25 @@ def _check_channels(oracle: nn.Module, letters: Alphabet) -> None:
             )
 
 
-def _check_direction(oracle: nn.Module, goal: Goal) -> None:
-    """Refuses a goal of another direction than that of the oracle, or of a module in it."""
-    for part in oracle.modules():
-        if isinstance(part, StatesDirection) and goal.sign != (1.0 if part.higher_score_is_better else -1.0):
-            wanted, better = ("Maximize()", "higher") if part.higher_score_is_better else ("Minimize()", "lower")
-            raise ValueError(
-                f"a {better} score of {type(part).__name__} is better, whatever its model returns, and the goal is {goal}: "
-                f"take {wanted}"
-            )
+def _check_direction(oracle: nn.Module, goal: Goal, sign: float = 1.0) -> None:
+    """Refuses a goal of another direction than that of the oracle, or of a module in it; a negative weight turns it.
+
+    Args:
+        oracle: a part of the problem's oracle.
+        goal: of the problem.
+        sign: +1 if the problem's score rises with the part's score, -1 if it falls.
+    """
+    if isinstance(oracle, StatesDirection) and goal.sign * sign != (1.0 if oracle.higher_score_is_better else -1.0):
+        better = "higher" if oracle.higher_score_is_better else "lower"
+        wanted = "Maximize()" if oracle.higher_score_is_better == (sign > 0) else "Minimize()"
+        weighted = "" if sign > 0 else ", its weight is negative"
+        raise ValueError(
+            f"a {better} score of {type(oracle).__name__} is better, whatever its model returns{weighted}, and the goal is "
+            f"{goal}: take {wanted}"
+        )
+    if isinstance(oracle, WeightedSum):
+        for part, weight in zip(oracle.oracles, oracle.weights.tolist(), strict=True):
+            _check_direction(part, goal, sign if weight >= 0 else -sign)
+        return
+    for part in oracle.children():
+        _check_direction(part, goal, sign)

@@ -167,7 +167,9 @@ class AdaptiveTemperature(ScheduledAnnealing):
                 each.minimum = _DISCRETE
                 each.set(_DISCRETE)
             discrete = self._losses_of(copied, trainer, pl_module, batch, batch_idx)
-        found = [(b - a).float() for a, b in zip(relaxed, discrete, strict=True)]
+        # a step may leave out a batch whose loss is not finite: then there is nothing to compare
+        compared = zip(relaxed, discrete, strict=False) if len(relaxed) == len(discrete) else ()
+        found = [(b - a).float() for a, b in compared]
         total = torch.stack(found).mean() if found else torch.zeros((), device=pl_module.device)
         total, count = all_reduce_sum(torch.stack([total, torch.full_like(total, float(bool(found)))])).tolist()
         return total / count if count else float("nan")

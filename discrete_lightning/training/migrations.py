@@ -32,8 +32,14 @@ def attention_in_blocks(checkpoint: dict[str, Any], classes: frozenset[str]) -> 
             weights[f"{found[1] or ''}attention.{found[2]}.weight"] = weights.pop(key)
 
 
+def designs_without_diversity(checkpoint: dict[str, Any], classes: frozenset[str]) -> None:
+    """1 to 2. SequenceDesigner had no argument `diverse`, and its searches no archive of diverse sequences: it begins empty."""
+    if "SequenceDesigner" in classes and "search" in (arguments := checkpoint.get("hyper_parameters", {})):
+        arguments.setdefault("diverse", False)
+
+
 Migration = Callable[[dict[str, Any], frozenset[str]], None]
-MIGRATIONS: tuple[Migration, ...] = (attention_in_blocks,)
+MIGRATIONS: tuple[Migration, ...] = (attention_in_blocks, designs_without_diversity)
 
 
 def mark(checkpoint: dict[str, Any], model: LightningModule) -> None:

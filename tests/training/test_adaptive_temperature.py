@@ -261,3 +261,28 @@ def test_a_search_has_no_examples_to_repeat() -> None:
 def test_arguments(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="got"):
         AdaptiveTemperature(**arguments)
+
+
+class Skips(LightningModule):
+    """Leaves out a batch whose loss is not finite, as that of a discrete sample is here."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logits, self.choice = nn.Linear(4, 6), RelaxedCategorical(GumbelSoftmax(), 2.0)
+
+    def training_step(self, batch: Tensor, batch_idx: int) -> Tensor | None:
+        loss = -self.choice(self.logits(batch)).log().mean()
+        return loss if loss.isfinite() else None
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_batch_that_the_discrete_pass_leaves_out_is_not_measured() -> None:
+    torch.manual_seed(0)
+    steering = Keeps(every=2)
+    options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
+    trainer = Trainer(max_steps=6, callbacks=[steering], enable_model_summary=False, **options)  # type: ignore[arg-type]
+    trainer.fit(Skips(), torch.utils.data.DataLoader(torch.randn(48, 4), batch_size=8))
+    assert steering.biases
+    assert all(math.isnan(each) for each in steering.biases)

@@ -166,3 +166,17 @@ def test_load_from_checkpoint_says_what_is_wrong(tmp_path: Path) -> None:
     path.mkdir()
     with pytest.raises(CheckpointError, match="is a folder"):
         CategoricalVAE.load_from_checkpoint(path)
+
+
+def test_designers_of_format_1_had_no_diverse_batch(tmp_path: Path) -> None:
+    model = MODELS["SequenceDesigner"]()
+    path = _saved(model, tmp_path / "a.ckpt")
+    before = _changed(path)
+    kept = {name: value for name, value in before["hyper_parameters"].items() if name != "diverse"}
+    assert len(kept) < len(before["hyper_parameters"])
+    weights = {key: value for key, value in before["state_dict"].items() if ".archive." not in key}
+    assert len(weights) < len(before["state_dict"])
+    _changed(path, hyper_parameters=kept, state_dict=weights, **{KEY: before[KEY] | {"format": 1}})
+    loaded = type(model).load_from_checkpoint(path)
+    assert loaded.diverse is False
+    assert loaded.search.plan == model.search.plan

@@ -26,13 +26,14 @@ class FunctionOracle(Recorded, nn.Module):
         tensor([1., 1.])
     """
 
-    def __init__(self, function: Callable[[Tensor], Any]) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
         self.function = function
         self.models = nn.ModuleList({id(model): model for model in _modules_of(function)}.values())
 
-    def forward(self, x: Tensor) -> Any:
-        return self.function(x)
+    def forward(self, x: Tensor, *args: Tensor) -> Any:
+        """What the function returns of sequences (batch, letters, length), and of what else it takes."""
+        return self.function(x, *args)
 
 
 Oracle = nn.Module | Callable[[Tensor], Any]

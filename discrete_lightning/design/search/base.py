@@ -49,6 +49,7 @@ class Search(Recorded, Float32State):
         super().__init__()
         check_at_least(1, chains=chains)
         self.chains, self.taken, self.seed = chains, 0, 0
+        self._before: int | None = None  # evaluations of the problem before the first step
         self.trajectory = Trajectory()
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
@@ -106,18 +107,32 @@ class Search(Recorded, Float32State):
 
     def advance(self, optimize: Optimize) -> Progress:
         """Takes one step and returns the progress after it."""
+        if self._before is None:
+            self.count_from(self.problem.evaluator.count)
         self.step(optimize)
         now = self.progress()
         self.trajectory.append(now)
         return now
 
+    def count_from(self, before: int | None) -> None:
+        """Sets how many evaluations the problem had before the first step, which are not the search's own."""
+        self._before = before
+
+    @property
+    def spent(self) -> int:
+        """The oracle evaluations of this search so far."""
+        return 0 if self._before is None else self.problem.evaluator.count - self._before
+
     def get_extra_state(self) -> dict[str, Any]:
         """State that is not a tensor of fixed size."""
-        return {"taken": self.taken, "seed": self.seed, "trajectory": [astuple(each) for each in self.trajectory]}
+        return {"taken": self.taken, "seed": self.seed, "before": self._before} | {
+            "trajectory": [astuple(each) for each in self.trajectory]
+        }
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
         """Restores what `get_extra_state` returned."""
         self.taken, self.seed = state["taken"], state["seed"]
+        self.count_from(state.get("before", 0 if self.taken else None))
         self.trajectory = Trajectory(Progress(*each) for each in state["trajectory"])
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:

@@ -51,7 +51,8 @@ class Chains(Search):
     def calls_a_sample(self) -> int:
         """The oracle calls for each sample of a chain: a relaxed sample is not a sequence, whose score is another call."""
         estimator = self.relaxed.estimator
-        return int(getattr(estimator, "samples", 1)) * (1 if estimator.hard else 2)
+        samples = 1 if estimator.pathwise else int(getattr(estimator, "samples", 1))
+        return samples * (1 if estimator.hard else 2)
 
     def reset_parameters(self) -> None:
         """The logits of the start; after `to_empty` of a search that was begun on the meta device."""

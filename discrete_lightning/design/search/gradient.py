@@ -30,6 +30,7 @@ class GradientSearch(Chains):
 
     With `calls`, the search plans itself: it spends exactly so many oracle calls, and chains, steps, learning rate and polish
     follow from their number (see search/plan.py). Without any setting, calls is 5,000. Or the settings are chosen by hand.
+    Of many given sequences (FromSequences) calls / 4 are scored first, evenly spaced, and the search starts from their best.
 
     Args:
         chains: the number of independent sequences; 64 if another setting is chosen by hand.
@@ -98,7 +99,6 @@ class GradientSearch(Chains):
             estimator = StraightThrough() if self.calls is None else ReinMax()
         super().__init__(Plan(**chosen), estimator, temperature, penalty_weight)
         self._sampled = 0  # steps of the chains
-        self._before: int | None = None  # evaluations of the problem before the first step
         self._polished: list[int] = []  # the rows of best_per_chain whose sequences are polished
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
@@ -120,7 +120,6 @@ class GradientSearch(Chains):
             "first": None if self.first is None else self.first.state(),
             "polished": self._polished,
             "sampled": self._sampled,
-            "before": self._before,
         }
         return super().get_extra_state() | mine
 
@@ -132,10 +131,9 @@ class GradientSearch(Chains):
         self._polished = list(state["polished"])
         # earlier versions sampled in the first steps
         self._sampled = state.get("sampled", min(self.taken, self.plan.steps))
-        self._count_from(state.get("before"))
 
-    def _count_from(self, before: int | None) -> None:
-        self._before = before
+    def count_from(self, before: int | None) -> None:
+        super().count_from(before)
         for polisher in self._polishers():
             polisher.until = None if self.calls is None or before is None else before + self.calls
 
@@ -154,20 +152,20 @@ class GradientSearch(Chains):
         """The oracle calls left; None if the search does not plan them."""
         if self.calls is None:
             return None
-        return self.calls if self._before is None else max(0, self._before + self.calls - self.problem.evaluator.count)
+        return max(0, self.calls - self.spent)
 
     @property
     def done(self) -> bool:
         return self.calls_left == 0 or (self.polisher.begun and self.polisher.done)
 
     def step(self, optimize: Optimize) -> None:
-        if self._before is None:
-            self._count_from(self.problem.evaluator.count)
         if self.first is None and not self.taken:
             self._score_template()
         if self.first is not None and not self._first_done():
             self._search_given()
         elif (self._sampled < self.plan.steps or self._has_found_none()) and self._chains_have_calls():
+            if self.first is not None and not self._sampled:
+                self._start_from_best()
             optimize(self.chains_loss())
             self._sampled += 1
         elif not self.polisher.begun:
@@ -211,7 +209,10 @@ class GradientSearch(Chains):
             given, row = problem.initial_sequences, self.plan.chains
             assert given is not None
             tokens, kept = repair(problem.rules, given, self.generator(self.taken), fallback=problem.feasible_example)
-            tokens = tokens[kept][: max(first.polish.sequences, self.calls // 4)]
+            tokens = tokens[kept]
+            most = max(first.polish.sequences, self.calls // 4)
+            if len(tokens) > most:  # evenly spaced: a file of sequences may be sorted
+                tokens = tokens[torch.linspace(0, len(tokens) - 1, most, device=tokens.device).round().long()]
             if len(tokens) > first.polish.sequences:  # the best of many
                 evaluation = problem.evaluate(tokens)
                 self.record(tokens, evaluation, torch.full((len(tokens),), row, device=tokens.device))
@@ -219,6 +220,12 @@ class GradientSearch(Chains):
                 tokens = tokens[order[: first.polish.sequences]]
             self._polished = [row] * first.polish.sequences
             self._record_round(first.begin(tokens, self.relaxed.estimator.pathwise))
+
+    def _start_from_best(self) -> None:
+        """Lets the chains begin from the best sequences given; there is one template, from which they begin anyway."""
+        if self.problem.template is None and len(self.best_overall):
+            rows = torch.arange(self.plan.chains, device=self.problem.device) % len(self.best_overall)
+            self.logits.set_letters_(self.best_overall.tokens[rows], self.plan.template_logit)
 
     @torch.no_grad()
     def _begin_polish(self) -> None:
@@ -239,7 +246,7 @@ class GradientSearch(Chains):
                 self._score_into(missing[kept], tokens[kept])
             others = [] if self.first is None else self.first.beams
             self._polished = [row for row in best.best(self.chains) if row < plan.chains][: plan.polish.sequences]
-            if not self._polished and not others:
+            if not self._polished and not any(bool(beam.best.totals[0].isfinite()) for beam in others):
                 raise ValueError(
                     f"no sequence with a finite score that satisfies all constraints was found in {problem.evaluator.count} "
                     f"evaluations; constraints: {', '.join(map(str, problem.constraints)) or 'none'}. Search for longer, or "

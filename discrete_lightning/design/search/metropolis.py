@@ -82,6 +82,11 @@ class MetropolisSearch(Search):
             raise ValueError(f"burn_in is a share of the calls in [0, 1), got {burn_in}")
         if temperature is not None and not isinstance(temperature, Schedule):
             check_positive(temperature=temperature)
+        if isinstance(temperature, Schedule) and temperature.length > 1:
+            raise ValueError(
+                f"the temperature's counter is the share of the calls, in [0, 1], and {temperature} ends at "
+                f"{temperature.length}: give steps=1"
+            )
         if thin is not None:
             check_at_least(1, thin=thin)
             if temperature is None or isinstance(temperature, Schedule):
@@ -124,11 +129,11 @@ class MetropolisSearch(Search):
 
     @property
     def _left(self) -> int:
-        return self.calls - self.problem.evaluator.count
+        return self.calls - self.spent
 
     @property
     def _share(self) -> float:
-        return min(1.0, self.problem.evaluator.count / self.calls)
+        return min(1.0, self.spent / self.calls)
 
     @property
     def mean_acceptance(self) -> float:

@@ -122,7 +122,7 @@ class ParetoSearch(Search):
 
     @property
     def _left(self) -> int:
-        return self.calls - self.problem.evaluator.count
+        return self.calls - self.spent
 
     @property
     def _oracle(self) -> WeightedSum:
@@ -143,7 +143,7 @@ class ParetoSearch(Search):
             if not self.taken:
                 self._score_first()
             elif not len(self.beams.tokens):
-                spent = self.problem.evaluator.count + self.directions
+                spent = self.spent + self.directions
                 if spent <= self.chains_share * self.calls:
                     optimize(self._loss())
                 else:

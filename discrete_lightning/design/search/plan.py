@@ -1,9 +1,10 @@
 """How GradientSearch spends a known number of oracle calls: local search of what is given, chains, local search of the best.
 
 Without given sequences, about .3 of the calls go to chains and the others to the polish. The logits of a chain move by
-learning_rate * steps = 15 in all, whatever the number of steps is, so that a short chain is as sure of its letters at its end
-as a long one. With a template the local search comes first, since few edits often suffice, and chains only follow if there are
-calls for them. `benchmarks.design_anytime --development 100` has the problems on which the numbers were chosen.
+learning_rate * steps = 15 in all, whatever the number of steps is (1 a step at most), so that a short chain is as sure of its
+letters at its end as a long one. With a template the local search comes first, since few edits often suffice, and chains only
+follow if there are calls for them. `benchmarks.design_anytime --development 100` has the problems on which the numbers were
+chosen.
 """
 
 from dataclasses import dataclass, field

@@ -12,7 +12,16 @@ import torch
 from torch import Tensor, nn
 
 from discrete_lightning.cli import main
-from discrete_lightning.design import DesignProblem, Edit, FromNothing, GradientSearch, Minimize, Polish, Target
+from discrete_lightning.design import (
+    DesignProblem,
+    Edit,
+    FromNothing,
+    GradientSearch,
+    Maximize,
+    Minimize,
+    Polish,
+    Target,
+)
 from discrete_lightning.design.alphabet import DNA
 from discrete_lightning.design.oracles import (
     BlackBox,
@@ -177,6 +186,17 @@ def test_another_direction_is_refused(oracle: nn.Module, goal: Any) -> None:
         with pytest.raises(ValueError, match="take Maximize"):
             DesignProblem(each, FromNothing(LENGTH), goal=goal)
     DesignProblem(oracle, FromNothing(LENGTH))
+    turned = WeightedSum([oracle, SequenceCNN()], [-1.0, 1.0])  # its loss would be maximised
+    with pytest.raises(ValueError, match=r"its weight is negative, and the goal is Maximize\(\): take Minimize"):
+        DesignProblem(turned, FromNothing(LENGTH), goal=Maximize())
+
+
+def test_a_function_of_tangermeme_takes_further_arguments() -> None:
+    def scaled(x: Tensor, by: Tensor) -> Tensor:
+        return x.sum((1, 2)).unsqueeze(1) * by
+
+    oracle = TangermemeOracle(scaled, args=[torch.tensor([[3.0]])])
+    assert torch.equal(oracle(torch.ones(2, 4, 5)), torch.tensor([60.0, 60.0]))
 
 
 def test_a_model_of_nucleobench_is_not_taken_for_an_oracle() -> None:

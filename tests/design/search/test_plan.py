@@ -1,5 +1,6 @@
 """GradientSearch(calls=N): the number of calls is the only setting, and it is kept exactly."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,14 +13,19 @@ from discrete_lightning.design import (
     FromNothing,
     FromSequences,
     GradientSearch,
+    Maximize,
+    MetropolisSearch,
+    ParetoSearch,
     Polish,
+    Search,
     Start,
     Target,
 )
 from discrete_lightning.design.constraints import GCContent, MaxHomopolymer
 from discrete_lightning.design.oracles import BlackBox, Ehrlich, MotifScan, TFBind8, WeightedSum
 from discrete_lightning.design.search.plan import planned
-from discrete_lightning.estimators import Estimator, GumbelSoftmax, LeaveOneOut, StraightThroughGumbel
+from discrete_lightning.estimators import Estimator, GumbelRao, GumbelSoftmax, LeaveOneOut, StraightThroughGumbel
+from discrete_lightning.schedules import Linear as Linear_
 from tests.design.runs import BEST
 from tests.design.toy_oracles import Linear
 
@@ -166,3 +172,109 @@ def test_chains_go_on_while_no_sequence_is_feasible() -> None:
     search.run()
     assert search.progress().best_score == 6
     assert search.progress().calls == 60
+
+
+GOALS = {"maximise": Maximize(), "target": Target(3.0), "far target": Target(-50.0)}
+
+
+@pytest.mark.parametrize("price", [0.1, 3.0])
+@pytest.mark.parametrize("goal", GOALS)
+@pytest.mark.parametrize("calls", [100, 1000])
+def test_edits_go_on_where_the_best_has_few(goal: str, price: float, calls: int) -> None:
+    """Of no or one edit there are no halves to undo. All calls are made, and no single edit is better than the best."""
+    text = "".join("ACGT"[i] for i in torch.randint(4, (60,), generator=torch.Generator().manual_seed(0)).tolist())
+    search = GradientSearch(calls=calls).begin(
+        DesignProblem(MotifScan("GATA2"), Edit(text, price), goal=GOALS[goal]), seed=0
+    )
+    search.run()
+    problem = search.problem
+    assert problem.evaluator.count == calls
+    assert problem.template is not None
+    singles = problem.template.repeat(240, 1)
+    singles[torch.arange(240), torch.arange(240) // 4] = torch.arange(240) % 4
+    least = float(problem.total(problem.score(singles), singles).min())
+    if calls == 1000:
+        assert search.progress().best_total <= least + 1e-5
+
+
+def test_the_best_of_many_given_sequences_is_found_wherever_it_is() -> None:
+    """Every fourth of 400 is scored: the good ones are a block at the end, as in a sorted file."""
+    oracle = Linear(12)
+    best = "".join("ACGT"[i] for i in oracle.weight.argmax(0).tolist())
+    worst = "".join("ACGT"[i] for i in oracle.weight.argmin(0).tolist())
+    given = [worst[:11] + "ACGT"[i % 4] for i in range(380)] + [best] * 20
+    search = GradientSearch(calls=200).begin(DesignProblem(oracle, FromSequences(given)), seed=0)
+    search.run(until=lambda now: now.calls >= 52)
+    assert search.progress().best_score == pytest.approx(float(oracle.weight.detach().amax(0).sum()), abs=1e-5)
+
+
+class Infeasible(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.sum((1, 2)) - torch.inf
+
+
+@pytest.mark.parametrize(
+    "start", [FromNothing(8), Edit("ACGTACGT"), FromSequences(["ACGTACGT"])], ids=lambda each: type(each).__name__
+)
+def test_an_oracle_without_feasible_sequences_is_named(start: Start) -> None:
+    search = GradientSearch(calls=300).begin(DesignProblem(Infeasible(), start), seed=0)
+    with pytest.raises(ValueError, match="no sequence with a finite score"):
+        search.run()
+
+
+def test_samples_of_a_gradient_are_not_oracle_calls() -> None:
+    search = GradientSearch(calls=1000, estimator=GumbelRao(samples=10)).begin(
+        DesignProblem(Linear(12), FromNothing(12)), seed=0
+    )
+    assert search.calls_a_sample == 1
+    assert search.plan == planned(1000, 0)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: MetropolisSearch(calls=60, chains=4), lambda: ParetoSearch(calls=60, directions=3)]
+)
+def test_other_searches_count_their_own_calls(make: Callable[[], Search]) -> None:
+    problem = DesignProblem(WeightedSum([TFBind8(), Linear(8)], [1.0, -0.1]), FromNothing(8))
+    problem.score(torch.randint(4, (100, 8)))
+    search = make().begin(problem, seed=0)
+    search.run()
+    assert problem.evaluator.count == 160
+    assert search.spent == 60
+
+
+def test_ctrl_c_while_the_polish_begins_loses_no_sequence() -> None:
+    class Stops(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scan, self.calls, self.stop = MotifScan("GATA2"), 0, -1
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += len(x)
+            if self.calls == self.stop:
+                raise KeyboardInterrupt
+            scores: Tensor = self.scan(x)
+            return scores
+
+    def run(stop: int) -> list[str]:
+        oracle = Stops()
+        oracle.stop = stop
+        search = GradientSearch(calls=700).begin(DesignProblem(oracle, FromNothing(30)), seed=0)
+        if stop > 0:
+            with pytest.raises(KeyboardInterrupt):
+                search.run()
+            oracle.stop = -1
+            assert not search.polisher.begun
+            search.run()
+        else:
+            search.run()
+        assert search.polisher.begun
+        return [design.sequence for design in search.designs(5)]
+
+    sampled = planned(700, 0)
+    assert run(sampled.chains * sampled.steps + sampled.polish.sequences) == run(-1)
+
+
+def test_a_schedule_of_another_counter_is_refused() -> None:
+    with pytest.raises(ValueError, match="give steps=1"):
+        MetropolisSearch(temperature=Linear_(2.0, 0.1, 1000))
+    MetropolisSearch(temperature=Linear_(2.0, 0.1, 1))
