@@ -50,6 +50,7 @@ class Search(Recorded, Float32State):
         check_at_least(1, chains=chains)
         self.chains, self.taken, self.seed = chains, 0, 0
         self._before: int | None = None  # evaluations of the problem before the first step
+        self._optimizer: torch.optim.Optimizer | None = None  # of `run`
         self.trajectory = Trajectory()
 
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
@@ -149,9 +150,14 @@ class Search(Recorded, Float32State):
         self.taken, self.seed = broadcast_(torch.tensor([self.taken, self.seed], device=self.problem.device)).tolist()
 
     def run(self, until: Callable[[Progress], bool] | None = None) -> None:
-        """Runs the search without Lightning, to its end or until a condition of its progress holds."""
+        """Runs the search without Lightning, to its end or until a condition of its progress holds.
+
+        Called again, also after Ctrl-C, it goes on as if it had not been stopped between two steps.
+        """
         self._require_begun()
-        optimizer = self.optimizer()
+        if self._optimizer is None:
+            self._optimizer = self.optimizer()
+        optimizer = self._optimizer
 
         def optimize(loss: Tensor) -> None:
             assert optimizer is not None

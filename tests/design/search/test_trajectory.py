@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from discrete_lightning.design import DesignProblem, Edit, GradientSearch, Progress
+from discrete_lightning.design import DesignProblem, Edit, FromNothing, GradientSearch, Progress
 from discrete_lightning.design.oracles import TFBind8
 from discrete_lightning.design.search.trajectory import Trajectory
 
@@ -57,3 +57,17 @@ def test_an_interrupted_search_returns_the_best_so_far() -> None:
     assert search.designs(1)[0].total == pytest.approx(search.trajectory[-1].best_total)
     search.run()
     assert search.progress().calls == 300
+
+
+def test_a_search_that_was_stopped_goes_on_as_one_that_was_not() -> None:
+    """Also among the steps of the chains, whose optimiser has a state of its own."""
+
+    def run(stops: list[int]) -> list[str]:
+        search = GradientSearch(calls=300).begin(DesignProblem(TFBind8(), FromNothing(8)), seed=0)
+        for stop in stops:
+            search.run(until=lambda now, stop=stop: now.calls >= stop)  # type: ignore[misc]
+            assert stop <= search.progress().calls < 300
+        search.run()
+        return [each.sequence for each in search.trajectory]
+
+    assert run([20, 50, 200]) == run([])
