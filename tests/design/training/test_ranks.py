@@ -13,6 +13,7 @@ from discrete_lightning.design import (
     Edit,
     Evaluator,
     FromNothing,
+    FromSequences,
     GradientSearch,
     MetropolisSearch,
     ParetoSearch,
@@ -30,7 +31,7 @@ from tests.ranks import run_on_ranks
 
 
 def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
-    """Designs and oracle calls of eight kinds of search, on this rank as torchrun would start it."""
+    """Designs and oracle calls of eleven kinds of search, on this rank as torchrun would start it."""
     if ranks > 1:
         rank = str(torch.distributed.get_rank())
         os.environ |= {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": str(ranks), "LOCAL_WORLD_SIZE": str(ranks)}
@@ -44,6 +45,13 @@ def fit_on_ranks(folder: str, ranks: int) -> dict[str, Any]:
             TFBind8(),
             GradientSearch(chains=3, steps=3, polish=Polish(sequences=1, restarts=2, calls=40)),
             Edit("ACGTACGT", 0.01),
+        ),
+        "planned": (TFBind8(), GradientSearch(calls=90), FromNothing(8)),
+        "planned edits": (TFBind8(), GradientSearch(calls=210), Edit("ACGTACGT", 0.01)),
+        "planned from given": (
+            TFBind8(),
+            GradientSearch(calls=205),
+            FromSequences(["ACGTACGT", "AATTCCGG", "GTCAGTCA"]),
         ),
         "insertions": (
             TFBind8(),

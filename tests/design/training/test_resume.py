@@ -58,6 +58,11 @@ def resumable(kind: str) -> SequenceDesigner:
             search=GradientSearch(chains=4, steps=10, polish=Polish(restarts=2, sequences=2, calls=100)),
             diverse=True,
         )
+    if kind == "planned":
+        return SequenceDesigner(oracle, FromNothing(24), search=GradientSearch(calls=150))
+    if kind == "planned edits":
+        start = Edit("ACGTTGCAATCGGCTATTCAGGAT", 0.1)
+        return SequenceDesigner(oracle, start, search=GradientSearch(calls=220))
     if kind in ("two oracles", "front"):
         oracle = WeightedSum([oracle, MotifScan("GATA2")], [1.0, -0.5], names=["jun", "gata2"])
     if kind == "front":
@@ -78,6 +83,12 @@ def resumable(kind: str) -> SequenceDesigner:
         ("one oracle", 11),
         ("one oracle", 25),
         ("one oracle", None),
+        ("planned", 20),  # among the steps of the chain
+        ("planned", 50),  # in the polish
+        ("planned", None),
+        ("planned edits", 4),  # in the local search of the template
+        ("planned edits", 40),  # among the steps of the chain
+        ("planned edits", 90),  # in the polish
         ("chains", 4),
         ("chains", None),
         ("front", 6),
