@@ -1,6 +1,7 @@
 """Gradient estimators for discrete choices: small frozen dataclasses over `functional`, which a config names by one word."""
 
 from discrete_lightning.estimators.base import Estimator
+from discrete_lightning.estimators.contracted_reinmax import ContractedReinMax
 from discrete_lightning.estimators.disarm import DisARM
 from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
 from discrete_lightning.estimators.gumbel_rao import GumbelRao
@@ -15,6 +16,7 @@ from discrete_lightning.estimators.straight_through_gumbel import StraightThroug
 
 __all__ = [
     "SIMPLE",
+    "ContractedReinMax",
     "DisARM",
     "Estimator",
     "GappedStraightThrough",

@@ -71,7 +71,15 @@ _CATEGORIES |= {
 }
 _CATEGORIES |= {
     name: Call(getattr(_F, name), takes_tau=True)
-    for name in ("gapped_straight_through", "gumbel_rao", "gumbel_softmax", "reinmax", "softmax", "softmax_draw")
+    for name in (
+        "contracted_reinmax",
+        "gapped_straight_through",
+        "gumbel_rao",
+        "gumbel_softmax",
+        "reinmax",
+        "softmax",
+        "softmax_draw",
+    )
 }
 _CATEGORIES["gumbel_softmax hard"] = Call(partial(_F.gumbel_softmax, hard=True), takes_tau=True)
 
@@ -83,6 +91,7 @@ def _two_of(function: Callable[..., Any]) -> Call:
 _SUBSETS = {
     name: _two_of(getattr(_F, name))
     for name in (
+        "contracted_reinmax_subset",
         "gapped_subset",
         "gumbel_rao_subset",
         "reinmax_subset",
