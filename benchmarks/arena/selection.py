@@ -1,6 +1,7 @@
 """The k columns of 50 that a target depends on (benchmarks/selection/problems.py), and a network that sees those alone.
 
-The choice is k of K without replacement. The score is the test error over the variance of the target, with the k largest logits.
+The choice is k of K without replacement. The score, with the k largest logits, is the test error over the variance of the
+target.
 """
 
 import torch

@@ -5,9 +5,11 @@ The score is the negative ELBO, in nats, of the 10,000 test images with exact di
 """
 
 from functools import cache
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from benchmarks.arena.problem import Loss, Problem, Task
 from discrete_lightning.data import MNIST
@@ -25,7 +27,8 @@ def images() -> tuple[Tensor, Tensor]:
     data.prepare_data()
     data.setup("fit")
     data.setup("test")
-    parts = ([batch[0] for batch in loader] for loader in (data.train_dataloader(), data.test_dataloader()))
+    loaders = data.train_dataloader(), data.test_dataloader()
+    parts = ([batch[0] for batch in cast(DataLoader[Any], loader)] for loader in loaders)
     train, test = (torch.cat(part).float() for part in parts)
     return train, test
 
