@@ -8,6 +8,8 @@ from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
 from discrete_lightning.estimators.reinmax import ReinMax
+from discrete_lightning.estimators.reinmax_cv import ReinMaxCV
+from discrete_lightning.estimators.reinmax_rao import ReinMaxRao
 from discrete_lightning.estimators.simple import SIMPLE
 from discrete_lightning.estimators.softmax import Softmax
 from discrete_lightning.estimators.straight_through import StraightThrough
@@ -23,6 +25,8 @@ __all__ = [
     "LeaveOneOut",
     "Paired",
     "ReinMax",
+    "ReinMaxCV",
+    "ReinMaxRao",
     "Softmax",
     "StraightThrough",
     "StraightThroughGumbel",

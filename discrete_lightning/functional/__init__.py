@@ -42,6 +42,8 @@ from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, pa
 from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
 from discrete_lightning.functional.reinmax import reinmax
+from discrete_lightning.functional.reinmax_cv import reinmax_cv
+from discrete_lightning.functional.reinmax_rao import reinmax_rao
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.simple_subset import simple_subset
@@ -100,6 +102,8 @@ __all__ = [
     "perplexity",
     "policy_gradient",
     "reinmax",
+    "reinmax_cv",
+    "reinmax_rao",
     "reinmax_subset",
     "relaxed_top_k",
     "simple_subset",

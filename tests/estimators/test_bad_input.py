@@ -11,6 +11,8 @@ from discrete_lightning.estimators import (
     GappedStraightThrough,
     GumbelRao,
     LeaveOneOut,
+    ReinMaxCV,
+    ReinMaxRao,
     StraightThrough,
     StraightThroughGumbel,
 )
@@ -22,6 +24,10 @@ def test_parameters_are_checked() -> None:
     for build, message in (
         (lambda: LeaveOneOut(samples=1), "LeaveOneOut: samples must be at least 2.*got 1"),
         (lambda: GumbelRao(samples=0), "GumbelRao: samples must be at least 1, got 0"),
+        (lambda: ReinMaxRao(samples=0), "ReinMaxRao: samples must be at least 1, got 0"),
+        (lambda: ReinMaxCV(samples=0), "ReinMaxCV: samples must be at least 1, got 0"),
+        (lambda: ReinMaxCV(eta=math.nan), "ReinMaxCV: eta must be finite, got nan"),
+        (lambda: ReinMaxCV(relaxation_tau=0.0), "ReinMaxCV: relaxation_tau must be positive"),
         (lambda: GappedStraightThrough(gap=-1.0), "gap must be >= 0 and finite, got -1"),
         (lambda: GappedStraightThrough(gap=math.inf), "gap must be >= 0 and finite, got inf"),
         (lambda: GappedStraightThrough(gap=math.nan), "gap must be >= 0 and finite, got nan"),

@@ -71,7 +71,16 @@ _CATEGORIES |= {
 }
 _CATEGORIES |= {
     name: Call(getattr(_F, name), takes_tau=True)
-    for name in ("gapped_straight_through", "gumbel_rao", "gumbel_softmax", "reinmax", "softmax", "softmax_draw")
+    for name in (
+        "gapped_straight_through",
+        "gumbel_rao",
+        "gumbel_softmax",
+        "reinmax",
+        "reinmax_cv",
+        "reinmax_rao",
+        "softmax",
+        "softmax_draw",
+    )
 }
 _CATEGORIES["gumbel_softmax hard"] = Call(partial(_F.gumbel_softmax, hard=True), takes_tau=True)
 

@@ -19,6 +19,9 @@ SOFT = [estimators.GumbelSoftmax(), estimators.Softmax()]
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
 
+# of those that draw, the ones whose backward pass gives nothing to the temperature
+FIXED_TAU = [estimators.ReinMax(), estimators.ReinMaxCV(), estimators.ReinMaxRao(), estimators.Paired(), DECOUPLED]
+
 each_pathwise = pytest.mark.parametrize("estimator", PATHWISE, ids=repr)
 each_random = pytest.mark.parametrize("estimator", RANDOM, ids=repr)
 each_hard = pytest.mark.parametrize("estimator", HARD, ids=repr)
