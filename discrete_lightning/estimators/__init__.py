@@ -5,6 +5,7 @@ from discrete_lightning.estimators.disarm import DisARM
 from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
 from discrete_lightning.estimators.gumbel_rao import GumbelRao
 from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
+from discrete_lightning.estimators.indecater import IndeCateR
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
 from discrete_lightning.estimators.reinmax import ReinMax
@@ -14,6 +15,7 @@ from discrete_lightning.estimators.simple import SIMPLE
 from discrete_lightning.estimators.softmax import Softmax
 from discrete_lightning.estimators.straight_through import StraightThrough
 from discrete_lightning.estimators.straight_through_gumbel import StraightThroughGumbel
+from discrete_lightning.estimators.stratified_reinmax import StratifiedReinMax
 
 __all__ = [
     "SIMPLE",
@@ -22,6 +24,7 @@ __all__ = [
     "GappedStraightThrough",
     "GumbelRao",
     "GumbelSoftmax",
+    "IndeCateR",
     "LeaveOneOut",
     "Paired",
     "ReinMax",
@@ -30,4 +33,5 @@ __all__ = [
     "Softmax",
     "StraightThrough",
     "StraightThroughGumbel",
+    "StratifiedReinMax",
 ]

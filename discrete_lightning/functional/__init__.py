@@ -33,6 +33,7 @@ from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_t
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
+from discrete_lightning.functional.indecater import indecater
 from discrete_lightning.functional.keyed_noise import keyed_examples, keyed_noise
 from discrete_lightning.functional.kl_to_reference import kl_to_reference
 from discrete_lightning.functional.leave_one_out import leave_one_out
@@ -51,6 +52,8 @@ from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 from discrete_lightning.functional.straight_through_subset import straight_through_subset
+from discrete_lightning.functional.stratified_categorical import stratified_categorical
+from discrete_lightning.functional.stratified_reinmax import stratified_reinmax
 from discrete_lightning.functional.truncate_logits import truncate_logits
 
 __all__ = [
@@ -85,6 +88,7 @@ __all__ = [
     "gumbel_sigmoid",
     "gumbel_softmax",
     "gumbel_top_k",
+    "indecater",
     "keyed_examples",
     "keyed_noise",
     "kl_divergence",
@@ -112,6 +116,8 @@ __all__ = [
     "straight_through",
     "straight_through_one_hot",
     "straight_through_subset",
+    "stratified_categorical",
+    "stratified_reinmax",
     "subset_k_hot",
     "subset_marginals",
     "top_k_hot",

@@ -15,6 +15,7 @@ from discrete_lightning.estimators import (
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
+    IndeCateR,
     LeaveOneOut,
     Paired,
     ReinMax,
@@ -22,6 +23,7 @@ from discrete_lightning.estimators import (
     ReinMaxRao,
     StraightThrough,
     StraightThroughGumbel,
+    StratifiedReinMax,
 )
 from discrete_lightning.selection import Gate, SelectK
 from discrete_lightning.selection.gates.gate_layer import Per
@@ -34,7 +36,7 @@ from tests.references.inputs import seeded
 LOGITS = torch.tensor([0.4, -1.2, 0.0, 1.5, -0.5])
 X = torch.randn(16, 5, generator=seeded(0)) + 0.5
 # the highest degree of polynomials whose gradient is exact in the mean; of others see `slope_of`
-DEGREE = {LeaveOneOut: 3, DisARM: 3, ReinMax: 2, Paired: 2}
+DEGREE = {LeaveOneOut: 3, DisARM: 3, IndeCateR: 3, ReinMax: 2, StratifiedReinMax: 2, Paired: 2}
 BIASED = (GumbelSoftmax, StraightThroughGumbel, GumbelRao, GappedStraightThrough, ReinMaxRao, ReinMaxCV)
 BATCHES = {"row": 60, "batch": 150}
 
@@ -122,7 +124,7 @@ def exact(estimator: Estimator, degree: int, k: int) -> Tensor:
 
 
 CHOOSING = [each for each in EXPORTED if each.categorical]
-EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3}
+EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3, IndeCateR: 3}
 
 
 @pytest.mark.parametrize("per", ["row", "batch"])
