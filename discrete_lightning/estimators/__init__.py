@@ -8,9 +8,11 @@ from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
 from discrete_lightning.estimators.indecater import IndeCateR
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
+from discrete_lightning.estimators.rebar import REBAR
 from discrete_lightning.estimators.reinmax import ReinMax
 from discrete_lightning.estimators.reinmax_cv import ReinMaxCV
 from discrete_lightning.estimators.reinmax_rao import ReinMaxRao
+from discrete_lightning.estimators.relax import RELAX
 from discrete_lightning.estimators.simple import SIMPLE
 from discrete_lightning.estimators.softmax import Softmax
 from discrete_lightning.estimators.straight_through import StraightThrough
@@ -18,6 +20,8 @@ from discrete_lightning.estimators.straight_through_gumbel import StraightThroug
 from discrete_lightning.estimators.stratified_reinmax import StratifiedReinMax
 
 __all__ = [
+    "REBAR",
+    "RELAX",
     "SIMPLE",
     "DisARM",
     "Estimator",

@@ -42,10 +42,12 @@ from discrete_lightning.functional.metropolis_hastings import ChainState, LogDen
 from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, paired
 from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
+from discrete_lightning.functional.rebar import rebar
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_cv import reinmax_cv
 from discrete_lightning.functional.reinmax_rao import reinmax_rao
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
+from discrete_lightning.functional.relax import relax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.simple_subset import simple_subset
 from discrete_lightning.functional.softmax import softmax
@@ -105,10 +107,12 @@ __all__ = [
     "path_auxiliary",
     "perplexity",
     "policy_gradient",
+    "rebar",
     "reinmax",
     "reinmax_cv",
     "reinmax_rao",
     "reinmax_subset",
+    "relax",
     "relaxed_top_k",
     "simple_subset",
     "softmax",

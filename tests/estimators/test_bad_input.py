@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from discrete_lightning.estimators import (
+    REBAR,
+    RELAX,
     DisARM,
     Estimator,
     GappedStraightThrough,
@@ -29,6 +31,8 @@ def test_parameters_are_checked() -> None:
         (lambda: IndeCateR(samples=0), "IndeCateR: samples and chunk must be at least 1, got samples=0, chunk=64"),
         (lambda: IndeCateR(chunk=0), "IndeCateR: samples and chunk must be at least 1, got samples=1, chunk=0"),
         (lambda: StratifiedReinMax(samples=0), "StratifiedReinMax: samples must be at least 1, got 0"),
+        (lambda: REBAR(eta=math.inf), "REBAR: eta must be finite, got inf"),
+        (lambda: RELAX(eta=math.nan), "RELAX: eta must be finite, got nan"),
         (lambda: ReinMaxRao(samples=0), "ReinMaxRao: samples must be at least 1, got 0"),
         (lambda: ReinMaxCV(samples=0), "ReinMaxCV: samples must be at least 1, got 0"),
         (lambda: ReinMaxCV(eta=math.nan), "ReinMaxCV: eta must be finite, got nan"),

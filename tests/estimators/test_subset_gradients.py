@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import (
+    REBAR,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
@@ -85,7 +86,7 @@ def test_reinmax_at_another_temperature() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
-@pytest.mark.parametrize("estimator", [LeaveOneOut(samples=3), IndeCateR()], ids=repr)
+@pytest.mark.parametrize("estimator", [LeaveOneOut(samples=3), IndeCateR(), REBAR()], ids=repr)
 def test_what_is_unbiased(k: int, estimator: Estimator) -> None:
     exact = subsets.exact_gradient(subsets.polynomial(3, 5), LOGITS, k)
     reference.assert_mean(gradients(estimator, k, 3, 1.0, 6, draws=20_000), exact)

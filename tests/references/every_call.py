@@ -87,6 +87,8 @@ _CATEGORIES |= {
         "softmax_draw",
     )
 }
+_CATEGORIES["rebar"] = Call(lambda x, tau: _F.rebar(lambda b: b.flatten(1).sum(1), x, tau), takes_tau=True)
+_CATEGORIES["relax"] = Call(lambda x, tau: _F.relax(lambda b: b.flatten(1).sum(1), None, x, tau), takes_tau=True)
 _CATEGORIES["stratified_reinmax"] = Call(lambda x, tau: _F.stratified_reinmax(x, tau).sum(0), takes_tau=True)
 _CATEGORIES["gumbel_softmax hard"] = Call(partial(_F.gumbel_softmax, hard=True), takes_tau=True)
 
@@ -153,7 +155,7 @@ def _expectation(estimator: Estimator, kind: str) -> Call:
 
     def run(logits: Tensor, tau: Tau) -> Tensor:
         return estimator.expectation(
-            lambda x: x if estimator.pathwise else x.flatten(2).sum(2), logits, tau, **arguments
+            lambda x: x if estimator.pathwise else x.flatten(x.ndim - logits.ndim + 1).sum(-1), logits, tau, **arguments
         )
 
     return Call(run, kind, takes_tau=True)

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import (
+    REBAR,
+    RELAX,
     SIMPLE,
     DisARM,
     Estimator,
@@ -36,7 +38,7 @@ from tests.references.inputs import seeded
 LOGITS = torch.tensor([0.4, -1.2, 0.0, 1.5, -0.5])
 X = torch.randn(16, 5, generator=seeded(0)) + 0.5
 # the highest degree of polynomials whose gradient is exact in the mean; of others see `slope_of`
-DEGREE = {LeaveOneOut: 3, DisARM: 3, IndeCateR: 3, ReinMax: 2, StratifiedReinMax: 2, Paired: 2}
+DEGREE = {LeaveOneOut: 3, DisARM: 3, IndeCateR: 3, REBAR: 3, RELAX: 3, ReinMax: 2, StratifiedReinMax: 2, Paired: 2}
 BIASED = (GumbelSoftmax, StraightThroughGumbel, GumbelRao, GappedStraightThrough, ReinMaxRao, ReinMaxCV)
 BATCHES = {"row": 60, "batch": 150}
 
