@@ -74,6 +74,9 @@ from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer as GumbelQuantizer
+from discrete_lightning.vq.quantizers.index_backpropagation import (
+    IndexBackpropagationQuantizer as IndexBackpropagationQuantizer,
+)
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer as LargeGumbelQuantizer
 from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer as LearnedVectorQuantizer
 from discrete_lightning.vq.quantizers.linear_gumbel import LinearGumbelQuantizer as LinearGumbelQuantizer

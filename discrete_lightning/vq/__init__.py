@@ -7,6 +7,7 @@ from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
+from discrete_lightning.vq.quantizers.index_backpropagation import IndexBackpropagationQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer
 from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer
 from discrete_lightning.vq.quantizers.linear_gumbel import LinearGumbelQuantizer
@@ -21,6 +22,7 @@ __all__ = [
     "CompositeQuantizer",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",
+    "IndexBackpropagationQuantizer",
     "LargeGumbelQuantizer",
     "LearnedVectorQuantizer",
     "LinearGumbelQuantizer",
