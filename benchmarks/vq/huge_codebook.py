@@ -50,7 +50,7 @@ def train(arguments: Any, images: Tensor) -> Autoencoder:
         schedule.step()
         if step % max(1, len(batches) // 12) == 0:
             print(
-                f"step {step:>4} of {len(batches)}   error {float(error):.5f}   codes in this batch "
+                f"step {step:>4} of {len(batches)}   error {float(error.detach()):.5f}   codes in this batch "
                 f"{len(indices.unique()):,} of {indices.numel():,} vectors   {(time.perf_counter() - start) / step:.2f} s a step",
                 flush=True,
             )
@@ -121,7 +121,7 @@ def main() -> None:
     parser.add_argument("--negatives", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--learning_rate", type=float, default=3e-3)
+    parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--here", action="store_true", help="trains in this process")

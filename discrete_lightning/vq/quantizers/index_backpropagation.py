@@ -67,7 +67,7 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
         commitment: float = 1.5,
         straight_through: float = 2.0,
         follow: float = 0.1,
-        revive_below: float = 0.1,
+        revive_below: float = 0.5,
         kmeans_iterations: int = 10,
         seed: int = 0,
     ) -> None:
