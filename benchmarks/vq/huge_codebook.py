@@ -2,12 +2,12 @@
 
 python -m benchmarks.vq.huge_codebook [--codes 262144] [--negatives 1024] [--batch 256] [--seed 0] [--images 60000] [--full]
 
-The autoencoder of `benchmarks.vq.codebooks` (49 vectors an image, so 2.94 million in an epoch, 11 a code), Adam at a rate that rises over a
-tenth of the epoch and falls as a cosine. Training runs in a process of its own, whose extra peak memory is printed (bar: 4,000 MiB). Then an exact pass over
-all training images: a code is live if it is the nearest one of at least one vector (bar: 95 %). Stricter: of at least two
-vectors; of at least one vector of the 10,000 test images, which have 1.9 vectors a code; and the perplexity of the codes' use
-over the training images, as a share of the number of codes. `--full`: time and peak memory of one step of 3,136 vectors with the
-softmax over all codes, and with drawn ones.
+The autoencoder of `benchmarks.vq.codebooks` (49 vectors an image, so 2.94 million in an epoch, 11 a code), Adam at a rate
+that rises over a tenth of the epoch and falls as a cosine. Training runs in a process of its own, whose extra peak memory is
+printed (bar: 4,000 MiB). Then an exact pass over all training images: a code is live if it is the nearest one of at least one
+vector (bar: 95 %). Stricter: of at least two vectors; of at least one vector of the 10,000 test images, which have 1.9 vectors
+a code; and the perplexity of the codes' use over the training images, as a share of the number of codes. `--full`: time and
+peak memory of one step of 3,136 vectors with the softmax over all codes, and with drawn ones.
 """
 
 import argparse
@@ -37,9 +37,12 @@ def train(arguments: Any, images: Tensor) -> Autoencoder:
     model = Autoencoder(nn.Identity(), 64, False)
     model.quantizer = quantizer_of(arguments)
     optimizer = torch.optim.Adam(model.parameters(), lr=arguments.learning_rate)
-    batches = torch.randperm(len(images), generator=torch.Generator().manual_seed(arguments.seed)).split(arguments.batch)
-    rates = [min(1.0, 10 * step / len(batches)) * math.cos(step / len(batches) * math.pi / 2) for step in range(len(batches) + 1)]
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: max(1e-2, rates[step]))
+    batches = torch.randperm(len(images), generator=torch.Generator().manual_seed(arguments.seed)).split(
+        arguments.batch
+    )
+    progress = [step / len(batches) for step in range(len(batches) + 1)]
+    rates = [max(1e-2, min(1.0, 10 * t) * math.cos(t * math.pi / 2)) for t in progress]
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rates.__getitem__)
     start = time.perf_counter()
     for step, rows in enumerate(batches, 1):
         output, indices, loss = forward(model, images[rows])
@@ -51,7 +54,8 @@ def train(arguments: Any, images: Tensor) -> Autoencoder:
         if step % max(1, len(batches) // 12) == 0:
             print(
                 f"step {step:>4} of {len(batches)}   error {float(error.detach()):.5f}   codes in this batch "
-                f"{len(indices.unique()):,} of {indices.numel():,} vectors   {(time.perf_counter() - start) / step:.2f} s a step",
+                f"{len(indices.unique()):,} of {indices.numel():,} vectors   "
+                f"{(time.perf_counter() - start) / step:.2f} s a step",
                 flush=True,
             )
     return model
@@ -129,7 +133,10 @@ def main() -> None:
     if arguments.here:
         report(arguments)
         return
-    print(f"Fashion-MNIST, one epoch of {arguments.images:,} images, batch {arguments.batch}, {device_name('cpu')}", flush=True)
+    print(
+        f"Fashion-MNIST, one epoch of {arguments.images:,} images, batch {arguments.batch}, {device_name('cpu')}",
+        flush=True,
+    )
     if arguments.full:
         for negatives in (arguments.negatives, None):
             code = f"from benchmarks.vq.huge_codebook import one_step; one_step({negatives}, {arguments.codes})"

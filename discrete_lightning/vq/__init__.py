@@ -5,7 +5,9 @@ from discrete_lightning.vq.codebook_updates import update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
+from discrete_lightning.vq.quantizers.differentiable_vector import DifferentiableVectorQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
+from discrete_lightning.vq.quantizers.finite_scalar_perturbation import FiniteScalarPerturbationQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.index_backpropagation import IndexBackpropagationQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer
@@ -15,11 +17,14 @@ from discrete_lightning.vq.quantizers.lookup_free import LookupFreeQuantizer
 from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer
 from discrete_lightning.vq.quantizers.product import ProductQuantizer
 from discrete_lightning.vq.quantizers.residual import ResidualQuantizer
+from discrete_lightning.vq.quantizers.sim_vector import SimVectorQuantizer
 from discrete_lightning.vq.quantizers.vector import VectorQuantizer
 
 __all__ = [
     "Codebook",
     "CompositeQuantizer",
+    "DifferentiableVectorQuantizer",
+    "FiniteScalarPerturbationQuantizer",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",
     "IndexBackpropagationQuantizer",
@@ -32,6 +37,7 @@ __all__ = [
     "Quantized",
     "Quantizer",
     "ResidualQuantizer",
+    "SimVectorQuantizer",
     "VectorQuantizer",
     "update_codebooks_after_step",
 ]

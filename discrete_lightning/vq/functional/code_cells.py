@@ -1,10 +1,10 @@
 """Cells of a large table of codes, and which of them can hold the code nearest to a vector.
 
-Codes lie in the cell of their nearest centre. With u the distance of a vector x to the nearest code of its own cell o, a code of
-cell c can be nearer only if both bounds (Elkan 2003, https://cdn.aaai.org/ICML/2003/ICML03-022.pdf) allow it:
+Codes lie in the cell of their nearest centre. With u the distance of a vector x to the nearest code of its own cell o, a code
+of cell c can be nearer only if both bounds allow it, by the triangle inequality (as in Elkan 2003, ICML):
 
     |x - m_c| - r_c < u        r_c: the distance of the farthest code of c to its centre m_c
-    (|x - m_c|^2 - |x - m_o|^2) / (2 |m_c - m_o|) < u        the distance of x to the half-space that is nearer to m_c than to m_o
+    (|x - m_c|^2 - |x - m_o|^2) / (2 |m_c - m_o|) < u        the distance of x to the half-space nearer to m_c than to m_o
 
 Codes follow vectors, and vectors have few dimensions of their own: of 262,144 codes about 1 in 70 is looked at. The result is
 exact, up to the rounding of float32.

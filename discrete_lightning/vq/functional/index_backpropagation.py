@@ -1,5 +1,5 @@
-"""Index back-propagation (Shi et al. 2024, eqs. 3 to 5; https://arxiv.org/abs/2412.02692): a hard code forward, and backward the
-gradient of a softmax over all codes.
+"""Index back-propagation (Shi et al. 2024, https://arxiv.org/abs/2412.02692): a hard code forward, and backward the gradient
+of a softmax over all codes.
 
     p = softmax(logits),   Ind = onehot(argmax p) - sg[p] + p,   quantized = Ind @ codes
     d_logits_k = p_k (g.c_k - sum_j p_j g.c_j)   of the gradient g of `quantized`; c_index gets g beside it
@@ -8,9 +8,9 @@ Logits are those of distances, -scale |x - c_k|^2. A tile of them exists at a ti
 is saved is the soft code sum_j p_j c_j and log sum exp of each vector.
 
 With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within twice the
-distance to the nearest code (or, where these are more than 1/16 of all codes, that can hold the nearest), and over M codes drawn uniformly for all others:
-of those outside the cells, each stands for (number of codes outside) / (number drawn outside), which is added to its logit as a
-logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312).
+distance to the nearest code (or, where these are more than 1/16 of all codes, that can hold the nearest). M codes drawn
+uniformly stand for all others: each of those outside the cells for (number of codes outside) / (number drawn outside), which is
+added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312).
 """
 
 from collections.abc import Iterator
@@ -53,14 +53,12 @@ class _Softmax(NamedTuple):
     total: Tensor  # sum of exp(logit - largest)
     soft: Tensor  # sum of exp(logit - largest) c
     best: Tensor  # the largest logit of those that can be nearest, and its code
-    index: Tensor
+    chosen: Tensor
 
 
 class _Lookup(torch.autograd.Function):
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, codes: Tensor, scale: Tensor, drawn: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, x: Tensor, codes: Tensor, scale: Tensor, drawn: Tensor | None) -> tuple[Tensor, Tensor]:
         ctx.set_materialize_grads(False)
         cells = None if drawn is None else CodeCells(codes.detach())
         tiles, table, order = _tiling(x.detach(), codes.detach(), cells, drawn)
@@ -71,7 +69,7 @@ class _Lookup(torch.autograd.Function):
         bias = _bias(table, scale)
         for tile in tiles:
             _add(state, tile, x, table, bias, scale)
-        indices = state.index if order is None else order[state.index]
+        indices = state.chosen if order is None else order[state.chosen]
         ctx.cells = cells
         ctx.save_for_backward(
             x, codes, scale, drawn, indices, state.largest + state.total.log(), state.soft / state.total
@@ -95,7 +93,9 @@ class _Lookup(torch.autograd.Function):
             d_logits = torch.mm(here, near.t()).sub_(mean[rows]).mul_(p)
             _accumulate(d_x, rows, d_logits @ near)
             _accumulate(d_table, part, d_logits.t() @ vectors - d_logits.sum(0).unsqueeze(1) * near)
-        d_codes = (d_table if order is None else torch.empty_like(d_table).index_copy_(0, order, d_table)).mul_(2 * scale)
+        d_codes = (d_table if order is None else torch.empty_like(d_table).index_copy_(0, order, d_table)).mul_(
+            2 * scale
+        )
         return d_x.mul_(2 * scale), d_codes.index_add_(0, indices, g), None, None
 
 
@@ -130,11 +130,13 @@ def index_backpropagation(
         >>> x, codes = torch.tensor([[0.9], [-3.0]], requires_grad=True), torch.tensor([[-1.0], [1.0]])
         >>> quantized, indices = index_backpropagation(x, codes)
         >>> quantized.sum().backward()
-        >>> indices, x.grad.squeeze(1)  # 4 p (1 - p), p = sigmoid(4 x)
-        (tensor([1, 0]), tensor([1.0385e-01, 2.4577e-05]))
+        >>> indices, x.grad.squeeze(1)  # 8 p (1 - p), p = sigmoid(4 x)
+        (tensor([1, 0]), tensor([2.0712e-01, 4.9253e-05]))
     """
     if codes.ndim != 2 or vectors.shape[-1:] != codes.shape[1:]:
-        raise ValueError(f"vectors (..., D) and codes (K, D) do not fit: got {tuple(vectors.shape)}, {tuple(codes.shape)}")
+        raise ValueError(
+            f"vectors (..., D) and codes (K, D) do not fit: got {tuple(vectors.shape)}, {tuple(codes.shape)}"
+        )
     if negatives is not None and negatives < 1:
         raise ValueError(f"negatives must be >= 1 or None, got {negatives}")
     check_finite(vectors, "index_backpropagation")
@@ -144,8 +146,12 @@ def index_backpropagation(
     if negatives is not None:
         drawn = (uniform((negatives,), dtype=torch.float32, device=x.device, generator=generator) * len(codes)).long()
         drawn = drawn.clamp_max_(len(codes) - 1)
-    centre = table.detach().mean(0)  # distances do not change when both sides move, and digits are lost far from the origin
-    found, indices = _Lookup.apply(x - centre, table - centre, torch.as_tensor(scale, dtype=x.dtype, device=x.device), drawn)
+    centre = table.detach().mean(
+        0
+    )  # distances do not change when both sides move, and digits are lost far from the origin
+    found, indices = _Lookup.apply(
+        x - centre, table - centre, torch.as_tensor(scale, dtype=x.dtype, device=x.device), drawn
+    )
     shape = vectors.shape[:-1]
     return IndexBackpropagation((found + centre).view(vectors.shape), indices.view(shape))
 
@@ -203,7 +209,7 @@ def _add(state: _Softmax, tile: _Tile, x: Tensor, table: Tensor, bias: Tensor, s
     if offset is None:
         first = part.start if isinstance(part, slice) else 0
         better = top.values > state.best[rows]
-        state.index[rows] = torch.where(better, top.indices + first, state.index[rows])
+        state.chosen[rows] = torch.where(better, top.indices + first, state.chosen[rows])
         state.best[rows] = torch.where(better, top.values, state.best[rows])
     before = state.largest[rows]
     largest = torch.maximum(before, top.values.unsqueeze(1))

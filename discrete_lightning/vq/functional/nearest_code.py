@@ -61,4 +61,6 @@ def nearest_code(vectors: Tensor, codes: Tensor) -> Tensor:
 def has_cells(vectors: Tensor, table: Tensor) -> bool:
     """Whether sorting these codes (K, D) into cells takes less time than it saves for these vectors (N, D)."""
     few = len(table) < _MANY or len(vectors) < 4 * len(table) ** 0.5
-    return not few and vectors.device.type == "cpu" and not torch.compiler.is_compiling() and values_can_be_read(vectors)
+    return (
+        not few and vectors.device.type == "cpu" and not torch.compiler.is_compiling() and values_can_be_read(vectors)
+    )

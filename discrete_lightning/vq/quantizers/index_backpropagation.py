@@ -28,10 +28,11 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
     softmax over all codes, and without it the gradient is that of all codes; both are made in tiles, and memory does not grow
     with N K. The code is the nearest one in either case, exactly.
 
-    Start and revival as in VectorQuantizer. With fewer vectors than codes the first batch starts what codes it can, and the next
-    ones the others. Revival compares with the mean count where the error is, of the codes that vectors took, each with its squared
-    distance as weight: codes that an encoder has left behind go to where it is now. A code moves by at most 0.3 sqrt(v) for each vector that chose it, on average: Adam would move it as far
-    whatever its gradient, also one that is chosen once in 20 steps.
+    Start and revival as in VectorQuantizer. With fewer vectors than codes the first batch starts what codes it can, and the
+    next ones the others. Revival compares with the mean count of the codes that vectors took, each vector with its squared
+    distance as weight: codes that an encoder has left behind go to where it is now. A code moves by at most 0.3 sqrt(v) for
+    each vector that chose it, on average: Adam would move it as far whatever its gradient, also one that is chosen once in 20
+    steps.
 
     Args:
         num_codes: K >= 2.

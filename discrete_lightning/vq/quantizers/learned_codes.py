@@ -12,6 +12,7 @@ from discrete_lightning.vq.quantizers.started_codebook import StartedCodebook
 
 _SPAN = 3.7  # vectors a code that its count is an average over, at least: one chosen at random then lives with 97 %
 
+
 class LearnedCodes(StartedCodebook):
     """Base of the codebooks whose codes an optimiser trains.
 
@@ -25,8 +26,8 @@ class LearnedCodes(StartedCodebook):
       n_k vectors that chose code k, and N_k the moving average of n_k. It is a part of a Newton step on n_k |c_k - m_k|^2, the
       code's share of the codebook loss (van den Oord et al. 2017, eq. 3; https://arxiv.org/abs/1711.00937).
 
-    Where a step has fewer than about 0.4 vectors a code, counts are averages over more steps, over 3.7 vectors a code: a code of
-    262,144 would count as dead before its turn comes. `follow` is then smaller by the same factor.
+    Where a step has fewer than about 0.4 vectors a code, counts are averages over more steps, over 3.7 vectors a code: one of
+    262,144 codes would count as dead before its turn comes. `follow` is then smaller by the same factor.
 
     Args:
         num_codes: K >= 2.
@@ -93,7 +94,7 @@ class LearnedCodes(StartedCodebook):
         """Whether the optimiser's step is changed after it."""
         return self.code_rate > 1
 
-    def _lengthen(self, before: Tensor, step: Tensor) -> None:  # noqa: ARG002
+    def _lengthen(self, before: Tensor, step: Tensor) -> None:
         """Makes the step longer that led from the codes `before` to those of now."""
         further = (self.code_rate - 1) * step
         length = further.norm(dim=1, keepdim=True).clamp_min(1e-30)

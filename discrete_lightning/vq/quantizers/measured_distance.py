@@ -1,4 +1,4 @@
-"""Learned codes that measure v, the mean squared distance of a vector to its nearest code: the unit of logits from distances."""
+"""Learned codes that measure v, the mean squared distance of a vector to its nearest code: the unit of logits of distances."""
 
 from typing import Any
 
@@ -77,8 +77,8 @@ class MeasuredDistance(LearnedCodes):
         v = self.nearest_distance
         return torch.where(v > 0, _LONGEST * v.sqrt(), torch.inf)
 
-    def _measured(self, vectors: Tensor, errors: Tensor) -> Tensor:  # noqa: ARG002
-        """v of a pass, of vectors whose distance to the code that they took is `errors`."""
+    def _measured(self, vectors: Tensor, errors: Tensor) -> Tensor:
+        """V of a pass, of vectors whose distance to the code that they took is `errors`."""
         return self._mean_distance(vectors)
 
     def _totals(self, vectors: Tensor, errors: Tensor, indices: Tensor) -> Tensor:

@@ -167,10 +167,12 @@ class StartedCodebook(UpdatedCodebook):
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
-        batch = CodeBatch(counts, sums, flat, errors, self._totals(flat, errors, indices.reshape(-1)), free=not compared.requires_grad)
+        batch = CodeBatch(
+            counts, sums, flat, errors, self._totals(flat, errors, indices.reshape(-1)), free=not compared.requires_grad
+        )
         return self._counting(quantized, loss, batch)
 
-    def _totals(self, vectors: Tensor, errors: Tensor, indices: Tensor) -> Tensor:  # noqa: ARG002
+    def _totals(self, vectors: Tensor, errors: Tensor, indices: Tensor) -> Tensor:
         """Further sums of a pass, float32 (T,), which `_follow` gets summed over passes and ranks.
 
         Args:
@@ -219,11 +221,11 @@ class StartedCodebook(UpdatedCodebook):
             found, rows = sample_by_error(batch.vectors, batch.errors, dead)
             self._place(found, rows, mean)  # their statistics become those of an average code
 
-    def _usual_count(self, mean: Tensor, totals: Tensor) -> Tensor:  # noqa: ARG002
+    def _usual_count(self, mean: Tensor, totals: Tensor) -> Tensor:
         """The count that `revive_below` is a share of, 0-dim; `totals` as in `_follow`."""
         return mean
 
-    def _decay_of(self, counts: Tensor) -> float | Tensor:  # noqa: ARG002
+    def _decay_of(self, counts: Tensor) -> float | Tensor:
         """The decay of `counts` at a step that chose each code `counts` times (K,)."""
         return self.decay
 
