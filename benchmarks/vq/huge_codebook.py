@@ -1,6 +1,6 @@
 """262,144 codes of dimension 64, trained for one epoch of Fashion-MNIST by index back-propagation with drawn codes.
 
-python -m benchmarks.vq.huge_codebook [--codes 262144] [--negatives 1024] [--batch 256] [--seed 0] [--images 60000] [--full]
+python -m benchmarks.vq.huge_codebook [--codes 262144] [--negatives 1024] [--batch 512] [--seed 0] [--images 60000] [--full]
 
 The autoencoder of `benchmarks.vq.codebooks` (49 vectors an image, so 2.94 million in an epoch, 11 a code), Adam at a rate
 that rises over a tenth of the epoch and falls as a cosine. Training runs in a process of its own, whose extra peak memory is
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--codes", type=int, default=262_144)
     parser.add_argument("--negatives", type=int, default=1024)
-    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--batch", type=int, default=512)
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)

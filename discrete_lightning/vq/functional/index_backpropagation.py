@@ -7,7 +7,7 @@ of a softmax over all codes.
 Logits are those of distances, -scale |x - c_k|^2. A tile of them exists at a time, and is made again in the backward pass: what
 is saved is the soft code sum_j p_j c_j and log sum exp of each vector.
 
-With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within twice the
+With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within 1.5 times the
 distance to the nearest code (or, where these are more than 1/16 of all codes, that can hold the nearest). M codes drawn
 uniformly stand for all others: each of those outside the cells for (number of codes outside) / (number drawn outside), which is
 added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312).
@@ -26,7 +26,7 @@ from discrete_lightning.functional._random import uniform
 from discrete_lightning.vq.functional.code_cells import CodeCells
 
 _ROWS, _CODES = 512, 2048  # of a tile on the CPU: 4 MiB of float32
-_NEAR, _MOST = 2.0, 1 / 16  # times the distance to the nearest code; the share of codes up to which it is not less
+_NEAR, _MOST = 1.5, 1 / 16  # times the distance to the nearest code; the share of codes up to which it is not less
 _ACCELERATOR_ROWS, _ACCELERATOR_CODES = 1 << 12, 1 << 13
 
 
