@@ -71,12 +71,17 @@ def forward(model: Autoencoder, images: Tensor) -> tuple[Tensor, Tensor, Tensor]
 def use(model: Autoencoder, images: Tensor, codes: int) -> tuple[Tensor, float, float]:
     """How many vectors chose each code (K,), the error, and that without quantisation."""
     counts, error, floor = torch.zeros(codes, dtype=torch.int64), 0.0, 0.0
-    for part in images.split(4000):  # so many that cells of codes pay
+    for part in images.split(5000):  # so many that cells of codes pay
         vectors = model.encoder(part)
         result = model.quantizer(vectors)
         counts += result.indices.flatten().bincount(minlength=codes)
         error += float((model.decoder(result.quantized) - part).square().mean()) * len(part)
         floor += float((model.decoder(vectors) - part).square().mean()) * len(part)
+        print(
+            f"of {len(images):,} images, live up to here: {(counts > 0).float().mean():.2%}",
+            file=sys.stderr,
+            flush=True,
+        )
     return counts, error / len(images), floor / len(images)
 
 
@@ -87,15 +92,20 @@ def report(arguments: Any) -> None:
     images, held = data.train_images[: arguments.images], []
     peak = peak_of(lambda: held.append(train(arguments, images)))
     model = held[0].eval()
-    counts, _, _ = use(model, images, arguments.codes)
+    print(f"extra peak of training {peak:,.0f} MiB (bar 4,000)", flush=True)
+    if arguments.save:
+        torch.save(model.state_dict(), arguments.save)
     tested, error, floor = use(model, data.test_images, arguments.codes)
+    print(
+        f"test error {error:.5f} (unquantised {floor:.5f}), live on the test images {(tested > 0).float().mean():.2%}",
+        flush=True,
+    )
+    counts, _, _ = use(model, images, arguments.codes)
     shares = counts[counts > 0] / counts.sum()
     perplexity = float(torch.exp(-(shares * shares.log()).sum()))
     print(
         f"{arguments.codes:,} codes, seed {arguments.seed}: live {(counts > 0).float().mean():.2%} (bar 95 %), twice or more "
-        f"{(counts > 1).float().mean():.2%}, on the test images {(tested > 0).float().mean():.2%}, perplexity / K "
-        f"{perplexity / arguments.codes:.2f}\n"
-        f"test error {error:.5f} (unquantised {floor:.5f}), extra peak of training {peak:,.0f} MiB (bar 4,000)",
+        f"{(counts > 1).float().mean():.2%}, perplexity / K {perplexity / arguments.codes:.2f}",
         flush=True,
     )
 
@@ -127,6 +137,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60_000)
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--save", default="", help="a file for the trained weights")
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--here", action="store_true", help="trains in this process")
     arguments = parser.parse_args()

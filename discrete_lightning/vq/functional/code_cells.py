@@ -76,6 +76,17 @@ class CodeCells:
         across = (distances - least.unsqueeze(1) - slack) / (2 * self._apart[own])
         return (torch.maximum(outside, across) <= times * reach) | mine, value, index
 
+    def around(self, vectors: Tensor, times: float, most: float) -> Tensor:
+        """The `reachable` cells, with `times` or else 1, if they hold at most the share `most` of codes on average; else, of
+        vectors far from all codes, as many of the nearest cells: bool (N, C).
+        """
+        for reach in (times, 1.0):
+            cells, *_ = self.reachable(vectors, reach)
+            if (cells.to(self.sizes.dtype) @ self.sizes).mean() <= most * len(self.table):
+                return cells
+        nearest = _squared_distances(vectors, self.centres).topk(max(1, int(most * len(self.centres))), largest=False)
+        return torch.zeros_like(cells).scatter_(1, nearest.indices, True)
+
     def visits(self, cells: Tensor) -> Iterator[tuple[Tensor, slice]]:
         """For each cell that any vector wants, bool (N, C): these vectors (n,), and its part of `table`."""
         wanted, rows = cells.t().nonzero(as_tuple=True)

@@ -7,10 +7,11 @@ of a softmax over all codes.
 Logits are those of distances, -scale |x - c_k|^2. A tile of them exists at a time, and is made again in the backward pass: what
 is saved is the soft code sum_j p_j c_j and log sum exp of each vector.
 
-With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within 1.5 times the
-distance to the nearest code (or, where these are more than 1/16 of all codes, that can hold the nearest). M codes drawn
+With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within 1.5 times
+the distance to the nearest code, or, where that is more than 1/16 of all codes and 4,096, that can hold the nearest one. M codes drawn
 uniformly stand for all others: each of those outside the cells for (number of codes outside) / (number drawn outside), which is
-added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312).
+added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312). Of vectors so far from all
+codes that more than that could be the nearest, the nearest one in 1/16 of the cells is taken: time stays bounded.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,8 @@ from discrete_lightning.functional._random import uniform
 from discrete_lightning.vq.functional.code_cells import CodeCells
 
 _ROWS, _CODES = 512, 2048  # of a tile on the CPU: 4 MiB of float32
-_NEAR, _MOST = 1.5, 1 / 16  # times the distance to the nearest code; the share of codes up to which it is not less
+_NEAR, _MOST = 1.5, 1 / 16  # times the distance to the nearest code; the largest share of codes near a vector
+_FEW = 1 << 12  # codes of which no share is too large
 _ACCELERATOR_ROWS, _ACCELERATOR_CODES = 1 << 12, 1 << 13
 
 
@@ -177,9 +179,7 @@ def _near_tiles(x: Tensor, cells: CodeCells, drawn: Tensor) -> Iterator[_Tile]:
     """Of each cell the vectors whose nearest code may be there; then, of all vectors, the drawn codes of their other cells."""
     for block in range(0, len(x), 1 << 14):
         vectors = x[block : block + (1 << 14)]
-        near = cells.reachable(vectors, _NEAR)[0]
-        if (near.to(x.dtype) @ cells.sizes).mean() > _MOST * len(cells.table):
-            near = cells.reachable(vectors)[0]
+        near = cells.around(vectors, _NEAR, max(_MOST, _FEW / len(cells.table)))
         for rows, part in cells.visits(near):
             yield _Tile(rows + block, part)
         inside = near[:, cells.cell[drawn]]
