@@ -8,10 +8,11 @@ Logits are those of distances, -scale |x - c_k|^2. A tile of them exists at a ti
 is saved is the soft code sum_j p_j c_j and log sum exp of each vector.
 
 With negatives the sum is over the codes near x exactly, that is of all cells (`CodeCells`) that can hold one within 1.5 times
-the distance to the nearest code, or, where that is more than 1/16 of all codes and 4,096, that can hold the nearest one. M codes drawn
-uniformly stand for all others: each of those outside the cells for (number of codes outside) / (number drawn outside), which is
-added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312). Of vectors so far from all
-codes that more than that could be the nearest, the nearest one in 1/16 of the cells is taken: time stays bounded.
+the distance to the nearest code, or, where these are more than 4,096 codes and 1/16 of all, that can hold the nearest one. M
+codes drawn uniformly stand for all others: each of those outside the cells for (number of codes outside) / (number drawn
+outside), which is added to its logit as a logarithm (Bengio & Senecal 2008, https://doi.org/10.1109/TNN.2007.912312). Of
+vectors so far from all codes that more than that could be the nearest, the nearest one in 1/16 of the cells is taken: time
+stays bounded.
 """
 
 from collections.abc import Iterator
