@@ -5,6 +5,7 @@ from discrete_lightning.vq.codebook_updates import update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer
@@ -19,6 +20,7 @@ from discrete_lightning.vq.quantizers.vector import VectorQuantizer
 __all__ = [
     "Codebook",
     "CompositeQuantizer",
+    "FactorizedQuantizer",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",
     "LargeGumbelQuantizer",
