@@ -75,6 +75,7 @@ from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as Com
 from discrete_lightning.vq.quantizers.differentiable_vector import (
     DifferentiableVectorQuantizer as DifferentiableVectorQuantizer,
 )
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer as FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar_perturbation import (
     FiniteScalarPerturbationQuantizer as FiniteScalarPerturbationQuantizer,

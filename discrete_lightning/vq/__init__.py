@@ -6,6 +6,7 @@ from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 from discrete_lightning.vq.quantizers.differentiable_vector import DifferentiableVectorQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar_perturbation import FiniteScalarPerturbationQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
@@ -24,6 +25,7 @@ __all__ = [
     "Codebook",
     "CompositeQuantizer",
     "DifferentiableVectorQuantizer",
+    "FactorizedQuantizer",
     "FiniteScalarPerturbationQuantizer",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",
