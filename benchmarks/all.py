@@ -5,10 +5,11 @@ python -m benchmarks.all --quick --only vq        # those whose name has "vq" in
 python -m benchmarks.all --list                   # the claims: where they stand, the command that measures each
 python -m benchmarks.all                          # the full commands, one after the other: many hours
 
-Prints a row a claim: the figure as the page has it, the figure now, whether the claim holds, and the seconds. A claim whose peer or
-data is not installed, or that is not over in its time, is not checked, which is said with the reason and never counts as held. The
-exit code is 1 if a claim no longer holds. Nothing is written but the table, to `--out FILE`. Claims are in benchmarks/claims, a file a
-family. What a quick version shows is the direction and the rough size; figures are those of the full command.
+Prints a row a claim: the figure as the page has it, the figure now, whether the claim holds, and the seconds. A claim
+whose peer or data is not installed, or that is not over in its time, is not checked, which is said with the reason and
+never counts as held. The exit code is 1 if a claim no longer holds. Nothing is written but the table, to `--out FILE`.
+Claims are in benchmarks/claims, a file a family. What a quick version shows is the direction and the rough size of an
+effect; figures are those of the full command.
 """
 
 import argparse

@@ -3,8 +3,8 @@
 python -m benchmarks.recipes vq/mnist_ema nas/quickstart [--seeds 1 2 3]
 python -m benchmarks.recipes vq/mnist_ema --seeds 1 --options --trainer.limit_train_batches 100
 
-A config runs as README's table says (the MNIST ones for one epoch, for example). The search of `nas` and the pruning of `selection/prune`
-go on with the `retrain.yaml` that they wrote; its figures are marked so.
+A config runs as README's table says (the MNIST ones for one epoch, for example). The search of `nas` and the pruning of
+`selection/prune` go on with the `retrain.yaml` that they wrote; its figures are marked so.
 """
 
 import argparse
@@ -37,7 +37,10 @@ RECIPES = {
         for bonus in ("0", "1e-3", "1e-2")
     },
     "vq/mnist_ema": Recipe("vq/mnist_ema", EPOCH),
-    "vq/mnist_fsq": Recipe("vq/mnist_fsq", EPOCH),
+    **{
+        name: Recipe(name, EPOCH)
+        for name in ("vq/mnist_gumbel", "vq/fashion_gumbel", "vq/fashion_wav2vec2", "vq/mnist_fsq")
+    },
     "vq/mnist_lookup_free": Recipe("vq/mnist_lookup_free", EPOCH),
     "vq/fashion_residual": Recipe("vq/fashion_residual", EPOCH),
     "vq/fashion_dvae": Recipe("vq/fashion_dvae", EPOCH),

@@ -12,11 +12,12 @@ class Claim:
     """One figure of README or of a recipe's page, and how to look at it again.
 
     `stands` maps a page to the words that stand there, literally: a page that changes without its claim fails a test.
-    `command` measures the figure, in minutes or hours; `quick` is the same program on fewer steps, seeds or sizes. `reads` are
-    patterns; their groups are numbers, looked for in the output in this order, and `{NUMBER}` in them stands for one. `holds` gets
-    all numbers and says whether the claim stands: the direction and the rough size, as far as the quick version can show it.
-    `now` is a format of the same numbers. `needs` are `NAME==VERSION` of other packages and `data/NAME` of data sets; where one
-    is missing the claim is not checked. `limit` is in seconds, of the quick version.
+    `command` measures the figure, in minutes or hours; `quick` is the same program on fewer steps, seeds or sizes.
+    Commands start with `python` or `discrete-lightning`, and may be joined by ` && `. `reads` are patterns; their groups
+    are numbers, looked for in the output in this order, and `{NUMBER}` in them stands for one. `holds` gets all numbers
+    and says whether the claim stands: the direction and the rough size, as far as the quick version can show it. `now`
+    is a format of the same numbers. `needs` are `NAME==VERSION` of other packages and `data/NAME` of data sets; where
+    one is missing the claim is not checked. `limit` is in seconds, of the quick version.
     """
 
     name: str

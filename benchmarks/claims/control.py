@@ -9,7 +9,7 @@ CLAIMS = (
     Claim(
         name="control/cartpole",
         stands={
-            README: "PPO 8,192 (6,144 to 20,480), Stable-Baselines3 2.9.2 14,336 (8,192 to 16,384); the path gradient 1,152 (864 to 1,376)",
+            README: "PPO 8,192 (6,144 to 20,480), Stable-Baselines3 2.9.2 14,336 (8,192 to 16,384)",
             CONTROL: "| PPO | 20,480, 6,144, 8,192, 6,144, 8,192 | 8,192 | 2.2 |",
         },
         command="python -m benchmarks.control.cartpole",

