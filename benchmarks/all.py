@@ -13,6 +13,7 @@ effect; figures are those of the full command.
 """
 
 import argparse
+import os
 import sys
 import textwrap
 import time
@@ -75,7 +76,11 @@ def report(claims: Sequence[Claim], judge: Callable[[Claim], Verdict], write: Ca
         counts[verdict.status] += 1
         write("-" * (sum(WIDTHS) + 3 * (len(WIDTHS) - 1)) + "\n" + row(cells(verdict)))
     total = ", ".join(f"{count} {status}" for status, count in counts.items())
-    write(f"\n{len(claims)} claims: {total}; {(time.perf_counter() - start) / 60:.1f} minutes")
+    spent = os.times()
+    write(
+        f"\n{len(claims)} claims: {total}; {(time.perf_counter() - start) / 60:.1f} minutes, "
+        f"{(spent.children_user + spent.children_system) / 60:.1f} of the processor"
+    )
     return 1 if counts[FAILS] else 0
 
 

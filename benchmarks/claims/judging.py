@@ -103,8 +103,9 @@ def missing(claim: Claim) -> str:
     """Why the claim cannot be checked here; empty if it can."""
     for need in claim.needs:
         if need.startswith("data/"):
-            if not any((folder / need.removeprefix("data/")).exists() for folder in _data_folders()):
-                return f"needs the data of {need.removeprefix('data/')}: set DISCRETE_LIGHTNING_DATA to the folder that holds it"
+            name = need.removeprefix("data/")
+            if not any((folder / name).exists() for folder in _data_folders()):
+                return f"needs the data of {name}: set DISCRETE_LIGHTNING_DATA to the folder that holds it"
         elif _version(need.split("==")[0]) is None:
             return f"needs pip install {need}"
     return ""
@@ -158,7 +159,7 @@ class Judge:
         try:
             numbers = claim.numbers(output.text)
         except ValueError as error:
-            return Verdict(claim, FAILS, output.trouble or str(error), seconds)
+            return Verdict(claim, FAILS, output.trouble or f"{error}; it ends with {_last_line(output.text)}", seconds)
         now = claim.now.format(*(_short(number) for number in numbers)) + other_versions(claim)
         if output.trouble:
             return Verdict(claim, FAILS, f"{now}; {output.trouble}", seconds)
