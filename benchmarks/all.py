@@ -14,6 +14,7 @@ effect; figures are those of the full command.
 
 import argparse
 import os
+import signal
 import sys
 import textwrap
 import time
@@ -108,6 +109,7 @@ def main() -> None:
         print(text, flush=True)
         lines.append(text)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the program that runs, too
     code = report(claims, Judge(arguments.quick, arguments.patience), write)
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n")

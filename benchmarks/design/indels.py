@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=400)
     parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=PROBLEMS)
     arguments = parser.parse_args()
-    trained = network() if "network" in arguments.problems else None
+    trained: nn.Module = network() if "network" in arguments.problems else nn.Identity()
     print(f"{arguments.starts} templates, {arguments.calls} calls; mean total +- standard error, mean number of edits")
     for name in arguments.problems:
         line = []

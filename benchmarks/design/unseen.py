@@ -224,7 +224,11 @@ def reported(folder: Path | None = None, only: str = "") -> list[Problem]:
         "Ehrlich, 64 bp, 4 motifs of 4": (lambda: Ehrlich(4, 64, 4, 4, seed=1, epistasis=0.5), 64, 1.0, 0.01),
         "TFBind8": (TFBind8, 8, 0.4, 0.02),
     }
-    problems = [Problem(name, make(), *rest) for name, (make, *rest) in oracles.items() if only in name]
+    problems = [
+        Problem(name, make(), length, target, price)
+        for name, (make, length, target, price) in oracles.items()
+        if only in name
+    ]
     for problem in problems:
         problem.oracle.eval().requires_grad_(False)
     return problems

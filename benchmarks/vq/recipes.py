@@ -83,8 +83,8 @@ def run(name: str, codebook: str | None, seed: int, batches: int | None) -> dict
         OmegaConf.save(OmegaConf.create(config(name, codebook, seed, batches)), path)
         program = Path(sys.executable).with_name("discrete-lightning")
         command = [str(program), "fit", "-c", str(path), "--run_dir", f"{folder}/run", "--trust", "benchmarks"]
-        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": path}
+        places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": places}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
