@@ -17,7 +17,8 @@ class Claim:
     are numbers, looked for in the output in this order, and `{NUMBER}` in them stands for one. `holds` gets all numbers
     and says whether the claim stands: the direction and the rough size, as far as the quick version can show it. `now`
     is a format of the same numbers. `needs` are `NAME==VERSION` of other packages and `data/NAME` of data sets; where
-    one is missing the claim is not checked. `limit` is in seconds, of the quick version.
+    one is missing the claim is not checked. `limit` is in seconds, of the quick version. `codes` are the exit codes of
+    a good run: a program whose own bar is above the claim may end with 1.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Claim:
     now: str
     needs: tuple[str, ...] = ()
     limit: int = 90
+    codes: tuple[int, ...] = (0,)
 
     def numbers(self, output: str) -> list[float]:
         """The numbers in what the program printed.

@@ -31,10 +31,10 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Output:
-    """What a program printed, and how it ended: an empty `trouble` is a good end."""
+    """What a program printed, and how it ended."""
 
     text: str
-    trouble: str
+    code: int
     timed_out: bool
     seconds: float
 
@@ -83,8 +83,7 @@ def run(command: str, limit: float | None) -> Output:
                 break
         file.seek(0)
         text = file.read()
-    trouble = f"exit code {code}: {_last_line(text)}" if code else ""
-    return Output(text, trouble, timed_out, time.perf_counter() - start)
+    return Output(text, code, timed_out, time.perf_counter() - start)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -156,13 +155,16 @@ class Judge:
         seconds = 0.0 if shared else output.seconds
         if output.timed_out:
             return Verdict(claim, UNCHECKED, f"not over after {claim.limit * self.patience:.0f} s", seconds)
+        code, end = output.code, _last_line(output.text)
         try:
             numbers = claim.numbers(output.text)
         except ValueError as error:
-            return Verdict(claim, FAILS, output.trouble or f"{error}; it ends with {_last_line(output.text)}", seconds)
+            return Verdict(
+                claim, FAILS, f"exit code {code}: {end}" if code else f"{error}; it ends with {end}", seconds
+            )
         now = claim.now.format(*(_short(number) for number in numbers)) + other_versions(claim)
-        if output.trouble:
-            return Verdict(claim, FAILS, f"{now}; {output.trouble}", seconds)
+        if code not in claim.codes:
+            return Verdict(claim, FAILS, f"{now}; exit code {code}: {end}", seconds)
         return Verdict(claim, HOLDS if claim.holds(*numbers) else FAILS, now, seconds)
 
 

@@ -103,13 +103,13 @@ def test_a_claim_that_does_not_hold_is_marked_and_ends_with_1(capsys: pytest.Cap
     assert program.report([claim()], Judge(program=printed("error 0.5")), lines.append) == 0
 
 
-def printed(text: str, trouble: str = "", timed_out: bool = False, calls: list[str] | None = None):  # type: ignore[no-untyped-def]
+def printed(text: str, code: int = 0, timed_out: bool = False, calls: list[str] | None = None):  # type: ignore[no-untyped-def]
     """A program in the place of a process."""
 
     def call(command: str, limit: float | None) -> Output:
         if calls is not None:
             calls.append(command)
-        return Output(text, trouble, timed_out, 1.0)
+        return Output(text, code, timed_out, 1.0)
 
     return call
 
@@ -129,7 +129,8 @@ def test_what_is_missing_or_too_slow_is_not_checked() -> None:
 
 
 def test_a_program_that_fails_or_prints_something_else_no_longer_holds() -> None:
-    assert judged(claim(), trouble="exit code 1: a bar was missed").status == FAILS
+    assert judged(claim(), code=1).status == FAILS
+    assert judged(claim(codes=(0, 1)), code=1).status == HOLDS
     other = judged(claim(), text="mistake 0.5")
     assert other.status == FAILS
     assert "ends with mistake 0.5" in other.now
@@ -151,10 +152,10 @@ def test_commands_run_in_a_folder_of_their_own(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     first = 'python -c \'open("left", "w").write("7")\''
     done = run(f'{first} && python -c \'print("error", open("left").read())\'', 60)
-    assert (done.text.strip(), done.trouble, done.timed_out) == ("error 7", "", False)
+    assert (done.text.strip(), done.code, done.timed_out) == ("error 7", 0, False)
     assert not list(tmp_path.iterdir())
     failed = run("python -c 'raise SystemExit(3)' && python -c 'print(1)'", 60)
-    assert failed.trouble.startswith("exit code 3")
+    assert failed.code == 3
     assert failed.text == ""
     assert run("python -c 'import time; time.sleep(60)'", 0.2).timed_out
 
