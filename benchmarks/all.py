@@ -49,6 +49,8 @@ def index(claims: Iterable[Claim]) -> Iterator[str]:
             yield f"    {page}: {words}"
         yield f"    full:  {claim.command}"
         yield f"    quick: {claim.quick}"
+        if claim.results:
+            yield f"    printed: benchmarks/{claim.results}"
         if claim.needs:
             yield f"    needs: {', '.join(claim.needs)}"
 

@@ -12,7 +12,9 @@ class Claim:
     """One figure of README or of a recipe's page, and how to look at it again.
 
     `stands` maps a page to the words that stand there, literally: a page that changes without its claim fails a test.
-    `command` measures the figure, in minutes or hours; `quick` is the same program on fewer steps, seeds or sizes.
+    `command` measures the figure, in minutes or hours, and `results` is the file in benchmarks/ with what it printed, from
+    which the page was written (the patterns fit it, and the claim holds there); `quick` is the same program on fewer
+    steps, seeds or sizes.
     Commands start with `python` or `discrete-lightning`, and may be joined by ` && `. `reads` are patterns; their groups
     are numbers, looked for in the output in this order, and `{NUMBER}` in them stands for one. `holds` gets all numbers
     and says whether the claim stands: the direction and the rough size, as far as the quick version can show it. `now`
@@ -31,6 +33,7 @@ class Claim:
     needs: tuple[str, ...] = ()
     limit: int = 90
     codes: tuple[int, ...] = (0,)
+    results: str = ""
 
     def numbers(self, output: str) -> list[float]:
         """The numbers in what the program printed.

@@ -6,6 +6,7 @@ from benchmarks.claims.pages import README
 CLAIMS = (
     Claim(
         name="reliability/misuse",
+        results="reliability/results/misuse.txt",
         stands={README: "239 refused in one line (own code: with its lines), no file lost"},
         command="python -m benchmarks.reliability.misuse",
         quick="python -m benchmarks.reliability.misuse --only vq",
@@ -17,6 +18,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/kill",
+        results="reliability/results/kill.txt",
         stands={README: "last.ckpt is whole; resumed, the run is the run that was never killed, to the bit"},
         command="python -m benchmarks.reliability.kill",
         quick="python -m benchmarks.reliability.kill --only vq --kills 1 --ranks 1",
@@ -27,6 +29,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/signals",
+        results="reliability/results/ranks.txt",
         stands={README: "all ranks save at the same batch and end with 130, 143 or 75"},
         command="python -m benchmarks.reliability.ranks --only SIG",
         quick='python -m benchmarks.reliability.ranks --only "1 rank, SIGINT"',
@@ -37,6 +40,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/dead rank",
+        results="reliability/results/ranks.txt",
         stands={README: "the others end within a minute; one line says which rank, why, and how to go on"},
         command='python -m benchmarks.reliability.ranks --only "kill -9"',
         quick='python -m benchmarks.reliability.ranks --only "ddp, rank 1 of 2: kill -9"',
@@ -47,6 +51,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/restarts",
+        results="reliability/results/ranks.txt",
         stands={README: "the next attempt goes on from last.ckpt, in the same folder"},
         command="python -m benchmarks.reliability.ranks --only max-restarts",
         quick='python -m benchmarks.reliability.ranks --only "max-restarts, exit"',
@@ -57,6 +62,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/keyed noise",
+        results="reliability/results/keyed_noise.txt",
         stands={README: "with `--noise keyed` the same noise, and weights equal to rounding"},
         command="python -m benchmarks.reliability.keyed_noise",
         quick="python -m benchmarks.reliability.keyed_noise --quick --only ranks",
@@ -79,6 +85,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/files",
+        results="reliability/results/files_wandb.txt",
         stands={README: "one line that names the file"},
         command="python -m benchmarks.reliability.files",
         quick="python -m benchmarks.reliability.files --area wandb",
@@ -88,6 +95,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/checkpoints",
+        results="reliability/results/files_checkpoints.txt",
         stands={README: "one line before training: which file, what is wrong, what to do"},
         command="python -m benchmarks.reliability.files --area checkpoints",
         quick="python -m benchmarks.reliability.files --area checkpoints --only cut",
@@ -98,6 +106,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/class paths",
+        results="reliability/results/class_paths.txt",
         stands={README: '"is not trusted", nothing imported'},
         command="python -m benchmarks.reliability.class_paths",
         quick="python -m benchmarks.reliability.class_paths os.system torch.load",
@@ -117,6 +126,7 @@ CLAIMS = (
     ),
     Claim(
         name="reliability/fuzz",
+        results="reliability/results/fuzz.txt",
         stands={README: "the documented result, or an error in words"},
         command="python -m benchmarks.reliability.fuzz",
         quick="python -m benchmarks.reliability.fuzz --cases 150",

@@ -6,6 +6,7 @@ from benchmarks.claims.pages import README, ROUTING
 CLAIMS = (
     Claim(
         name="routing/characters",
+        results="routing/results/characters.txt",
         stands={
             README: "1.772 (1.764 to 1.783), dense 1.811 (1.808 to 1.815): 0.039 below",
             ROUTING: "0.039 (0.043, 0.032, 0.043)",
@@ -21,6 +22,7 @@ CLAIMS = (
     ),
     Claim(
         name="routing/sources",
+        results="routing/results/sources.txt",
         stands={
             README: "digits read wrong 7.1 % (6.3 to 7.7), dense net of equal FLOPs 10.8 % (10.2 to 11.5)",
             ROUTING: "0.0705 (0.0630 to 0.0765)",
@@ -33,6 +35,7 @@ CLAIMS = (
     ),
     Claim(
         name="routing/planted",
+        results="routing/results/planted.txt",
         stands={README: "error 0.042 (0.030 to 0.076), dense 0.70 (0.66 to 0.73)", ROUTING: "(mean 0.042)"},
         command="python -m benchmarks.routing.planted",
         quick="python -m benchmarks.routing.planted --seeds 0",
@@ -42,6 +45,7 @@ CLAIMS = (
     ),
     Claim(
         name="routing/bias",
+        results="routing/results/bias.txt",
         stands={ROUTING: "`python -m benchmarks.routing.bias` enumerates what each way of training a router costs"},
         command="python -m benchmarks.routing.bias",
         quick="python -m benchmarks.routing.bias",
@@ -51,6 +55,7 @@ CLAIMS = (
     ),
     Claim(
         name="routing/speed",
+        results="routing/results/speed.txt",
         stands={ROUTING: "time and memory beside a dense layer, Hugging Face's Mixtral block and st-moe-pytorch"},
         command="python -m benchmarks.routing.speed",
         quick="python -m benchmarks.routing.speed --rounds 1 --threads 1",

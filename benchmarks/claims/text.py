@@ -26,6 +26,7 @@ CLAIMS = (
     ),
     Claim(
         name="text/form",
+        results="text/results/form.txt",
         stands={TEXT: "the same words shuffled fit .49 of sonnets' lines, their own order .92"},
         command="python -m benchmarks.text.form",
         quick="python -m benchmarks.text.form",
@@ -39,6 +40,7 @@ CLAIMS = (
     ),
     Claim(
         name="text/unroll memory",
+        results="text/results/unroll_memory.txt",
         stands={TEXT: "needs .19 of the peak of `gumbel_softmax(hard=True) @ table` with straight-through"},
         command="python -m benchmarks.text.unroll_memory",
         quick="python -m benchmarks.text.unroll_memory",
@@ -49,19 +51,21 @@ CLAIMS = (
     ),
     Claim(
         name="text/judge",
+        results="text/results/judge.txt",
         stands={
             TEXT: "| StraightThrough, half the KL weight | -.37 to -.38 (1.11 to 1.13) | 3 of 3, after 128 lines |"
         },
         command="python -m benchmarks.text.judge",
         quick="python -m benchmarks.text.judge --seeds 1 --judges comedy",
         reads=(r"seeds in which leave-one-out's last score .*StraightThrough, weight/2 {NUMBER}",),
-        holds=lambda reached: reached == 1,
-        now="reached with a tenth of the lines in {0} of 1 seeds",
+        holds=lambda reached: reached >= 1,
+        now="reached with a tenth of the lines in {0} seeds",
         needs=NEEDS,
         limit=150,
     ),
     Claim(
         name="text/optimise",
+        results="text/results/optimise.txt",
         stands={TEXT: "| iterated local search | 36.37, 36.09, 36.16 | 36.21 |"},
         command=f"{BASE} && python -m benchmarks.text.optimise --base base "
         '--methods "iterated local search" "coordinate search" GBDA',
@@ -74,6 +78,7 @@ CLAIMS = (
     ),
     Claim(
         name="text/verse",
+        results="text/results/verse.txt",
         stands={README: "lines in metre .84 from .37, 2 seeds", TEXT: "| after 400 steps, seeds 1, 2 | .845, .841 |"},
         command=f"{BASE} && {VERSE} && python -m benchmarks.text.verse verse --draws 51200 --samples 2000",
         quick=f"{SMALL} && {VERSE} --model.adapt_steps 60 --model.samples 32 --trainer.limit_train_batches 10 {ONE} "

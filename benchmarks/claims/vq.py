@@ -24,6 +24,7 @@ def preset(name: str, config: str, words: dict[str, str], worst: float, live: in
 CLAIMS = (
     Claim(
         name="vq/recipes",
+        results="vq/results/recipes.txt",
         stands={
             README: "test MSE 0.0047 (0.0044 to 0.0050), 126 to 128 live codes",
             VQ: "| config `vq/quickstart` (`make quickstart`, seed 1) | 0.0047 (0.0044 to 0.0050) | 126 to 128 | 42 to 56 |",
@@ -41,6 +42,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/against vector-quantize-pytorch",
+        results="vq/results/codebooks.txt",
         stands={
             README: "256 codes 0.00799 (0.00721 to 0.00843), theirs 0.00933 (0.00919 to 0.00953)",
             VQ: "**0.00799** (0.00843, 0.00721, 0.00834)",
@@ -75,6 +77,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/speed",
+        results="vq/results/codebooks.txt",
         stands={
             README: "4.2 to 12 times as fast, 0.13 to 0.31 of the peak memory",
             VQ: "| 256 | 6.6 ms | 27.6 ms | 4.2 | 29 against 95 MiB |",
@@ -91,6 +94,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/defaults",
+        results="vq/results/defaults.txt",
         stands={
             README: "`GumbelQuantizer` 0.940 (12 cells: 0.882 to 0.992)",
             VQ: "Means over these cells: `GumbelQuantizer` 0.940",
@@ -107,6 +111,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/bonus",
+        results="vq/results/bonus.txt",
         stands={
             VQ: "Logits from distances to codes that start among the vectors choose a code that fits from the first step"
         },
@@ -122,6 +127,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/large codebook",
+        results="vq/results/large_codebook.txt",
         stands={README: "0.40 of the time and 0.034 of the memory of `gumbel_softmax(hard=True) @ codes`"},
         command="python -m benchmarks.vq.large_codebook",
         quick="python -m benchmarks.vq.large_codebook --rounds 1",
@@ -132,6 +138,7 @@ CLAIMS = (
     ),
     Claim(
         name="vq/sampled step",
+        results="vq/results/sampled.txt",
         stands={VQ: "0.37 and 0.36 of the time of `gumbel_softmax(linear(x), hard=True) @ codes` in torch"},
         command="python -m benchmarks.vq.sampled --threads 1",
         quick="python -m benchmarks.vq.sampled --threads 1 --codes 1024 --rounds 3",

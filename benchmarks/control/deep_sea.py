@@ -81,6 +81,7 @@ def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--betas", type=float, nargs="+", default=_BETAS, help="of the first part")
     parser.add_argument("--most", type=int, default=_MOST, help="episodes of the second part")
     arguments = parser.parse_args()
     seeds = range(1, arguments.seeds + 1)
@@ -89,7 +90,7 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"N = {_SIZE}: P(treasure)      beta   own value   learned, each seed   worst difference")
     for objective in ("maximum_entropy", "regularized"):
-        for beta in _BETAS:
+        for beta in arguments.betas:
             if objective == "maximum_entropy":
                 own = float(maximum_entropy_treasure(_SIZE, beta))
             else:

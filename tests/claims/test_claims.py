@@ -61,6 +61,13 @@ def test_a_claim_stands_where_it_says_and_its_programs_exist(each: Claim) -> Non
         re.compile(pattern)
 
 
+@pytest.mark.parametrize("each", [each for each in CLAIMS if each.results], ids=lambda each: each.name)
+def test_what_the_full_command_printed_is_read_and_holds(each: Claim) -> None:
+    numbers = each.numbers((ROOT / "benchmarks" / each.results).read_text())
+    assert each.holds(*numbers)
+    assert each.now.format(*numbers)
+
+
 def test_names_are_unique() -> None:
     assert len({each.name for each in CLAIMS}) == len(CLAIMS)
 
