@@ -168,9 +168,11 @@ def row(label: str, lines: int, found: JudgedLines, weight: float, tail: str) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--judges", nargs="+", choices=list(KL_WEIGHT), default=list(KL_WEIGHT))
     arguments = parser.parse_args()
     base, judges = started()
-    for name, judge in judges.items():
+    for name in arguments.judges:
+        judge = judges[name]
         weight, reached = KL_WEIGHT[name], dict.fromkeys(WAYS, 0)
         print(f"\njudge: {name}, KL weight {weight}")
         print(
