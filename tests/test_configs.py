@@ -26,6 +26,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 # what the runs of a family write, beside metrics.csv and the checkpoint
 WRITTEN: dict[str, tuple[str, ...]] = {
     "vq": ("reconstructions.png",),
+    "vq/speech": ("sounds/1-original.wav", "sounds/1-stages-8.wav"),
     "vae": ("reconstructions.png",),
     "nas": ("architecture.json", "retrain.yaml"),
     "design": ("designs.csv", "designs.fasta", "logo.png", "trajectory.png"),

@@ -11,6 +11,7 @@ from discrete_lightning.data.images import ImageDataModule as ImageDataModule
 from discrete_lightning.data.mnist import MNIST as MNIST
 from discrete_lightning.data.mnist import FashionMNIST as FashionMNIST
 from discrete_lightning.data.shakespeare import Shakespeare as Shakespeare
+from discrete_lightning.data.speech import Speech as Speech
 from discrete_lightning.data.splits import SplitDataModule as SplitDataModule
 from discrete_lightning.data.text import TextData as TextData
 from discrete_lightning.data.text_files import TextFiles as TextFiles

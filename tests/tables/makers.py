@@ -192,6 +192,9 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
         drawn=8,
     ),
     "AdaptiveTemperature": lambda: callbacks.AdaptiveTemperature(every=2, examples=3),
+    "AudioCodec": lambda: models.AudioCodec(
+        layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 3, dropout=0.5, beam=2), hidden=2, strides=[4, 8]
+    ),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),

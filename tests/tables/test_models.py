@@ -27,6 +27,7 @@ pytestmark = [
 ]
 _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
+    "AudioCodec": lambda: Speech(count=12, window=512, batch_size=8),
     "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
     "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
     "LanguageModel": TinyText,
