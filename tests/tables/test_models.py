@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
-from discrete_lightning.data import Environments, FeatureTable, Shakespeare
+from discrete_lightning.data import Environments, FeatureTable, Shakespeare, Speech
 from discrete_lightning.nn import GumbelQuantizer
 from tests.tables.faults import cases
 from tests.tables.holder import hooks
