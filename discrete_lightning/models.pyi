@@ -30,3 +30,4 @@ from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as Discrete
 from discrete_lightning.vq.training.audio_codec import AudioCodec as AudioCodec
 from discrete_lightning.vq.training.autoencoder import Reconstruction as Reconstruction
 from discrete_lightning.vq.training.autoencoder import VQAutoencoder as VQAutoencoder
+from discrete_lightning.vq.training.item_tokenizer import ItemTokenizer as ItemTokenizer

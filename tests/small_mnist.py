@@ -20,6 +20,7 @@ EMBEDDED = (  # need no folder
     "FeatureTable",
     "Verses",
     "Speech",
+    "ItemVectors",
 )
 
 

@@ -201,6 +201,9 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
     "CodeUsage": lambda: metrics.CodeUsage(4),
     "EntropyBonus": lambda: losses.EntropyBonus(0.3, 0.7),
     "GradientProbe": lambda: callbacks.GradientProbe(every=2, samples=2, reference_samples=2, batch_size=2),
+    "ItemTokenizer": lambda: models.ItemTokenizer(
+        4, layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 2), hidden=[8]
+    ),
     "LearningRateAnnealing": lambda: callbacks.LearningRateAnnealing(Linear(0.1, 0.05, steps=1)),
     "LiveCodes": lambda: metrics.LiveCodes(4),
     "LossWeight": lambda: layers.LossWeight(0.5),

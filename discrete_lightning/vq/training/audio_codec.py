@@ -10,7 +10,6 @@ import torch
 from lightning.pytorch import Callback
 from torch import Tensor, nn
 from torchmetrics import Metric
-from torchmetrics.audio import ScaleInvariantSignalNoiseRatio
 
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.layers.usage import LiveCodes
@@ -18,10 +17,10 @@ from discrete_lightning.training.batches import examples_of
 from discrete_lightning.training.per_loader import PerLoader
 from discrete_lightning.training.restorable import RestorableModule
 from discrete_lightning.vq.functional.mel import mel_distance
-from discrete_lightning.vq.mel_distance import SIZES, MelDistance
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizers.residual import ResidualQuantizer
 from discrete_lightning.vq.quantizers.vector import VectorQuantizer
+from discrete_lightning.vq.sound_metrics import SIZES, MelDistance, ScaleInvariantSNR
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates
 from discrete_lightning.vq.training.waveform import WaveformDecoder, WaveformEncoder
 
@@ -197,6 +196,6 @@ class _DepthMetrics(nn.Module):
 
     def __init__(self, stages: int, sample_rate: int, counted: Sequence[int]) -> None:
         super().__init__()
-        self.si_snr = nn.ModuleList(ScaleInvariantSignalNoiseRatio() for _ in range(stages))
+        self.si_snr = nn.ModuleList(ScaleInvariantSNR() for _ in range(stages))
         self.mel = nn.ModuleList(MelDistance(sample_rate, _BANDS) for _ in range(stages))
         self.live = nn.ModuleList(LiveCodes(each) for each in counted)
