@@ -57,7 +57,8 @@ CLAIMS = (
             TEXT: "| StraightThrough, half the KL weight | -.37 to -.38 (1.11 to 1.13) | 3 of 3, after 128 lines |"
         },
         command="python -m benchmarks.text.judge",
-        quick="python -m benchmarks.text.judge --seeds 1 --judges comedy",
+        quick="python -m benchmarks.text.judge --seeds 1 --judges comedy "
+        '--ways LeaveOneOut "StraightThrough, weight/2"',
         reads=(r"seeds in which leave-one-out's last score .*StraightThrough, weight/2 {NUMBER}",),
         holds=lambda reached: reached >= 1,
         now="reached with a tenth of the lines in {0} seeds",
