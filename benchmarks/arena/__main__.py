@@ -84,9 +84,6 @@ def main() -> None:
                 continue
             seeds = arguments.seeds or range(TASKS[name].seeds)
             made = [runs.get(name, TASKS[name], "reported", who, names[who], plan, seed) for seed in seeds]
-                runs.get(name, TASKS[name], "reported", who, names[who], plan, seed)
-                for seed in arguments.seeds or range(TASKS[name].seeds)
-            ]
             scores = "  ".join(f"{each.score:.4g}" for each in made)
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
     undefined = {
