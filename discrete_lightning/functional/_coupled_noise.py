@@ -94,7 +94,7 @@ def slope_of(control: Function, z: Tensor, create_graph: bool = False) -> tuple[
         ValueError: if it does not depend on z differentiably.
     """
     if is_traced():  # a compiler traces this, but not torch.autograd.grad
-        values, pullback = torch.func.vjp(control, z.detach())
+        values, pullback, *_ = torch.func.vjp(control, z.detach())
         return values, pullback(torch.ones_like(values))[0]
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()

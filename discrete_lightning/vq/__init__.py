@@ -5,9 +5,8 @@ from discrete_lightning.vq.codebook_updates import update_codebooks_after_step
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
-from discrete_lightning.vq.quantizers.differentiable_vector import DifferentiableVectorQuantizer
-from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
 from discrete_lightning.vq.quantizers.diveq import DifferentiableVectorQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.ibq import IndexBackpropagationQuantizer
@@ -27,7 +26,6 @@ __all__ = [
     "CompositeQuantizer",
     "DifferentiableVectorQuantizer",
     "FactorizedQuantizer",
-    "FiniteScalarPerturbationQuantizer",
     "FiniteScalarPerturbation",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",

@@ -8,7 +8,6 @@ from torch import Tensor
 from discrete_lightning.nn import (
     DifferentiableVectorQuantizer,
     FactorizedQuantizer,
-    FiniteScalarPerturbationQuantizer,
     FiniteScalarPerturbation,
     FiniteScalarQuantizer,
     GumbelQuantizer,
