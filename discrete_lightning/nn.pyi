@@ -73,6 +73,7 @@ from discrete_lightning.vq.quantizer import Codebook as Codebook
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
 from discrete_lightning.vq.quantizers.diveq import DifferentiableVectorQuantizer as DifferentiableVectorQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer as FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer as GumbelQuantizer
 from discrete_lightning.vq.quantizers.ibq import IndexBackpropagationQuantizer as IndexBackpropagationQuantizer

@@ -1,6 +1,6 @@
 """The base class of the gradient estimators: logits and a temperature in, a one-hot-like sample out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,18 @@ from discrete_lightning.functional._checks import check_elements, check_one_kind
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, largest
 from discrete_lightning.functional.log_probability import SubsetDistribution
+
+
+def as_pairs(logits: Tensor, tau: float | Tensor) -> tuple[Tensor, float | Tensor]:
+    """Log-odds of any shape as logits (..., 2) of two categories, the first for 1, in float32, and `tau` to divide those."""
+    check_elements(logits)
+    odds = float32(logits)
+    # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
+    pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
+    if isinstance(tau, Tensor) and tau.ndim:
+        check_tau(tau, logits=logits, dim=None)
+        tau = tau.unsqueeze(-1)
+    return pair, tau
 
 
 class Estimator:
@@ -40,6 +52,10 @@ class Estimator:
     hard: ClassVar[bool] = False
     subsets: ClassVar[SubsetDistribution] = "plackett_luce"
 
+    def evaluations(self, event: Sequence[int], *, binary: bool = False, k: int | None = None) -> int:
+        """How many samples of each example `expectation` gives to its function, for logits of shape (B, *event)."""
+        return 1
+
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.
 
@@ -66,14 +82,7 @@ class Estimator:
         By default a sample of two categories whose logits differ by `logits`. `tau` may be a tensor that broadcasts against
         `logits`.
         """
-        check_elements(logits)
-        odds = float32(logits)
-        # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
-        pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
-        if isinstance(tau, Tensor) and tau.ndim:
-            check_tau(tau, logits=logits, dim=None)
-            tau = tau.unsqueeze(-1)
-        return self(pair, tau, generator)[..., 0].to(logits.dtype)
+        return self(*as_pairs(logits, tau), generator)[..., 0].to(logits.dtype)
 
     def subset(
         self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None

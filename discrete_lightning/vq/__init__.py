@@ -6,6 +6,7 @@ from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook, Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer
 from discrete_lightning.vq.quantizers.diveq import DifferentiableVectorQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer
 from discrete_lightning.vq.quantizers.ibq import IndexBackpropagationQuantizer
@@ -24,6 +25,7 @@ __all__ = [
     "Codebook",
     "CompositeQuantizer",
     "DifferentiableVectorQuantizer",
+    "FactorizedQuantizer",
     "FiniteScalarPerturbation",
     "FiniteScalarQuantizer",
     "GumbelQuantizer",

@@ -30,7 +30,7 @@ def test_the_default_generator_serves_without_one(estimator: Estimator, binary: 
     results = []
     for seed in (1, 1, 2):
         torch.manual_seed(seed)
-        logits = leaf(torch.zeros(50, 3))
+        logits = leaf(torch.linspace(-1.0, 1.0, 150).view(50, 3))
         losses = estimator.expectation(lambda sample: (sample @ torch.arange(3.0)) ** 2, logits, 0.6, binary=binary)
         losses.sum().backward()
         results.append((torch.get_rng_state(), logits.grad))

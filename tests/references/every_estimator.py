@@ -12,12 +12,17 @@ ALL = EXPORTED + VARIANTS
 
 PATHWISE = [each for each in EXPORTED if each.pathwise] + [DECOUPLED]
 SCORE = [each for each in EXPORTED if not each.pathwise] + [LeaveOneOut(samples=5)]
+# those that need the loss's value and nothing of its gradient
+UNBIASED = [each for each in SCORE if isinstance(each, LeaveOneOut | estimators.DisARM | estimators.IndeCateR)]
 CATEGORICAL = [each for each in EXPORTED if each.categorical] + [DECOUPLED, LeaveOneOut(samples=5)]
 
 # what names do not show: which estimators give mixtures, and which draw nothing
-SOFT = [estimators.GumbelSoftmax(), estimators.Softmax()]
+SOFT = [estimators.ContractedReinMax(), estimators.GumbelSoftmax(), estimators.Softmax()]
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
+
+# of those that draw, the ones whose backward pass gives nothing to the temperature
+FIXED_TAU = [estimators.ReinMax(), estimators.ReinMaxCV(), estimators.ReinMaxRao(), estimators.Paired(), DECOUPLED]
 
 each_pathwise = pytest.mark.parametrize("estimator", PATHWISE, ids=repr)
 each_random = pytest.mark.parametrize("estimator", RANDOM, ids=repr)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from discrete_lightning.nn import (
     DifferentiableVectorQuantizer,
+    FactorizedQuantizer,
     FiniteScalarPerturbation,
     FiniteScalarQuantizer,
     GumbelQuantizer,
@@ -26,6 +27,7 @@ Maker = Callable[[], Quantizer]
 SINGLE: dict[str, Maker] = {
     "ema": lambda: VectorQuantizer(8, 4, commitment=0.25),
     "ema_cosine": lambda: VectorQuantizer(8, 4, distance="cosine"),
+    "factorized": lambda: FactorizedQuantizer(VectorQuantizer(8, 3, distance="cosine"), 4),
     "ema_rotation": lambda: VectorQuantizer(8, 4, gradient="rotation"),
     "learned": lambda: LearnedVectorQuantizer(8, 4),
     "learned_cosine_rotation": lambda: LearnedVectorQuantizer(8, 4, distance="cosine", gradient="rotation"),
