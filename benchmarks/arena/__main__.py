@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--runs", type=Path, default=RESULTS / "runs.csv")
     parser.add_argument("--page", action="store_true", help="no runs, the page alone")
+    parser.add_argument("--no-page", action="store_true", help="the runs alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -60,6 +61,8 @@ def main() -> None:
             made = [runs.get(name, TASKS[name], "reported", who, names[who], plan, seed) for seed in arguments.seeds]
             scores = "  ".join(f"{each.score:.4g}" for each in made)
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
+    if arguments.no_page:
+        return
     undefined = {
         (name, who)
         for name, task in TASKS.items()
