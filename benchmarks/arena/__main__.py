@@ -69,6 +69,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RESULTS / "runs.csv")
     parser.add_argument("--page", action="store_true", help="no runs, the page alone")
     parser.add_argument("--check", action="store_true", help="further seeds beside what is recorded; writes nothing")
+    parser.add_argument("--no-page", action="store_true", help="the runs alone")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
@@ -86,6 +87,8 @@ def main() -> None:
             made = [runs.get(name, TASKS[name], "reported", who, names[who], plan, seed) for seed in seeds]
             scores = "  ".join(f"{each.score:.4g}" for each in made)
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
+    if arguments.no_page:
+        return
     undefined = {
         (name, who)
         for name, task in TASKS.items()
