@@ -94,7 +94,6 @@ def slope_of(control: Function, z: Tensor, create_graph: bool = False) -> tuple[
         ValueError: if it does not depend on z differentiably.
     """
     if is_traced():  # a compiler traces this, but not torch.autograd.grad
-        values, pullback, *_ = torch.func.vjp(control, z.detach())
         traced: Any = torch.func.vjp(control, z.detach())
         values, pullback = traced
         return values, pullback(torch.ones_like(values))[0]
