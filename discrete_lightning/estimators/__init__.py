@@ -11,6 +11,7 @@ from discrete_lightning.estimators.indecater import IndeCateR
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
 from discrete_lightning.estimators.rebar import REBAR
+from discrete_lightning.estimators.redge import ReDGE
 from discrete_lightning.estimators.reinmax import ReinMax
 from discrete_lightning.estimators.reinmax_cv import ReinMaxCV
 from discrete_lightning.estimators.reinmax_rao import ReinMaxRao
@@ -36,6 +37,7 @@ __all__ = [
     "IndeCateR",
     "LeaveOneOut",
     "Paired",
+    "ReDGE",
     "ReinMax",
     "ReinMaxCV",
     "ReinMaxRao",

@@ -45,6 +45,7 @@ from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, pa
 from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
 from discrete_lightning.functional.rebar import rebar
+from discrete_lightning.functional.redge import redge
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_cv import reinmax_cv
 from discrete_lightning.functional.reinmax_rao import reinmax_rao
@@ -113,6 +114,7 @@ __all__ = [
     "perplexity",
     "policy_gradient",
     "rebar",
+    "redge",
     "reinmax",
     "reinmax_cv",
     "reinmax_rao",

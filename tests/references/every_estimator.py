@@ -24,7 +24,16 @@ RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
 
 # of those that draw, the ones whose backward pass gives nothing to the temperature
-FIXED_TAU = [estimators.ReinMax(), estimators.ReinMaxCV(), estimators.ReinMaxRao(), estimators.Paired(), DECOUPLED]
+# whose gradient is 0 at a low temperature, or in most rows
+VANISHING = (estimators.ReDGE,)
+_FIXED = (
+    estimators.ReinMax,
+    estimators.ReinMaxCV,
+    estimators.ReinMaxRao,
+    estimators.Paired,
+    estimators.ReDGE,
+)
+FIXED_TAU = [*(each() for each in _FIXED), DECOUPLED]
 
 each_pathwise = pytest.mark.parametrize("estimator", PATHWISE, ids=repr)
 each_random = pytest.mark.parametrize("estimator", RANDOM, ids=repr)
