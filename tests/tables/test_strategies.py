@@ -264,7 +264,8 @@ def ranks() -> list[dict[str, dict[str, Any]]]:
 
 
 _WRITES = {"learned": "LearnedVectorQuantizer", "gumbel": "GumbelQuantizer",
-           "index_backpropagation": "IndexBackpropagationQuantizer", "differentiable": "DifferentiableVectorQuantizer"}  # fmt: skip
+           "index_backpropagation": "IndexBackpropagationQuantizer",
+           "differentiable": "DifferentiableVectorQuantizer"}  # fmt: skip
 NOISE_OF_EACH_RANK = (
     "perturbation",
     "fixed_gumbel",
