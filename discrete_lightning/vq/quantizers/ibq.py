@@ -58,6 +58,7 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
     """
 
     _number_of_totals = 5
+    _limits_steps = True
 
     def __init__(
         self,
@@ -105,10 +106,6 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
 
     def codes_of(self, indices: Tensor) -> Tensor:
         return nn.functional.embedding(as_indices(indices), self.codes)
-
-    @property
-    def _has_own_step(self) -> bool:
-        return True
 
     def _lengthen(self, before: Tensor, step: Tensor) -> None:
         """Shortens it instead."""

@@ -38,6 +38,7 @@ class LearnedCodes(StartedCodebook):
     """
 
     codes: nn.Parameter
+    _limits_steps: ClassVar[bool] = False  # whether the optimiser's step is made shorter
     written_parameters: ClassVar[tuple[str, ...]] = ("codes",)
 
     def __init__(self, num_codes: int, dim: int, *, code_rate: float, follow: float, **start: Any) -> None:
@@ -69,8 +70,11 @@ class LearnedCodes(StartedCodebook):
     @torch.no_grad()
     def _apply_window(self, window: CodeWindow | None) -> None:
         writes = {"kmeans_iterations": 0, "revive_below": 0, "code_rate": 1, "follow": 0}
-        if given := [f"{name}={none}" for name, none in writes.items() if getattr(self, name) != none]:
-            advice = f"leave it out (ignored_params of fully_shard), or give {', '.join(given)}"
+        given = [f"{name}={none}" for name, none in writes.items() if getattr(self, name) != none]
+        if given or self._has_own_step:
+            advice = "leave it out (ignored_params of fully_shard)"
+            if not self._limits_steps:
+                advice += f", or give {', '.join(given)}"
             check_whole(self.codes, (self.num_codes, self.dim), f"{type(self).__name__}.codes", advice)
         if self._has_own_step:
             self._go_on()
@@ -92,7 +96,7 @@ class LearnedCodes(StartedCodebook):
     @property
     def _has_own_step(self) -> bool:
         """Whether the optimiser's step is changed after it."""
-        return self.code_rate > 1
+        return self._limits_steps or self.code_rate > 1
 
     def _lengthen(self, before: Tensor, step: Tensor) -> None:
         """Makes the step longer that led from the codes `before` to those of now."""

@@ -43,7 +43,7 @@ class SimVectorQuantizer(Float32State, Codebook):
         (torch.Size([8, 8]), torch.Size([16, 8]))
     """
 
-    frozen_codes: Tensor
+    frozen_table: Tensor
     has_commitment_loss = True
     collapse_advice = "raise the learning rate of its linear map, or take IndexBackpropagationQuantizer"
 
@@ -62,19 +62,19 @@ class SimVectorQuantizer(Float32State, Codebook):
         if gradient not in ("straight_through", "rotation"):
             raise ValueError(f"SimVectorQuantizer: gradient must be 'straight_through' or 'rotation', got {gradient!r}")
         self.codebook, self.commitment, self.gradient = codebook, commitment, gradient
-        self.register_buffer("frozen_codes", torch.empty(num_codes, dim, dtype=torch.float32))
+        self.register_buffer("frozen_table", torch.empty(num_codes, dim, dtype=torch.float32))
         self.weight = nn.Parameter(torch.empty(dim, dim, dtype=torch.float32))
         self.reset_parameters()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        self.frozen_codes.normal_(std=self.dim**-0.5)
+        self.frozen_table.normal_(std=self.dim**-0.5)
         nn.init.kaiming_uniform_(self.weight, a=5**0.5)  # as in nn.Linear
 
     @property
     def codes(self) -> Tensor:
         """W e_k of all codes (K, D), with a gradient to W."""
-        return self._map(self.frozen_codes)
+        return self._map(self.frozen_table)
 
     @without_autocast
     @float32_matmul
@@ -91,7 +91,7 @@ class SimVectorQuantizer(Float32State, Codebook):
         return Quantized(self.pass_gradient(codes, x).to(vectors.dtype), indices, loss)
 
     def codes_of(self, indices: Tensor) -> Tensor:
-        return self._map(nn.functional.embedding(as_indices(indices), self.frozen_codes))
+        return self._map(nn.functional.embedding(as_indices(indices), self.frozen_table))
 
     def pass_gradient(self, quantized: Tensor, vectors: Tensor) -> Tensor:
         return rotate(quantized, vectors) if self.gradient == "rotation" else super().pass_gradient(quantized, vectors)

@@ -16,7 +16,7 @@ def test_values_losses_and_gradients_are_those_of_the_formula() -> None:
 
     w = quantizer.weight.detach().double().requires_grad_()
     x = vectors.detach().double().requires_grad_()
-    codes = quantizer.frozen_codes.double() @ w.t()
+    codes = quantizer.frozen_table.double() @ w.t()
     indices = torch.cdist(x, codes).argmin(-1)
     assert torch.equal(result.indices, indices)
     chosen = codes[indices]
@@ -32,11 +32,11 @@ def test_values_losses_and_gradients_are_those_of_the_formula() -> None:
 def test_a_step_moves_every_code_and_no_frozen_one() -> None:
     torch.manual_seed(0)
     quantizer = SimVectorQuantizer(100, 4)
-    frozen, before = quantizer.frozen_codes.clone(), quantizer.codes.detach()
+    frozen, before = quantizer.frozen_table.clone(), quantizer.codes.detach()
     optimizer = torch.optim.SGD(quantizer.parameters(), lr=0.1)
     quantizer(some_vectors(5, 4)).loss.backward()
     optimizer.step()
-    assert torch.equal(quantizer.frozen_codes, frozen)
+    assert torch.equal(quantizer.frozen_table, frozen)
     assert ((quantizer.codes.detach() - before).norm(dim=1) > 0).all()
 
 
