@@ -22,6 +22,7 @@ def small_task() -> Task:
         tuning=lambda seed: polynomial.Polynomial(1.5, 0.4, seed),
         steps=10,
         rows=8,
+        seeds=2,
         unit="loss",
     )
 

@@ -9,7 +9,11 @@ from benchmarks.arena.problem import Plan, Problem
 from discrete_lightning import estimators
 from discrete_lightning.estimators import Estimator
 
-FURTHER: dict[str, Estimator] = {"LeaveOneOut(4)": estimators.LeaveOneOut(samples=4)}
+FURTHER: dict[str, Estimator] = {
+    "LeaveOneOut(4)": estimators.LeaveOneOut(samples=4),
+    "ReinMax at 1.5": estimators.ReinMax(),
+}
+FIXED = {"ReinMax at 1.5": Plan(1.5, 1.5)}  # the temperature of its paper for most VAEs, in place of the rule
 PLANS = (*(Plan(tau, tau) for tau in (0.3, 0.6, 1.0, 1.5)), Plan(1.5, 0.1))
 
 

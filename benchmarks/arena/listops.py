@@ -81,6 +81,7 @@ TASKS = {
         tuning=lambda seed: ListOps(5, seed),
         steps=800,
         rows=32,
+        seeds=5,
         unit="wrong, %",
         digits=1,
     )

@@ -79,6 +79,7 @@ _TASK = Task(
     tuning=lambda seed: Cells(own_table(), seed),
     steps=60,
     rows=8,
+    seeds=10,
     unit="regret, %",
 )
 TASKS = {"NAS table": _TASK} if BENCH.exists() else {}

@@ -43,6 +43,7 @@ TASKS = {
         tuning=lambda seed: Polynomial(1.5, 0.4, seed),
         steps=1500,
         rows=32,
+        seeds=3,
         unit="loss over the minimum, x 1,000",
     )
 }

@@ -53,6 +53,7 @@ class Task:
         tuning: seed -> instance of another problem of the kind: other sizes, data or functions.
         steps: of the optimiser, for an estimator that evaluates the loss once an example.
         rows: evaluations of the loss a step.
+        seeds: how many are reported, where not said otherwise.
         unit: of the score.
         digits: after the point, in tables.
     """
@@ -61,6 +62,7 @@ class Task:
     tuning: Callable[[int], Problem]
     steps: int
     rows: int
+    seeds: int
     unit: str
     digits: int = 2
 

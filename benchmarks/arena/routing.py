@@ -48,6 +48,7 @@ TASKS = {
         tuning=lambda seed: Routing(12, 6, seed),
         steps=1000,
         rows=128,
+        seeds=3,
         unit="squared error",
         digits=3,
     )

@@ -54,6 +54,7 @@ TASKS = {
         tuning=lambda seed: Selection("sine", seed),
         steps=1000,
         rows=64,
+        seeds=5,
         unit="error / variance",
         digits=3,
     )

@@ -71,6 +71,7 @@ def _task(categories: int, latents: int, rate: float) -> Task:
         tuning=lambda seed: VAE(8, 8, 7e-4, seed),
         steps=2 * EPOCH,
         rows=100,
+        seeds=3,
         unit="-ELBO, nats",
         digits=1,
     )

@@ -31,7 +31,7 @@ from benchmarks.vq.codebooks import DIM, Autoencoder, _stack
 from discrete_lightning.data import MNIST, FashionMNIST
 from discrete_lightning.nn import (
     DifferentiableVectorQuantizer,
-    FiniteScalarPerturbationQuantizer,
+    FiniteScalarPerturbation,
     FiniteScalarQuantizer,
     GumbelQuantizer,
     IndexBackpropagationQuantizer,
@@ -94,7 +94,7 @@ MAKERS: dict[str, Callable[[], Contestant]] = {
     "DiVeQ": partial(ours, DifferentiableVectorQuantizer),
     "SimVQ": partial(ours, SimVectorQuantizer),
     "finite scalar": lambda: Contestant(FiniteScalarQuantizer(LEVELS), len(LEVELS)),
-    "FSP": lambda: Contestant(FiniteScalarPerturbationQuantizer(LEVELS), len(LEVELS)),
+    "FSP": lambda: Contestant(FiniteScalarPerturbation(LEVELS), len(LEVELS)),
     "look-up free": lambda: Contestant(LookupFreeQuantizer(16), 16),
     "theirs, k-means + dead codes": partial(theirs, "VectorQuantize", kmeans_init=True, threshold_ema_dead_code=2),
     "theirs, SimVQ": partial(theirs, "SimVQ"),

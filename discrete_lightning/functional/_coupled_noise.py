@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_rows
+from discrete_lightning.functional._checks import check_rows, is_traced
 from discrete_lightning.functional._plackett_luce import left
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._temperature import log_weights
@@ -93,6 +93,9 @@ def slope_of(control: Function, z: Tensor, create_graph: bool = False) -> tuple[
     Raises:
         ValueError: if it does not depend on z differentiably.
     """
+    if is_traced():  # a compiler traces this, but not torch.autograd.grad
+        values, pullback, *_ = torch.func.vjp(control, z.detach())
+        return values, pullback(torch.ones_like(values))[0]
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()
         values = control(leaf)

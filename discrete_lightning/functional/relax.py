@@ -83,7 +83,6 @@ def relax(
 
     result = gradient_of(logits, gain.detach(), slope.detach())
     if surrogate is not None:
-        leaf = float32(logits).detach().requires_grad_()
-        (g,) = torch.autograd.grad(gradient_of(leaf, gain, slope).sum(), leaf, create_graph=True)
+        _, g = slope_of(lambda x: gradient_of(x, gain, slope), float32(logits), create_graph=True)
         result = result + sum_of_event(g.square())
     return losses + (result - result.detach())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.functional._checks import check_categories, check_weights, is_traced
+from discrete_lightning.functional._keyed import KeyedGenerator, in_place_of
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional._random import uniform
 from discrete_lightning.functional.categorical import running_sum
@@ -59,7 +60,9 @@ def draw_stratified(probabilities: Tensor, samples: int, generator: torch.Genera
 
 def strata(leading: list[int], samples: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
     """Uniforms (*leading, samples), one in each of `samples` equal parts of [0, 1), in a random order."""
+    generator = in_place_of(generator)
     # torch.compile can draw float32 only, and MPS has no float64
-    dtype = torch.float32 if is_traced() or device.type == "mps" else torch.float64
+    narrow = device.type == "mps" or (is_traced() and not isinstance(generator, KeyedGenerator))
+    dtype = torch.float32 if narrow else torch.float64
     u = uniform((*leading, samples + 1), dtype=dtype, device=device, generator=generator)
     return (u[..., :1] + u[..., 1:].argsort(-1)) / samples

@@ -198,7 +198,8 @@ class Sharded(Network):
 
 _SHARDED = ("ema", "gumbel", "large_gumbel", "finite_scalar", "lookup_free", "residual_ema", "residual_finite_scalar",
             "Temperature", "Temperature_learned", "LossWeight", "EntropyBonus", "KLToPrior", "OneOf", "RelaxedEmbedding",
-            "RelaxedCategorical_GumbelSoftmax", "learned", "MixtureOfExperts", "BiasBalancedRouter", "TokenGate")  # fmt: skip
+            "RelaxedCategorical_GumbelSoftmax", "learned", "index_backpropagation", "sim",
+            "differentiable", "perturbation", "MixtureOfExperts", "BiasBalancedRouter", "TokenGate")  # fmt: skip
 # codes that only the optimiser moves
 FIXED = {
     "fixed": Layer(lambda: LearnedVectorQuantizer(8, 4, kmeans_iterations=0, revive_below=0.0, follow=0.0), vectors),
@@ -207,7 +208,9 @@ FIXED = {
     ),
 }
 _REFUSED_BY_FSDP = {"ema": "buffer_dtype=torch.float32", "residual_ema": "buffer_dtype=torch.float32",
-                    "learned": "buffer_dtype=torch.float32", "gumbel": "buffer_dtype=torch.float32"}  # fmt: skip
+                    "learned": "buffer_dtype=torch.float32", "gumbel": "buffer_dtype=torch.float32",
+                    "index_backpropagation": "buffer_dtype=torch.float32", "sim": "buffer_dtype=torch.float32",
+                    "differentiable": "buffer_dtype=torch.float32"}  # fmt: skip
 
 
 # FSDP with 16-bit buffers is said to a layer that is called; ArchitectureSearch refuses every strategy but ddp

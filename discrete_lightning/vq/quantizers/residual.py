@@ -109,7 +109,8 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
     def dropout(self, dropout: float | Sequence[float]) -> None:
         shares = _shares(dropout, len(self.quantizers))
         self._dropout = float(dropout) if isinstance(dropout, int | float) else tuple(map(float, dropout))
-        self.reached.copy_(torch.tensor(shares, dtype=torch.float64).cumsum(0))
+        with real_device():
+            self.reached.copy_(torch.tensor(shares, dtype=torch.float64).cumsum(0))
 
     def extra_repr(self) -> str:
         given = {"dropout": self.dropout} if self.dropout else {}

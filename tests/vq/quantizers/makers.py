@@ -8,7 +8,7 @@ from torch import Tensor
 from discrete_lightning.nn import (
     DifferentiableVectorQuantizer,
     FactorizedQuantizer,
-    FiniteScalarPerturbationQuantizer,
+    FiniteScalarPerturbation,
     FiniteScalarQuantizer,
     GumbelQuantizer,
     IndexBackpropagationQuantizer,
@@ -38,7 +38,7 @@ SINGLE: dict[str, Maker] = {
     "index_backpropagation_drawn": lambda: IndexBackpropagationQuantizer(8, 4, negatives=4),
     "sim": lambda: SimVectorQuantizer(8, 4),
     "differentiable": lambda: DifferentiableVectorQuantizer(8, 4),
-    "perturbation": lambda: FiniteScalarPerturbationQuantizer([3, 2, 5, 4]),
+    "perturbation": lambda: FiniteScalarPerturbation([3, 2, 5, 4]),
     "finite_scalar": lambda: FiniteScalarQuantizer([3, 2, 5, 4]),
     "lookup_free": lambda: LookupFreeQuantizer(4),
 }

@@ -12,13 +12,16 @@ from torch.nn.parallel import DistributedDataParallel
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.losses import code_diversity, marginal_entropy
 from discrete_lightning.nn import (
+    DifferentiableVectorQuantizer,
     GumbelQuantizer,
+    IndexBackpropagationQuantizer,
     LargeGumbelQuantizer,
     LearnedVectorQuantizer,
     LookupFreeQuantizer,
     ProductQuantizer,
     Quantizer,
     ResidualQuantizer,
+    SimVectorQuantizer,
     VectorQuantizer,
     update_codebooks_after_step,
 )
@@ -32,10 +35,14 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "residual": lambda: ResidualQuantizer(VectorQuantizer(8, 4, decay=0.8, kmeans_iterations=0), 3),
     "product": lambda: ProductQuantizer(LearnedVectorQuantizer(8, 2, kmeans_iterations=0), 2),
     "lookup_free": lambda: LookupFreeQuantizer(4, entropy=1.0, tau=1.0),
+    "index_backpropagation": lambda: IndexBackpropagationQuantizer(12, 4, kmeans_iterations=0),
+    "sim": lambda: SimVectorQuantizer(12, 4),
+    "differentiable": lambda: DifferentiableVectorQuantizer(12, 4, noise=0.0, revive_below=0.5, kmeans_iterations=0),
 }
 # until the first step the k-means start is that of each rank
 STARTED: dict[str, Callable[[], Quantizer]] = {
     "learned, started": lambda: LearnedVectorQuantizer(12, 4, revive_below=0.5),
+    "index_backpropagation, started": lambda: IndexBackpropagationQuantizer(12, 4),
     "cosine, started": lambda: VectorQuantizer(12, 4, decay=0.8, distance="cosine"),
     "residual, started": lambda: ResidualQuantizer(VectorQuantizer(8, 4, decay=0.8), 3),
     "product, started": lambda: ProductQuantizer(LearnedVectorQuantizer(8, 2), 2),

@@ -28,7 +28,7 @@ _ROOT = math.sqrt(12)
 _VARIANCE = math.pi**2 / 12  # of the density of (1 + tanh x) / 2, the logistic one of scale 1/2
 
 
-class FiniteScalarPerturbationQuantizer(Codebook):
+class FiniteScalarPerturbation(Codebook):
     """A grid of prod(levels) codes without parameters: training adds uniform noise of a cell's size, eval() rounds.
 
     While training, `quantized` is no code, and `indices` are the cells of the vectors themselves.
@@ -43,7 +43,7 @@ class FiniteScalarPerturbationQuantizer(Codebook):
             another dimension.
 
     Example:
-        >>> quantizer = FiniteScalarPerturbationQuantizer([8, 5, 5, 5]).eval()
+        >>> quantizer = FiniteScalarPerturbation([8, 5, 5, 5]).eval()
         >>> quantizer.num_codes, [round(x, 3) for x in quantizer(torch.zeros(4)).quantized.tolist()]
         (1000, [0.217, 0.0, 0.0, 0.0])
     """
@@ -56,14 +56,14 @@ class FiniteScalarPerturbationQuantizer(Codebook):
         super().__init__(math.prod(levels), len(levels))
         for name, weight in (("mean", mean), ("variance", variance)):
             if not weight >= 0:
-                raise ValueError(f"FiniteScalarPerturbationQuantizer: {name} must be >= 0, got {weight!r}")
+                raise ValueError(f"FiniteScalarPerturbation: {name} must be >= 0, got {weight!r}")
         self.levels, self.mean, self.variance = levels, mean, variance
 
     def extra_repr(self) -> str:
         return f"levels={self.levels}"
 
     def quantize(self, vectors: Tensor) -> Quantized:
-        check_finite(vectors, "FiniteScalarPerturbationQuantizer")
+        check_finite(vectors, "FiniteScalarPerturbation")
         x = float32(vectors)
         levels = x.new_tensor(self.levels)
         u = _share(x)
