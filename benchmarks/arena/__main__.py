@@ -87,8 +87,6 @@ def main() -> None:
             made = [runs.get(name, TASKS[name], "reported", who, names[who], plan, seed) for seed in seeds]
             scores = "  ".join(f"{each.score:.4g}" for each in made)
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
-    if arguments.no_page:
-        return
     undefined = {
         (name, who)
         for name, task in TASKS.items()

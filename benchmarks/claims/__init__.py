@@ -1,7 +1,6 @@
 """The claims of README and of the recipes' pages, a file a family. A new claim is one entry there."""
 
 from benchmarks.claims import (
-    arena,
     control,
     design,
     estimators,
@@ -16,5 +15,5 @@ from benchmarks.claims import (
 )
 from benchmarks.claims.claim import Claim
 
-FAMILIES = (estimators, arena, vq, large, vae, nas, design, routing, selection, control, text, reliability)
+FAMILIES = (estimators, vq, large, vae, nas, design, routing, selection, control, text, reliability)
 CLAIMS: tuple[Claim, ...] = tuple(claim for family in FAMILIES for claim in family.CLAIMS)

@@ -1,4 +1,4 @@
-"""Claims about codebooks of many codes."""
+"""Claims about codebooks of many codes, and of many levels."""
 
 from benchmarks.claims.claim import Claim
 from benchmarks.claims.vq import PEER
@@ -28,5 +28,15 @@ CLAIMS = (
         now="8 steps: error {0}, theirs {1}",
         needs=PEER,
         limit=150,
+    ),
+    Claim(
+        name="large/one residual stack for 8 bit rates",
+        stands={},
+        command="python -m benchmarks.vq.residual",
+        quick="python -m benchmarks.vq.residual --seeds 0 --depths 2 8 --steps 150 --skip timing",
+        reads=tuple(f"^{depth} stages: shared / dedicated {{NUMBER}}" for depth in (2, 8)),
+        holds=lambda two, eight: max(two, eight) < 1.15,
+        now="150 steps, one seed: error shared / dedicated {0} at 2 stages, {1} at 8",
+        needs=("data/fashion-mnist",),
     ),
 )
