@@ -19,11 +19,15 @@ from torch import Tensor
 from benchmarks._memory import peak_of
 from benchmarks._timing import cases, device_name, interleaved, milliseconds
 from discrete_lightning.estimators import (
+    IMLE,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
+    ReDGE,
     ReinMax,
+    ReinMaxCV,
+    ReinMaxRao,
     StraightThrough,
     StraightThroughGumbel,
 )
@@ -35,6 +39,10 @@ ESTIMATORS: dict[str, tuple[Estimator, float | None]] = {
     "ReinMax": (ReinMax(), 0.15),
     "GappedStraightThrough": (GappedStraightThrough(), 0.15),
     "GumbelRao(10)": (GumbelRao(10), 2.5),
+    "ReinMaxRao(10)": (ReinMaxRao(10), None),
+    "ReinMaxCV(10)": (ReinMaxCV(10), None),
+    "ReDGE(2)": (ReDGE(2), None),
+    "IMLE(10)": (IMLE(10), None),
 }
 ROWS, CATEGORIES = 8192, 512
 

@@ -7,6 +7,7 @@ from discrete_lightning.estimators.entmax import Entmax
 from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
 from discrete_lightning.estimators.gumbel_rao import GumbelRao
 from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
+from discrete_lightning.estimators.imle import IMLE
 from discrete_lightning.estimators.indecater import IndeCateR
 from discrete_lightning.estimators.leave_one_out import LeaveOneOut
 from discrete_lightning.estimators.paired import Paired
@@ -24,6 +25,7 @@ from discrete_lightning.estimators.straight_through_gumbel import StraightThroug
 from discrete_lightning.estimators.stratified_reinmax import StratifiedReinMax
 
 __all__ = [
+    "IMLE",
     "REBAR",
     "RELAX",
     "SIMPLE",

@@ -35,6 +35,7 @@ from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_t
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
+from discrete_lightning.functional.implicit_mle import implicit_mle
 from discrete_lightning.functional.indecater import indecater
 from discrete_lightning.functional.keyed_noise import keyed_examples, keyed_noise
 from discrete_lightning.functional.kl_to_reference import kl_to_reference
@@ -96,6 +97,7 @@ __all__ = [
     "gumbel_sigmoid",
     "gumbel_softmax",
     "gumbel_top_k",
+    "implicit_mle",
     "indecater",
     "keyed_examples",
     "keyed_noise",

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from discrete_lightning.estimators import (
+    IMLE,
     REBAR,
     RELAX,
     DisARM,
@@ -33,6 +34,7 @@ def test_parameters_are_checked() -> None:
         (lambda: StratifiedReinMax(samples=0), "StratifiedReinMax: samples must be at least 1, got 0"),
         (lambda: REBAR(eta=math.inf), "REBAR: eta must be finite, got inf"),
         (lambda: RELAX(eta=math.nan), "RELAX: eta must be finite, got nan"),
+        (lambda: IMLE(samples=0), "IMLE: samples must be at least 1, got 0"),
         (lambda: ReinMaxRao(samples=0), "ReinMaxRao: samples must be at least 1, got 0"),
         (lambda: ReinMaxCV(samples=0), "ReinMaxCV: samples must be at least 1, got 0"),
         (lambda: ReinMaxCV(eta=math.nan), "ReinMaxCV: eta must be finite, got nan"),

@@ -82,6 +82,7 @@ _CATEGORIES |= {
         "gapped_straight_through",
         "gumbel_rao",
         "gumbel_softmax",
+        "implicit_mle",
         "redge",
         "reinmax",
         "reinmax_cv",

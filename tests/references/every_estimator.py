@@ -23,15 +23,16 @@ SOFT = [estimators.ContractedReinMax(), estimators.GumbelSoftmax(), estimators.S
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
 
-# of those that draw, the ones whose backward pass gives nothing to the temperature
 # whose gradient is 0 at a low temperature, or in most rows
-VANISHING = (estimators.ReDGE,)
+VANISHING = (estimators.ReDGE, estimators.IMLE)
+# of those that draw, the ones whose backward pass gives nothing to the temperature
 _FIXED = (
     estimators.ReinMax,
     estimators.ReinMaxCV,
     estimators.ReinMaxRao,
     estimators.Paired,
     estimators.ReDGE,
+    estimators.IMLE,
 )
 FIXED_TAU = [*(each() for each in _FIXED), DECOUPLED]
 
