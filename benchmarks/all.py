@@ -66,7 +66,7 @@ def row(cells: Sequence[str]) -> str:
 
 
 def cells(verdict: Verdict) -> tuple[str, str, str, str, str]:
-    words = next(iter(verdict.claim.stands.values()))
+    words = next(iter(verdict.claim.stands.values()), "(on no page yet)")
     return verdict.claim.name, words, verdict.now, verdict.status, f"{verdict.seconds:.0f}"
 
 

@@ -66,7 +66,7 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", choices=list(TASKS), default=list(TASKS))
     parser.add_argument("--estimators", nargs="+", choices=list(contestants()), default=list(contestants()))
     parser.add_argument("--seeds", nargs="+", type=int, help="default: 0, 1, ... of as many as the task says")
-    parser.add_argument("--runs", type=Path, default=RESULTS / "runs.csv")
+    parser.add_argument("--runs", type=Path, default=RESULTS / "runs.csv", help="another file: without the page")
     parser.add_argument("--page", action="store_true", help="no runs, the page alone")
     parser.add_argument("--check", action="store_true", help="further seeds beside what is recorded; writes nothing")
     arguments = parser.parse_args()
@@ -86,6 +86,8 @@ def main() -> None:
             made = [runs.get(name, TASKS[name], "reported", who, names[who], plan, seed) for seed in seeds]
             scores = "  ".join(f"{each.score:.4g}" for each in made)
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
+    if arguments.runs != RESULTS / "runs.csv":
+        return
     undefined = {
         (name, who)
         for name, task in TASKS.items()

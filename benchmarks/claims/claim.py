@@ -11,7 +11,8 @@ NUMBER = r"([-+]?(?:\d[\d,]*)?\.?\d+(?:e[-+]?\d+)?)"
 class Claim:
     """One figure of README or of a recipe's page, and how to look at it again.
 
-    `stands` maps a page to the words that stand there, literally: a page that changes without its claim fails a test.
+    `stands` maps a page to the words that stand there, literally: a page that changes without its claim fails a test. It
+    is empty where a benchmark waits for its page.
     `command` measures the figure, in minutes or hours, and `results` is the file in benchmarks/ with what it printed, from
     which the page was written (the patterns fit it, and the claim holds there); `quick` is the same program on fewer
     steps, seeds or sizes.

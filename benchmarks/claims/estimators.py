@@ -37,6 +37,17 @@ CLAIMS = (
         needs=("torch==2.13",),
     ),
     Claim(
+        name="estimators/arena",
+        stands={README: "4x24 2.2, 8x16 2.7, 16x12 3.4, 64x8 2.5, 10x30 2.2 nats"},
+        command="python -m benchmarks.arena",
+        quick='python -m benchmarks.arena --check --tasks "VAE 8x16" --estimators ReinMax ContractedReinMax --seeds 100',
+        reads=("^VAE 8x16 +ReinMax +{NUMBER}", "^VAE 8x16 +ContractedReinMax +{NUMBER}"),
+        holds=lambda reinmax, ours: reinmax - ours > 1,
+        now="VAE 8x16, another seed: ReinMax {0}, ContractedReinMax {1}",
+        needs=("data/mnist",),
+        limit=150,
+    ),
+    Claim(
         name="estimators/bias",
         stands={
             README: "ReinMax, straight-through, leave-one-out: bias 0.00 at tau 1",

@@ -130,7 +130,7 @@ def train(make: Callable[[], Contestant], seed: int, images: tuple[Tensor, Tenso
         schedule.step()
     seconds = (time.perf_counter() - start) / arguments.steps
     model.eval()
-    live, error, floor = measure(model, images[1][:5000], quantizer.count)
+    live, error, floor = measure(model, images[1][: arguments.images], quantizer.count)
     return {"error": error, "floor": floor, "live": live, "seconds": seconds}
 
 
@@ -157,6 +157,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--learning_rate", type=float, default=3e-3)
+    parser.add_argument("--images", type=int, default=5000, help="of the test")
     parser.add_argument("--data", choices=["fashion", "mnist"], default="fashion")
     parser.add_argument("--only", nargs="+", choices=list(MAKERS), default=list(MAKERS))
     parser.add_argument("--skip", nargs="+", choices=list(MAKERS), default=[])

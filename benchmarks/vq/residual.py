@@ -9,15 +9,17 @@ mean squared error of the 10,000 test images, shared over dedicated; and the sha
 model. The settings were chosen on MNIST, seed 100.
 Bars: at most 1.02 at each depth (mean over seeds), all codes live.
 
-**Time.** A step (forward, backward, update of the codes) of the quantiser alone, in turns on one thread, both with dropout of
-all examples, k-means start and revival; ResidualVQ drops the same stages of a whole batch, so that a round is 8 steps, one for
-each depth that it may draw. With a beam its first step is made without, since its k-means start fails with one.
+**Time.** A step (forward, backward, update of the codes) of the quantiser alone, in turns on one thread, in processor seconds
+(so that other programs count little), the median of rounds; both with dropout of all examples, k-means start and revival;
+ResidualVQ drops the same stages of a whole batch, so that a round is 8 steps, one for each depth that it may draw. With a beam
+its first step is made without, since its k-means start fails with one.
 Bar: at most half of its time. Needs vector-quantize-pytorch==1.32 (left out where it is not installed).
 """
 
 import argparse
 import importlib.util
 import statistics
+import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -25,7 +27,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks._timing import interleaved, milliseconds, ratio
+from benchmarks._timing import milliseconds, ratio
 from benchmarks.vq.codebooks import _stack
 from discrete_lightning.data import MNIST, FashionMNIST
 from discrete_lightning.nn import ResidualQuantizer, VectorQuantizer
@@ -147,6 +149,18 @@ def rounds_of(case: Case) -> dict[str, Callable[[], None]]:
     return {"ours": our_round, "theirs": their_round}
 
 
+def in_turns(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+    """Processor seconds of each contestant in each round, after one round of warm-up."""
+    seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    for number in range(rounds + 1):
+        for name, run in contestants.items():
+            start = time.process_time()
+            run()
+            if number:
+                seconds[name].append(time.process_time() - start)
+    return seconds
+
+
 def seeds_of_depths() -> Sequence[int]:
     """Seeds with which ResidualVQ keeps 1, 2, ... 8 stages."""
     import random
@@ -163,7 +177,7 @@ def timing(arguments: Any) -> None:
         return
     torch.set_num_threads(1)
     for case in map(Case._make, TIMED):
-        seconds = interleaved(rounds_of(case), arguments.rounds, "cpu")
+        seconds = in_turns(rounds_of(case), arguments.rounds)
         print(
             f"a step, {case.batch * case.length:,} x {case.dim}, {STAGES} stages of {case.codes:>5} codes, beam {case.beam}: "
             f"ours {milliseconds(seconds['ours']) / STAGES:6.1f} ms, "

@@ -10,6 +10,7 @@ from discrete_lightning.functional.conditional_bernoulli import (
 from discrete_lightning.functional.contracted_reinmax import contracted_reinmax, contracted_reinmax_subset
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.discrete_langevin import discrete_langevin
+from discrete_lightning.functional.entmax import entmax
 from discrete_lightning.functional.entropy import (
     binary_entropy,
     binary_kl_to_uniform,
@@ -44,6 +45,7 @@ from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, pa
 from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
 from discrete_lightning.functional.rebar import rebar
+from discrete_lightning.functional.redge import redge
 from discrete_lightning.functional.reinmax import reinmax
 from discrete_lightning.functional.reinmax_cv import reinmax_cv
 from discrete_lightning.functional.reinmax_rao import reinmax_rao
@@ -80,6 +82,7 @@ __all__ = [
     "disarm",
     "discrete_langevin",
     "draw_pair",
+    "entmax",
     "entropy",
     "exponential_noise",
     "gapped_straight_through",
@@ -111,6 +114,7 @@ __all__ = [
     "perplexity",
     "policy_gradient",
     "rebar",
+    "redge",
     "reinmax",
     "reinmax_cv",
     "reinmax_rao",

@@ -50,9 +50,11 @@ class CollisionRate(Metric):
         self.items.append(items)
 
     def compute(self) -> Tensor:
-        if not sum(map(len, self.items)):
+        if isinstance(self.items, list) and not self.items:  # a tensor once ranks were gathered
             return torch.zeros((), device=self.device)
         codes, items = dim_zero_cat(self.codes), dim_zero_cat(self.items)
+        if not len(items):
+            return torch.zeros((), device=self.device)
         order = items.argsort(stable=True)
         sorted_items = items[order]
         first = torch.ones_like(sorted_items, dtype=torch.bool)

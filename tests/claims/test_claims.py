@@ -54,7 +54,8 @@ def test_a_claim_stands_where_it_says_and_its_programs_exist(each: Claim) -> Non
     called = programs(f"{each.command} {each.quick}")
     assert called or each.command.startswith("discrete-lightning ")
     for name in called:
-        assert (ROOT / (name if name.endswith(".py") else name.replace(".", "/") + ".py")).exists(), name
+        path = ROOT / (name if name.endswith(".py") else name.replace(".", "/"))
+        assert any(each.is_file() for each in (path, path.with_suffix(".py"), path / "__main__.py")), name
     for command in (each.command, each.quick):
         assert all(shlex.split(part)[0] in ("python", "discrete-lightning") for part in command.split(" && "))
     for pattern in each.reads:

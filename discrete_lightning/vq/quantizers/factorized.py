@@ -63,11 +63,17 @@ class FactorizedQuantizer(Quantizer):
         self._draw_maps()
         self.quantizer.reset_parameters()
 
+    def forward(self, vectors: Tensor, mask: Tensor | None = None, indices: Tensor | None = None) -> Quantized:
+        """Quantises vectors, see `Quantizer.forward`; `indices` as of a NearestCodeQuantizer, if it is one in the middle."""
+        if indices is None:
+            return super().forward(vectors, mask)
+        self._check_vectors(vectors)
+        return self.quantize(vectors, indices)
+
     def quantize(self, vectors: Tensor, indices: Tensor | None = None) -> Quantized:
-        """Quantises vectors (..., dim), or by the codes of `indices`, see NearestCodeQuantizer."""
         check_finite(vectors, type(self).__name__)
         low = _linear(vectors, self.down)
-        result = self.quantizer.quantize(low) if indices is None else self.quantizer.quantize(low, indices)  # type: ignore[call-arg]
+        result: Quantized = self.quantizer(low) if indices is None else self.quantizer(low, indices=indices)
         return result._replace(quantized=_linear(result.quantized, self.up).to(vectors.dtype))
 
     def look_up(self, vectors: Tensor) -> Tensor:

@@ -56,8 +56,20 @@ class NearestCodeQuantizer(StartedCodebook):
         """The indices (...) of the codes nearest to vectors (..., dim); no pass of training."""
         return nearest_code(self._compared(vectors), self._table())
 
+    def forward(self, vectors: Tensor, mask: Tensor | None = None, indices: Tensor | None = None) -> Quantized:
+        """Quantises vectors, see `Quantizer.forward`.
+
+        Args:
+            vectors: shape (..., dim).
+            mask: see there.
+            indices: (...), instead of a mask: the codes to take, chosen by a search over several stages.
+        """
+        if indices is None:
+            return super().forward(vectors, mask)
+        self._check_vectors(vectors)
+        return self.quantize(vectors, indices)
+
     def quantize(self, vectors: Tensor, indices: Tensor | None = None) -> Quantized:
-        """Quantises vectors by their nearest codes, or by the codes of `indices` (...), chosen by a search over stages."""
         compared = self._compared(vectors)
         learning = self._is_learning()
         if learning:

@@ -155,27 +155,56 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
 
     def _stages(self, vectors: Tensor, depth: int, depths: Tensor | None) -> Quantized:
         """The first `depth` stages, of each vector as many as `depths` (...) says."""
-        results, total, rest = list[Quantized](), cast(Tensor | None, None), vectors
         found = self._search(vectors, depth, depths) if self.beam > 1 and self._all_started() else None
-        for stage, (quantizer, scale) in enumerate(zip(self.parts()[:depth], self.scales[:depth], strict=True)):
-            kept = None if depths is None or not stage else depths > stage
-            given = None if found is None else found.select(-1, stage)
-            result = quantizer(rest, kept) if given is None else _by_codes(quantizer, rest, given, kept)
+        if depths is not None:
+            return self._dropped_stages(vectors, depth, depths, found)
+        results, total, rest = list[Quantized](), cast(Tensor | None, None), vectors
+        for stage, quantizer in enumerate(self.parts()[:depth]):
+            result, code = self._stage(quantizer, rest, None if found is None else found.select(-1, stage))
             results.append(result)
-            code = result.quantized.detach() if self.has_commitment_loss else result.quantized
-            # of grids alone another factor than 1; sums are float32
-            code_there = float32(code) * scale if self._is_scaled else float32(code)
-            total = code_there if total is None else total + code_there
+            total = self._scaled(code, stage) if total is None else total + self._scaled(code, stage)
             if stage < depth - 1:
                 rest = quantizer.residual(rest, code)
         assert total is not None
-        total = total.to(vectors.dtype)
-        quantized = self.parts()[0].pass_gradient(total, vectors) if self.has_commitment_loss else total
         losses = [result.loss for result in results]
-        if depths is not None:  # a mean over all vectors, of which those without the stage have no loss
-            most = max(1, depths.numel())
-            losses = [loss * ((depths > stage).sum() / most) for stage, loss in enumerate(losses)]
-        return self._combine(reaching(quantized, losses), torch.stack(losses).sum(), results)
+        return self._combine(self._with_gradient(total, vectors, losses), torch.stack(losses).sum(), results)
+
+    def _dropped_stages(self, vectors: Tensor, depth: int, depths: Tensor, found: Tensor | None) -> Quantized:
+        """The same where vectors have different depths: each stage sees those that use it."""
+        shape = vectors.shape[:-1]
+        number, depths = shape.numel(), depths.reshape(-1)
+        found = None if found is None else found.reshape(number, depth)
+        rest, rows = vectors.reshape(number, self.dim), torch.arange(number, device=vectors.device)
+        results, losses, total = list[Quantized](), list[Tensor](), cast(Tensor | None, None)
+        for stage, quantizer in enumerate(self.parts()[:depth]):
+            if stage:
+                kept = (depths > stage).nonzero().squeeze(1)
+                rest, rows, depths = rest.index_select(0, kept), rows[kept], depths[kept]
+            with picked_rows(rows, number):
+                result, code = self._stage(quantizer, rest, None if found is None else found[rows, stage])
+            part = self._scaled(code, stage)
+            total = part if total is None else total.index_add(0, rows, part)
+            if stage < depth - 1:
+                rest = quantizer.residual(rest, code)
+            # a mean over all vectors, of which those without the stage have no loss
+            losses.append(result.loss * (len(rows) / max(1, number)))
+            results.append(_spread(result, rows, shape))
+        assert total is not None
+        quantized = self._with_gradient(total.view(vectors.shape), vectors, losses)
+        return self._combine(quantized, torch.stack(losses).sum(), results)
+
+    def _stage(self, quantizer: Quantizer, rest: Tensor, indices: Tensor | None) -> tuple[Quantized, Tensor]:
+        """The result of a stage, by its own look-up or by the codes of `indices`, and the code that the next ones leave out."""
+        result: Quantized = quantizer(rest) if indices is None else quantizer(rest, indices=indices)
+        return result, result.quantized.detach() if self.has_commitment_loss else result.quantized
+
+    def _scaled(self, code: Tensor, stage: int) -> Tensor:
+        """float32; only of grids the factor differs from 1."""
+        return float32(code) * self.scales[stage] if self._is_scaled else float32(code)
+
+    def _with_gradient(self, total: Tensor, vectors: Tensor, losses: Sequence[Tensor]) -> Tensor:
+        total = total.to(vectors.dtype)
+        return reaching(self.parts()[0].pass_gradient(total, vectors) if self.has_commitment_loss else total, losses)
 
     def _all_started(self) -> bool:
         """Whether the codes lie among the vectors; before their start, which is that of each stage's own pass, greedy."""
@@ -227,10 +256,7 @@ def _table_size(part: Quantizer) -> int:
     return next(part.codebooks()).num_codes
 
 
-def _by_codes(part: Quantizer, vectors: Tensor, indices: Tensor, kept: Tensor | None) -> Quantized:
-    """`part(vectors, kept)` with the codes of `indices` (...)."""
-    if kept is None:
-        return part.quantize(vectors, indices)  # type: ignore[call-arg]
-    packed, real = part._pack(vectors, kept)
-    result = part.quantize(packed, indices.reshape(-1).index_select(0, real))  # type: ignore[call-arg]
-    return fill_padding(result, real, vectors.shape[:-1])
+def _spread(result: Quantized, rows: Tensor, shape: torch.Size) -> Quantized:
+    """The indices and logits of `rows` among all vectors: -1 and zeros elsewhere."""
+    filled = fill_padding(result._replace(quantized=result.loss.new_zeros(len(rows), 0)), rows, shape)
+    return filled._replace(loss=result.loss)
