@@ -24,9 +24,10 @@ _DECAY = 0.9  # of the counts that revival looks at
 class IndexBackpropagationQuantizer(MeasuredDistance):
     """The nearest code, whose gradient goes to all codes and to the vectors through a softmax: for very large codebooks.
 
-    262,144 codes of dimension 64 are trained in less than 4 GB. With `negatives` a step on a CPU costs a few hundredths of the
-    softmax over all codes, and without it the gradient is that of all codes; both are made in tiles, and memory does not grow
-    with N K. The code is the nearest one in either case, exactly.
+    Without `negatives` the gradient is that of the softmax over all codes. With them it is that of the codes near each vector,
+    and of drawn ones for the others: less time on a CPU, where vectors have few dimensions of their own.
+    Both are made in tiles, and memory does not grow with N K. The code is the nearest one, but for vectors of a training pass
+    with `negatives` that are far from all codes: see `vq.functional.index_backpropagation`.
 
     Start and revival as in VectorQuantizer. With fewer vectors than codes the first batch starts what codes it can, and the
     next ones the others. Revival compares with the mean count of the codes that vectors took, each vector with its squared
