@@ -1,6 +1,6 @@
 """The base class of the gradient estimators: logits and a temperature in, a one-hot-like sample out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 import torch
@@ -10,6 +10,18 @@ from discrete_lightning.functional._checks import check_elements, check_one_kind
 from discrete_lightning.functional._precision import float32
 from discrete_lightning.functional.gumbel_top_k import all_chosen, check_k, largest
 from discrete_lightning.functional.log_probability import SubsetDistribution
+
+
+def as_pairs(logits: Tensor, tau: float | Tensor) -> tuple[Tensor, float | Tensor]:
+    """Log-odds of any shape as logits (..., 2) of two categories, the first for 1, in float32, and `tau` to divide those."""
+    check_elements(logits)
+    odds = float32(logits)
+    # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
+    pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
+    if isinstance(tau, Tensor) and tau.ndim:
+        check_tau(tau, logits=logits, dim=None)
+        tau = tau.unsqueeze(-1)
+    return pair, tau
 
 
 class Estimator:
@@ -33,12 +45,28 @@ class Estimator:
             everything, which is always right.
         subsets: the distribution of `subset`, as `functional.log_probability(..., k=k, subsets=...)` takes it. The same logits
             give different probabilities under another, so a change between estimators that differ here changes the model.
+        chooses_subsets: whether it can choose k > 1 of K categories.
+        softmax: whether it draws from softmax(logits) and sigmoid(logits); of others `scores` says from what. What relies on it
+            (a penalty on sigmoid(logits), say) refuses the others.
     """
 
     pathwise: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
     hard: ClassVar[bool] = False
     subsets: ClassVar[SubsetDistribution] = "plackett_luce"
+    chooses_subsets: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
+
+    def scores(self, logits: Tensor, *, binary: bool = False) -> Tensor:
+        """The unnormalised log-probabilities that it draws from, or log-odds if `binary`: by default the logits themselves.
+
+        Evaluation, the KL term and the bound of a VAE, exact gradients and monitors read the distribution here.
+        """
+        return logits
+
+    def evaluations(self, event: Sequence[int], *, binary: bool = False, k: int | None = None) -> int:
+        """How many samples of each example `expectation` gives to its function, for logits of shape (B, *event)."""
+        return 1
 
     def __call__(self, logits: Tensor, tau: float | Tensor = 1.0, generator: torch.Generator | None = None) -> Tensor:
         """One sample of Categorical(softmax(logits)), relaxed or one-hot.
@@ -66,14 +94,7 @@ class Estimator:
         By default a sample of two categories whose logits differ by `logits`. `tau` may be a tensor that broadcasts against
         `logits`.
         """
-        check_elements(logits)
-        odds = float32(logits)
-        # odds and 0, less the larger of them: infinite log-odds mask a category. At 0 the first alone has a gradient
-        pair = torch.stack([odds.clamp_max(0.0), -torch.relu(odds)], -1)
-        if isinstance(tau, Tensor) and tau.ndim:
-            check_tau(tau, logits=logits, dim=None)
-            tau = tau.unsqueeze(-1)
-        return self(pair, tau, generator)[..., 0].to(logits.dtype)
+        return self(*as_pairs(logits, tau), generator)[..., 0].to(logits.dtype)
 
     def subset(
         self, logits: Tensor, k: int, tau: float | Tensor = 1.0, generator: torch.Generator | None = None
@@ -98,11 +119,17 @@ class Estimator:
             ValueError: if k is out of range, tau is not positive, or a row has NaN, +inf or fewer than k categories that are
                 not masked.
         """
-        if not self.categorical:
-            raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
+        self.check_subset(k)
         if k == 1 or not self.pathwise:  # the latter say what they need instead
             return self(logits, tau, generator)
         return self._subset(logits, k, tau, generator)
+
+    def check_subset(self, k: int | None) -> None:
+        """Raises TypeError if it cannot choose k categories; None is one of them."""
+        if k is not None and not self.categorical:
+            raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
+        if k is not None and k > 1 and not self.chooses_subsets:
+            raise TypeError(f"{self} chooses one category, not k={k}: take LeaveOneOut or IndeCateR for subsets")
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
         """`subset` for k > 1; an estimator with its own rule for subsets overrides this.

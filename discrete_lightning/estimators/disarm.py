@@ -1,6 +1,6 @@
 """DisARM, for binary variables (Dong et al. 2020, https://arxiv.org/abs/2006.10680)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -29,6 +29,9 @@ class DisARM(Estimator):
     pathwise: ClassVar[bool] = False
     hard: ClassVar[bool] = True
     categorical: ClassVar[bool] = False
+
+    def evaluations(self, event: Sequence[int], *, binary: bool = False, k: int | None = None) -> int:
+        return 2
 
     def expectation(
         self,

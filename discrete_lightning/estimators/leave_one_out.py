@@ -1,6 +1,6 @@
 """Leave-one-out REINFORCE (Kool et al. 2019, https://openreview.net/forum?id=r1lgTGL5DE)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -47,6 +47,9 @@ class LeaveOneOut(Estimator):
             raise ValueError(
                 f"LeaveOneOut: samples must be at least 2 (each is the others' baseline), got {self.samples}"
             )
+
+    def evaluations(self, event: Sequence[int], *, binary: bool = False, k: int | None = None) -> int:
+        return self.samples
 
     def expectation(
         self,

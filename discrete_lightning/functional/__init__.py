@@ -7,8 +7,10 @@ from discrete_lightning.functional.conditional_bernoulli import (
     log_elementary_symmetric,
     subset_marginals,
 )
+from discrete_lightning.functional.contracted_reinmax import contracted_reinmax, contracted_reinmax_subset
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.discrete_langevin import discrete_langevin
+from discrete_lightning.functional.entmax import entmax
 from discrete_lightning.functional.entropy import (
     binary_entropy,
     binary_kl_to_uniform,
@@ -33,6 +35,7 @@ from discrete_lightning.functional.gumbel_rao_subset import conditional_gumbel_t
 from discrete_lightning.functional.gumbel_sigmoid import gumbel_sigmoid, logistic_noise
 from discrete_lightning.functional.gumbel_softmax import gumbel_softmax
 from discrete_lightning.functional.gumbel_top_k import gumbel_top_k, subset_k_hot, top_k_hot
+from discrete_lightning.functional.indecater import indecater
 from discrete_lightning.functional.keyed_noise import keyed_examples, keyed_noise
 from discrete_lightning.functional.kl_to_reference import kl_to_reference
 from discrete_lightning.functional.leave_one_out import leave_one_out
@@ -41,14 +44,21 @@ from discrete_lightning.functional.metropolis_hastings import ChainState, LogDen
 from discrete_lightning.functional.paired import Pair, draw_pair, pair_slope, paired
 from discrete_lightning.functional.path_auxiliary import path_auxiliary
 from discrete_lightning.functional.policy_gradient import policy_gradient
+from discrete_lightning.functional.rebar import rebar
+from discrete_lightning.functional.redge import redge
 from discrete_lightning.functional.reinmax import reinmax
+from discrete_lightning.functional.reinmax_cv import reinmax_cv
+from discrete_lightning.functional.reinmax_rao import reinmax_rao
 from discrete_lightning.functional.reinmax_subset import reinmax_subset
+from discrete_lightning.functional.relax import relax
 from discrete_lightning.functional.relaxed_top_k import relaxed_top_k
 from discrete_lightning.functional.simple_subset import simple_subset
 from discrete_lightning.functional.softmax import softmax
 from discrete_lightning.functional.softmax_draw import softmax_draw
 from discrete_lightning.functional.straight_through import one_hot, straight_through, straight_through_one_hot
 from discrete_lightning.functional.straight_through_subset import straight_through_subset
+from discrete_lightning.functional.stratified_categorical import stratified_categorical
+from discrete_lightning.functional.stratified_reinmax import stratified_reinmax
 from discrete_lightning.functional.truncate_logits import truncate_logits
 
 __all__ = [
@@ -67,9 +77,12 @@ __all__ = [
     "conditional_bernoulli",
     "conditional_gumbel",
     "conditional_gumbel_top_k",
+    "contracted_reinmax",
+    "contracted_reinmax_subset",
     "disarm",
     "discrete_langevin",
     "draw_pair",
+    "entmax",
     "entropy",
     "exponential_noise",
     "gapped_straight_through",
@@ -83,6 +96,7 @@ __all__ = [
     "gumbel_sigmoid",
     "gumbel_softmax",
     "gumbel_top_k",
+    "indecater",
     "keyed_examples",
     "keyed_noise",
     "kl_divergence",
@@ -99,8 +113,13 @@ __all__ = [
     "path_auxiliary",
     "perplexity",
     "policy_gradient",
+    "rebar",
+    "redge",
     "reinmax",
+    "reinmax_cv",
+    "reinmax_rao",
     "reinmax_subset",
+    "relax",
     "relaxed_top_k",
     "simple_subset",
     "softmax",
@@ -108,6 +127,8 @@ __all__ = [
     "straight_through",
     "straight_through_one_hot",
     "straight_through_subset",
+    "stratified_categorical",
+    "stratified_reinmax",
     "subset_k_hot",
     "subset_marginals",
     "top_k_hot",

@@ -50,21 +50,36 @@ def conditional_gumbel(
         tensor([[2, 2, 2, 2, 2]])
     """
     check_floating(p, "p")
+    noise = conditional_noise(p, samples, generator)
+    return _condition(noise, p, index) if is_traced() else _condition_(noise, p, index)
+
+
+def conditional_noise(p: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:
+    """The Exp(1) noise (S, N, K) of which `conditional_gumbel` is made."""
     generator = in_place_of(generator)
     if isinstance(generator, KeyedGenerator):  # rows come first
         shape = (p.shape[0], samples, p.shape[1])
-        noise = exponential_noise(shape, device=p.device, generator=generator).transpose(0, 1).to(p.dtype)
-    else:
-        noise = exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
-    if not is_traced():
-        return _condition_(noise, p, index)
-    chosen = index.view(1, -1, 1).expand(samples, -1, 1)
+        return exponential_noise(shape, device=p.device, generator=generator).transpose(0, 1).to(p.dtype)
+    return exponential_noise((samples, *p.shape), device=p.device, generator=generator).to(p.dtype)
+
+
+def drawn_here(noise: Tensor, index: Tensor) -> Tensor:
+    """Zeros of the shape of `index` that depend on `noise` (S, N, K).
+
+    Added to what the forward pass returns, they keep a compiler from moving the draw to the backward pass, behind the next one.
+    """
+    return (noise[0, :, 0] * 0).view(index.shape)
+
+
+def _condition(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
+    """`conditional_gumbel` made of Exp(1) noise (S, N, K)."""
+    chosen = index.view(1, -1, 1).expand(len(noise), -1, 1)
     first = noise.gather(-1, chosen)
     return -(noise / p + first).scatter(-1, chosen, first).log()
 
 
 def _condition_(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
-    """`conditional_gumbel` made of Exp(1) noise (S, N, K) in place."""
+    """`_condition` in place."""
     chosen = index.view(1, -1, 1).expand(len(noise), -1, 1)
     first = noise.gather(-1, chosen)
     return log_(noise.div_(p).add_(first).scatter_(-1, chosen, first)).neg_()
@@ -73,14 +88,14 @@ def _condition_(noise: Tensor, p: Tensor, index: Tensor) -> Tensor:
 _BLOCK = 1 << 18  # noise that a thread holds at a time in the backward pass: memory does not grow with samples
 
 
-_Seed = int | KeyedWords
+Seed = int | KeyedWords
 
 
 class _GumbelRao(torch.autograd.Function):
     """Draws the conditional noise in the backward pass only, block of rows by block of rows, from a seed."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, tau: Tensor, p: Tensor, index: Tensor, samples: int, seed: _Seed) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, tau: Tensor, p: Tensor, index: Tensor, samples: int, seed: Seed) -> Tensor:
         ctx.save_for_backward(tau, p, index)
         ctx.samples, ctx.seed, ctx.dtype = samples, seed, logits.dtype
         return one_hot_or_nan(logits, index, p[..., 0])
@@ -89,42 +104,67 @@ class _GumbelRao(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor | None, ...]:
         tau, p, index = ctx.saved_tensors
-        samples, categories = ctx.samples, p.shape[-1]
-        g = grad_outputs[0].reshape(-1, categories).to(p.dtype)
-        probabilities, indices = p.view(-1, categories), index.view(-1)
-        temperatures = tau.expand(*index.shape, 1).reshape(-1, 1) if tau.ndim else tau
-        gradient, slopes = torch.empty_like(probabilities), probabilities.new_zeros(len(g))
-        rows = max(1, _BLOCK // max(1, samples * categories))
-        exponential = _exponential(ctx.seed, p.device)
-
-        def work(start: int) -> None:
-            part = slice(start, start + rows)
-            noise = exponential((samples, *probabilities[part].shape), start * samples * categories).to(p.dtype)
-            z = _condition_(noise, probabilities[part], indices[part])
-            temperature = temperatures[part] if tau.ndim else temperatures
-            best = z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1))
-            scaled = over_tau(z, temperature.detach(), best=best)
-            y = torch.softmax(scaled, -1)
-            slope = softmax_backward(g[part].expand_as(y), y)
-            torch.sum(slope, 0, out=gradient[part]).div_(samples * temperature)
-            if ctx.needs_input_grad[1]:
-                torch.sum(slope.mul_(scaled.clamp_min(-LARGEST)), (0, 2), out=slopes[part])
-
-        starts = range(0, len(g), rows)
-        if p.device.type == "cpu":
-            in_threads(starts, work)
-        else:
-            for start in starts:
-                work(start)
-        wanted = None
-        if ctx.needs_input_grad[1] and tau.ndim:
-            wanted = (slopes.view(*index.shape, 1) / -(samples * tau)).sum_to_size(tau.shape)
-        elif ctx.needs_input_grad[1]:
-            wanted = slopes.sum() / -(samples * tau)
-        return gradient.view_as(p).to(ctx.dtype), wanted, None, None, None, None
+        learned = ctx.needs_input_grad[1]
+        gradient, wanted = averaged_jacobian(grad_outputs[0].to(p.dtype), p, index, tau, ctx.samples, ctx.seed, learned)
+        return gradient.to(ctx.dtype), wanted, None, None, None, None
 
 
-def _exponential(seed: _Seed, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
+def averaged_jacobian(
+    g: Tensor, p: Tensor, index: Tensor, tau: Tensor, samples: int, seed: Seed, learned: bool = False
+) -> tuple[Tensor, Tensor | None]:
+    """Mean over conditional noises z of J(softmax(z / tau)) g / tau, (..., K), and if `learned` the gradient to tau.
+
+    Args:
+        g: gradient to the sample (..., K), in the dtype of p.
+        p: probabilities (..., K).
+        index: what was drawn, (...).
+        tau: 0-dim, or one a row: it broadcasts against p[..., :1].
+        samples: of the noise.
+        seed: of the noise, as `seed_of` gives it.
+        learned: whether the gradient to tau is wanted.
+    """
+    categories = p.shape[-1]
+    g = g.reshape(-1, categories)
+    probabilities, indices = p.reshape(-1, categories), index.reshape(-1)
+    temperatures = tau.expand(*index.shape, 1).reshape(-1, 1) if tau.ndim else tau
+    gradient, slopes = torch.empty_like(probabilities), probabilities.new_zeros(len(g))
+    rows = max(1, _BLOCK // max(1, samples * categories))
+    exponential = _exponential(seed, p.device)
+
+    def work(start: int) -> None:
+        part = slice(start, start + rows)
+        noise = exponential((samples, *probabilities[part].shape), start * samples * categories).to(p.dtype)
+        z = _condition_(noise, probabilities[part], indices[part])
+        temperature = temperatures[part] if tau.ndim else temperatures
+        best = z.gather(-1, indices[part].view(1, -1, 1).expand(samples, -1, 1))
+        scaled = over_tau(z, temperature.detach(), best=best)
+        y = torch.softmax(scaled, -1)
+        slope = softmax_backward(g[part].expand_as(y), y)
+        torch.sum(slope, 0, out=gradient[part]).div_(samples * temperature)
+        if learned:
+            torch.sum(slope.mul_(scaled.clamp_min(-LARGEST)), (0, 2), out=slopes[part])
+
+    starts = range(0, len(g), rows)
+    if p.device.type == "cpu":
+        in_threads(starts, work)
+    else:
+        for start in starts:
+            work(start)
+    wanted = None
+    if learned and tau.ndim:
+        wanted = (slopes.view(*index.shape, 1) / -(samples * tau)).sum_to_size(tau.shape)
+    elif learned:
+        wanted = slopes.sum() / -(samples * tau)
+    return gradient.view_as(p), wanted
+
+
+def seed_of(generator: torch.Generator | None, index: Tensor, samples: int, categories: int) -> Seed:
+    """The seed of the conditional noise of draws `index`, taken from `generator` now and used in the backward pass."""
+    words = words_of(generator, (index.numel(), samples, categories), 2, index.device)
+    return int(host_number(draw_seed(generator))) if words is None else words
+
+
+def _exponential(seed: Seed, device: torch.device) -> Callable[[Sequence[int], int], Tensor]:
     """Exp(1) noise of a block of shape (S, rows, K), whose first element has the given position among those of all blocks.
 
     An accelerator draws it from a generator instead, so that blocks must follow each other.
@@ -143,6 +183,19 @@ def _exponential(seed: _Seed, device: torch.device) -> Callable[[Sequence[int], 
         return lambda shape, start: fill(torch.empty(math.prod(shape), device=device), start).view(*shape)
     generator = torch.Generator(device=device).manual_seed(seed)
     return lambda shape, _: exponential_noise(shape, device=device, generator=generator)
+
+
+def averaged_softmax(logits: Tensor, p: Tensor, index: Tensor, tau: float | Tensor, noise: Tensor) -> Tensor:
+    """A tensor (..., K) whose gradient to `logits` is `averaged_jacobian`, by operations that can be traced.
+
+    `noise` is that of `conditional_noise` for p with its rows in one dimension.
+    """
+    log_p = torch.log_softmax(float32(logits), -1)
+    with torch.no_grad():
+        flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)
+        z = _condition(noise, flat, chosen).view(len(noise), *p.shape)
+        shift = torch.where(p > 0, z - log_p, 0.0)
+    return softmax(log_p + shift, tau).mean(0)
 
 
 def gumbel_rao(
@@ -174,13 +227,9 @@ def gumbel_rao(
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
     if is_traced():  # a generator cannot be seeded inside a trace: the same estimator, all noise at once
-        with torch.no_grad():
-            flat, chosen = p.reshape(-1, p.shape[-1]), index.reshape(-1)
-            z = conditional_gumbel(flat, chosen, samples=samples, generator=generator).view(samples, *p.shape)
-            shift = torch.where(p > 0, z - torch.log_softmax(float32(logits), -1), 0.0)
-        soft = softmax(torch.log_softmax(float32(logits), -1) + shift, tau).mean(0)
+        noise = conditional_noise(p.reshape(-1, p.shape[-1]), samples, generator)
+        soft = averaged_softmax(logits, p, index, tau, noise)
         return straight_through_one_hot(index, soft.to(logits.dtype), p[..., 0])
-    words = words_of(generator, (index.numel(), samples, p.shape[-1]), 2, p.device)
-    seed = int(host_number(draw_seed(generator))) if words is None else words
+    seed = seed_of(generator, index, samples, p.shape[-1])
     temperature = torch.as_tensor(tau, dtype=p.dtype, device=p.device)
     return _GumbelRao.apply(logits, temperature, p, index, samples, seed)

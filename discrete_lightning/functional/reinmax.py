@@ -35,7 +35,7 @@ class _ReinMax(torch.autograd.Function):
         p, p_tau, index = ctx.saved_tensors
         g, chosen = grad_outputs[0].to(p.dtype), index.unsqueeze(-1)
         if not ctx.at_one:
-            gradient = _gradient(g, p, p_tau, chosen)
+            gradient = reinmax_gradient(g, p, p_tau, chosen)
         elif gradient_runs_in_blocks(g):
             gradient = gradient_in_blocks(_at_one, g, p, chosen)
         else:
@@ -44,8 +44,9 @@ class _ReinMax(torch.autograd.Function):
         return gradient.to(grad_outputs[0].dtype), None, None, None
 
 
-# J(q) g does not change when g moves by a constant; g_D is moved to 0
-def _gradient(g: Tensor, p: Tensor, p_tau: Tensor, chosen: Tensor) -> Tensor:
+def reinmax_gradient(g: Tensor, p: Tensor, p_tau: Tensor, chosen: Tensor) -> Tensor:
+    """The backward pass, for draws `chosen` (..., 1)."""
+    # J(q) g does not change when g moves by a constant; g_D is moved to 0
     centred = g - g.gather(-1, chosen)
     first, second = p_tau * centred, 0.5 * p * centred
     middle, mean = 0.5 * first.sum(-1, keepdim=True), second.sum(-1, keepdim=True)
@@ -57,6 +58,12 @@ def _at_one(out: Tensor, g: Tensor, p: Tensor, chosen: Tensor) -> None:
     """At tau = 1 the two terms collapse to p * g / 2 - D * p.g / 2."""
     torch.sub(g, g.gather(-1, chosen), out=out).mul_(p).mul_(0.5)
     out.scatter_(-1, chosen, -out.sum(-1, keepdim=True))  # the chosen entry holds 0 so far
+
+
+def reinmax_of(logits: Tensor, p: Tensor, p_tau: Tensor, index: Tensor) -> Tensor:
+    """`reinmax` of a draw `index` that was made from p = softmax(logits), given p_tau = softmax(logits / tau)."""
+    sample: Tensor = _ReinMax.apply(logits, p, p_tau, index)
+    return sample
 
 
 def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Generator | None = None) -> Tensor:
@@ -82,4 +89,4 @@ def reinmax(logits: Tensor, tau: float | Tensor = 1.0, *, generator: torch.Gener
     with torch.no_grad():
         p, index = softmax_draw(logits, generator=generator)
         p_tau = p if isinstance(tau, float | int) and tau == 1 else softmax(logits, tau)
-    return _ReinMax.apply(logits, p, p_tau, index)
+    return reinmax_of(logits, p, p_tau, index)

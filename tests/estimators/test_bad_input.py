@@ -6,13 +6,19 @@ import pytest
 import torch
 
 from discrete_lightning.estimators import (
+    REBAR,
+    RELAX,
     DisARM,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
+    IndeCateR,
     LeaveOneOut,
+    ReinMaxCV,
+    ReinMaxRao,
     StraightThrough,
     StraightThroughGumbel,
+    StratifiedReinMax,
 )
 from discrete_lightning.nn import GumbelQuantizer, RelaxedCategorical, use_estimator
 from tests.references.every_estimator import each_score
@@ -22,6 +28,15 @@ def test_parameters_are_checked() -> None:
     for build, message in (
         (lambda: LeaveOneOut(samples=1), "LeaveOneOut: samples must be at least 2.*got 1"),
         (lambda: GumbelRao(samples=0), "GumbelRao: samples must be at least 1, got 0"),
+        (lambda: IndeCateR(samples=0), "IndeCateR: samples and chunk must be at least 1, got samples=0, chunk=64"),
+        (lambda: IndeCateR(chunk=0), "IndeCateR: samples and chunk must be at least 1, got samples=1, chunk=0"),
+        (lambda: StratifiedReinMax(samples=0), "StratifiedReinMax: samples must be at least 1, got 0"),
+        (lambda: REBAR(eta=math.inf), "REBAR: eta must be finite, got inf"),
+        (lambda: RELAX(eta=math.nan), "RELAX: eta must be finite, got nan"),
+        (lambda: ReinMaxRao(samples=0), "ReinMaxRao: samples must be at least 1, got 0"),
+        (lambda: ReinMaxCV(samples=0), "ReinMaxCV: samples must be at least 1, got 0"),
+        (lambda: ReinMaxCV(eta=math.nan), "ReinMaxCV: eta must be finite, got nan"),
+        (lambda: ReinMaxCV(relaxation_tau=0.0), "ReinMaxCV: relaxation_tau must be positive"),
         (lambda: GappedStraightThrough(gap=-1.0), "gap must be >= 0 and finite, got -1"),
         (lambda: GappedStraightThrough(gap=math.inf), "gap must be >= 0 and finite, got inf"),
         (lambda: GappedStraightThrough(gap=math.nan), "gap must be >= 0 and finite, got nan"),

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import Estimator, GappedStraightThrough, LeaveOneOut
-from tests.references.every_estimator import SOFT, each_kind, each_of_all, each_pathwise
+from tests.references.every_estimator import SOFT, VANISHING, each_kind, each_of_all, each_pathwise
 from tests.references.inputs import leaf, seeded
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -25,7 +25,7 @@ def test_many_categories_in_half_precision(estimator: Estimator, dtype: torch.dt
     torch.testing.assert_close(sample.double().sum(-1), torch.ones(8, dtype=torch.float64), rtol=0, atol=rounding)
     (sample.float() @ torch.randn(8192, generator=seeded(34))).sum().backward()
     assert logits.grad.isfinite().all()
-    assert logits.grad.any()
+    assert logits.grad.any() or isinstance(estimator, VANISHING)
     assert temperature.grad is None or temperature.grad.isfinite()
 
 
@@ -42,7 +42,7 @@ def test_huge_logits_and_masks(estimator: Estimator, dtype: torch.dtype, tau: fl
     assert not sample[impossible].any()
     assert not logits.grad[impossible & logits.detach().isneginf()].any()
     assert logits.grad.isfinite().all()
-    assert logits.grad[:, :2].any()
+    assert logits.grad[:, :2].any() or isinstance(estimator, VANISHING)
     assert temperature.grad is None or temperature.grad.isfinite()
     if not isinstance(estimator, GappedStraightThrough):  # whose gap reduces the distance of no category
         assert not logits.grad[impossible].any()

@@ -5,10 +5,12 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import (
+    REBAR,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
+    IndeCateR,
     LeaveOneOut,
     ReinMax,
     Softmax,
@@ -84,9 +86,10 @@ def test_reinmax_at_another_temperature() -> None:
 
 
 @pytest.mark.parametrize("k", [1, 2, 4])
-def test_leave_one_out_is_unbiased(k: int) -> None:
+@pytest.mark.parametrize("estimator", [LeaveOneOut(samples=3), IndeCateR(), REBAR()], ids=repr)
+def test_what_is_unbiased(k: int, estimator: Estimator) -> None:
     exact = subsets.exact_gradient(subsets.polynomial(3, 5), LOGITS, k)
-    reference.assert_mean(gradients(LeaveOneOut(samples=3), k, 3, 1.0, 6, draws=20_000), exact)
+    reference.assert_mean(gradients(estimator, k, 3, 1.0, 6, draws=20_000), exact)
 
 
 @pytest.mark.parametrize("tau", [0.5, 1.0])

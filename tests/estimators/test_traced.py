@@ -10,14 +10,13 @@ from discrete_lightning.estimators import (
     Estimator,
     GappedStraightThrough,
     GumbelRao,
-    Paired,
     ReinMax,
     StraightThrough,
     StraightThroughGumbel,
 )
 from discrete_lightning.nn import RelaxedCategorical
 from tests.references import estimators as reference
-from tests.references.every_estimator import DECOUPLED, HARD, PATHWISE, RANDOM, each_pathwise, forward_tau
+from tests.references.every_estimator import DECOUPLED, FIXED_TAU, HARD, PATHWISE, RANDOM, each_pathwise, forward_tau
 from tests.references.goodness_of_fit import chi_square_p, sigmas
 from tests.references.gumbel import probabilities
 from tests.references.inputs import leaf, seeded
@@ -65,7 +64,7 @@ def test_compiled(estimator: Estimator) -> None:
         assert tau.grad is None or tau.grad.isfinite()
         if size == 20_000:
             check_traced(estimator, sample, logits, 0.6, COST)
-            learns = estimator not in (ReinMax(), Paired(), DECOUPLED)
+            learns = estimator not in FIXED_TAU
             assert (tau.grad is not None and bool(tau.grad != 0)) == learns
 
 

@@ -95,6 +95,15 @@ def gumbel_rao(z: Tensor, tau: float, g: Tensor) -> tuple[Tensor, float]:
     return to_logits, sum(gradient_to_tau(noisy, tau, g) for noisy in z) / len(z)
 
 
+def midpoint(logits: Tensor, sample: Tensor) -> Tensor:
+    return (probabilities(logits) + sample.double()) / 2
+
+
+def reinmax_rao(logits: Tensor, z: Tensor, tau: float, g: Tensor) -> Tensor:
+    """Given the conditional noises z, shape (samples, N, K)."""
+    return 2 * gumbel_rao(z, tau, g)[0] - jacobian_product(probabilities(logits), g.double()) / 2
+
+
 def straight_through_gumbel_of_two(log_odds: float, tau: float, slope_at_0: float, slope_at_1: float) -> float:
     """E[f'(b) dy/dlog_odds], b = 1[log_odds + L > 0], y = sigmoid((log_odds + L) / tau), over logistic noise L."""
     x = torch.linspace(-60.0, 60.0, 2_000_001, dtype=torch.float64)  # log_odds + L: the kink at 0 is a grid point

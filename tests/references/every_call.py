@@ -48,12 +48,17 @@ def _log_probability(logits: Tensor) -> Tensor:
     return functional.log_probability(logits, _one_hot(logits)[..., : logits.shape[-1]])
 
 
+def _summed(sample: Tensor) -> Tensor:
+    return sample.flatten(2).sum(2)
+
+
 _F = functional
 _CATEGORIES = {
     name: Call(_without_tau(getattr(_F, name)))
     for name in (
         "categorical_one_hot",
         "draw_pair",
+        "entmax",
         "entropy",
         "gumbel_max",
         "kl_to_uniform",
@@ -62,6 +67,7 @@ _CATEGORIES = {
     )
 }
 _CATEGORIES |= {
+    "indecater": Call(_without_tau(lambda x: _F.indecater(_summed, x))),
     "argmax_one_hot": Call(_without_tau(lambda x: _F.argmax_one_hot(x, x))),
     "kl_divergence": Call(_without_tau(lambda x: _F.kl_divergence(x, torch.zeros(x.shape[-1])))),
     "kl_divergence prior": Call(_without_tau(lambda x: _F.kl_divergence(torch.zeros(x.shape), x))),
@@ -71,8 +77,22 @@ _CATEGORIES |= {
 }
 _CATEGORIES |= {
     name: Call(getattr(_F, name), takes_tau=True)
-    for name in ("gapped_straight_through", "gumbel_rao", "gumbel_softmax", "reinmax", "softmax", "softmax_draw")
+    for name in (
+        "contracted_reinmax",
+        "gapped_straight_through",
+        "gumbel_rao",
+        "gumbel_softmax",
+        "redge",
+        "reinmax",
+        "reinmax_cv",
+        "reinmax_rao",
+        "softmax",
+        "softmax_draw",
+    )
 }
+_CATEGORIES["rebar"] = Call(lambda x, tau: _F.rebar(lambda b: b.flatten(1).sum(1), x, tau), takes_tau=True)
+_CATEGORIES["relax"] = Call(lambda x, tau: _F.relax(lambda b: b.flatten(1).sum(1), None, x, tau), takes_tau=True)
+_CATEGORIES["stratified_reinmax"] = Call(lambda x, tau: _F.stratified_reinmax(x, tau).sum(0), takes_tau=True)
 _CATEGORIES["gumbel_softmax hard"] = Call(partial(_F.gumbel_softmax, hard=True), takes_tau=True)
 
 
@@ -83,6 +103,7 @@ def _two_of(function: Callable[..., Any]) -> Call:
 _SUBSETS = {
     name: _two_of(getattr(_F, name))
     for name in (
+        "contracted_reinmax_subset",
         "gapped_subset",
         "gumbel_rao_subset",
         "reinmax_subset",
@@ -110,6 +131,7 @@ _SUBSETS |= {
 }
 _BINARY = {
     "antithetic_bernoulli": Call(_without_tau(_F.antithetic_bernoulli), "binary"),
+    "indecater binary": Call(_without_tau(lambda x: _F.indecater(_summed, x, binary=True)), "binary"),
     "binary_entropy": Call(_without_tau(_F.binary_entropy), "binary"),
     "binary_kl_to_uniform": Call(_without_tau(_F.binary_kl_to_uniform), "binary"),
     "disarm": Call(_without_tau(lambda x: _F.disarm(torch.zeros(2, len(x)), torch.zeros(2, *x.shape), x)), "binary"),
@@ -120,6 +142,7 @@ _BINARY = {
     ),
 }
 _WEIGHTS = {name: Call(_without_tau(getattr(_F, name)), "weights") for name in ("categorical", "perplexity")}
+_WEIGHTS["stratified_categorical"] = Call(_without_tau(lambda x: _F.stratified_categorical(x, 3)), "weights")
 FUNCTIONS: dict[str, Call] = {**_CATEGORIES, **_SUBSETS, **_BINARY, **_WEIGHTS}
 
 # exported functions that take neither logits nor weights
@@ -136,7 +159,7 @@ def _expectation(estimator: Estimator, kind: str) -> Call:
 
     def run(logits: Tensor, tau: Tau) -> Tensor:
         return estimator.expectation(
-            lambda x: x if estimator.pathwise else x.flatten(2).sum(2), logits, tau, **arguments
+            lambda x: x if estimator.pathwise else x.flatten(x.ndim - logits.ndim + 1).sum(-1), logits, tau, **arguments
         )
 
     return Call(run, kind, takes_tau=True)
@@ -147,7 +170,7 @@ ESTIMATORS: dict[str, Call] = {
     f"{estimator} {kind}": _expectation(estimator, kind)
     for estimator in (*PATHWISE, *SCORE)
     for kind in KINDS
-    if kind == "binary" or estimator.categorical
+    if kind == "binary" or (estimator.categorical and (kind != "subset" or estimator.chooses_subsets))
 }
 LOSSES: dict[str, Call] = {
     "EntropyBonus choice": Call(losses.EntropyBonus(choice=0.1), takes_tau=True),

@@ -12,12 +12,28 @@ ALL = EXPORTED + VARIANTS
 
 PATHWISE = [each for each in EXPORTED if each.pathwise] + [DECOUPLED]
 SCORE = [each for each in EXPORTED if not each.pathwise] + [LeaveOneOut(samples=5)]
+# those that need the loss's value and nothing of its gradient
+UNBIASED = [each for each in SCORE if isinstance(each, LeaveOneOut | estimators.DisARM | estimators.IndeCateR)]
+# those that draw from softmax(logits), and from sigmoid(logits)
+OF_SOFTMAX = [each for each in SCORE if each.softmax]
 CATEGORICAL = [each for each in EXPORTED if each.categorical] + [DECOUPLED, LeaveOneOut(samples=5)]
 
 # what names do not show: which estimators give mixtures, and which draw nothing
-SOFT = [estimators.GumbelSoftmax(), estimators.Softmax()]
+SOFT = [estimators.ContractedReinMax(), estimators.GumbelSoftmax(), estimators.Softmax()]
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
+
+# of those that draw, the ones whose backward pass gives nothing to the temperature
+# whose gradient is 0 at a low temperature, or in most rows
+VANISHING = (estimators.ReDGE,)
+_FIXED = (
+    estimators.ReinMax,
+    estimators.ReinMaxCV,
+    estimators.ReinMaxRao,
+    estimators.Paired,
+    estimators.ReDGE,
+)
+FIXED_TAU = [*(each() for each in _FIXED), DECOUPLED]
 
 each_pathwise = pytest.mark.parametrize("estimator", PATHWISE, ids=repr)
 each_random = pytest.mark.parametrize("estimator", RANDOM, ids=repr)

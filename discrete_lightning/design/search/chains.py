@@ -51,7 +51,7 @@ class Chains(Search):
     def calls_a_sample(self) -> int:
         """The oracle calls for each sample of a chain: a relaxed sample is not a sequence, whose score is another call."""
         estimator = self.relaxed.estimator
-        samples = 1 if estimator.pathwise else int(getattr(estimator, "samples", 1))
+        samples = estimator.evaluations((self.problem.length, len(self.problem.alphabet)))
         return samples * (1 if estimator.hard else 2)
 
     def reset_parameters(self) -> None:

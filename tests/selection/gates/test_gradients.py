@@ -1,5 +1,6 @@
 """The gradient of E[loss] of Gate and SelectK, of each estimator, against enumeration; 5 sigma, seeds fixed in advance."""
 
+import math
 from functools import cache
 from typing import Any
 
@@ -8,17 +9,23 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import (
+    REBAR,
+    RELAX,
     SIMPLE,
     DisARM,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
+    IndeCateR,
     LeaveOneOut,
     Paired,
     ReinMax,
+    ReinMaxCV,
+    ReinMaxRao,
     StraightThrough,
     StraightThroughGumbel,
+    StratifiedReinMax,
 )
 from discrete_lightning.selection import Gate, SelectK
 from discrete_lightning.selection.gates.gate_layer import Per
@@ -31,8 +38,8 @@ from tests.references.inputs import seeded
 LOGITS = torch.tensor([0.4, -1.2, 0.0, 1.5, -0.5])
 X = torch.randn(16, 5, generator=seeded(0)) + 0.5
 # the highest degree of polynomials whose gradient is exact in the mean; of others see `slope_of`
-DEGREE = {LeaveOneOut: 3, DisARM: 3, ReinMax: 2, Paired: 2}
-BIASED = (GumbelSoftmax, StraightThroughGumbel, GumbelRao, GappedStraightThrough)
+DEGREE = {LeaveOneOut: 3, DisARM: 3, IndeCateR: 3, REBAR: 3, RELAX: 3, ReinMax: 2, StratifiedReinMax: 2, Paired: 2}
+BIASED = (GumbelSoftmax, StraightThroughGumbel, GumbelRao, GappedStraightThrough, ReinMaxRao, ReinMaxCV)
 BATCHES = {"row": 60, "batch": 150}
 
 
@@ -59,6 +66,8 @@ def mean_loss(degree: int) -> reference.Function:
 @cache
 def slope_of(estimator: Estimator, log_odds: float) -> float:
     """E[dz / dlog-odds] at tau = 1, of the biased estimators."""
+    if isinstance(estimator, ReinMaxRao | ReinMaxCV):
+        return slope_at_midpoints(estimator, 1 / (1 + math.exp(-log_odds)))
     if not isinstance(estimator, GappedStraightThrough):
         return relaxed_bernoulli_gradient_moments(log_odds, 1.0)[0]
     pair, g = torch.tensor([[min(log_odds, 0.0), -max(log_odds, 0.0)]]), torch.tensor([[1.0, 0.0]])
@@ -66,6 +75,25 @@ def slope_of(estimator: Estimator, log_odds: float) -> float:
     of_each = [reference.gapped(pair, b, 1.0, estimator.gap, g) for b in torch.eye(2).unsqueeze(1)]
     mean = p * of_each[0] + (1 - p) * of_each[1]
     return float(mean[0, 0] if log_odds <= 0 else -mean[0, 1])
+
+
+def slope_at_midpoints(estimator: ReinMaxRao | ReinMaxCV, p: float) -> float:
+    """Of relaxed choices of two at m = (p + D) / 2, given the winner: by quadrature over E / E_1, E of the other category."""
+    u = (torch.arange(100_000, dtype=torch.float64) + 0.5) / 100_000
+
+    def given_winner(m_other: float) -> float:
+        ratio = 1 + u / (1 - u) / m_other  # of the times of the other and of the winner
+        return float((ratio / (1 + ratio) ** 2).mean())
+
+    slope, variance = 0.0, p * (1 - p)
+    for chance, other in ((p, (1 - p) / 2), (1 - p, p / 2)):  # of each draw
+        average = given_winner(other)
+        if isinstance(estimator, ReinMaxRao):
+            slope += chance * (2 * average - variance / 2)
+        else:
+            relaxed = (1 - other) * average + other * given_winner(1 - other)
+            slope += chance * (variance + estimator.eta * (average - relaxed))
+    return slope
 
 
 @pytest.mark.parametrize("per", ["row", "batch"])
@@ -98,7 +126,7 @@ def exact(estimator: Estimator, degree: int, k: int) -> Tensor:
 
 
 CHOOSING = [each for each in EXPORTED if each.categorical]
-EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3}
+EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3, IndeCateR: 3}
 
 
 @pytest.mark.parametrize("per", ["row", "batch"])
