@@ -34,7 +34,7 @@ from discrete_lightning.nn import ResidualQuantizer, VectorQuantizer
 
 STAGES, CODES, DIM, HIDDEN, BATCH = 8, 32, 16, 128, 256
 # batch, vectors an example, dimension, codes, beam
-TIMED = [(64, 49, 32, 128, 1), (32, 75, 64, 1024, 1), (64, 49, 32, 128, 4), (32, 75, 64, 1024, 4)]
+TIMED = [(64, 49, 32, 128, 1), (128, 49, 64, 256, 1), (32, 75, 64, 1024, 1), (16, 49, 32, 128, 4), (16, 49, 64, 512, 4)]
 
 
 class Model(nn.Module):
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--commitment", type=float, default=0.25)
     parser.add_argument("--dropout", type=float, default=0.5)
-    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--skip", choices=["quality", "timing"], default=None)
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore")

@@ -21,7 +21,7 @@ from discrete_lightning.functional.keyed_noise import picked_rows
 from discrete_lightning.layers.constant_buffers import ConstantBuffers, real_device
 from discrete_lightning.layers.reaching import reaching
 from discrete_lightning.vq.functional.beam_search import beam_search
-from discrete_lightning.vq.quantized import Quantized, fill_padding
+from discrete_lightning.vq.quantized import PADDING, Quantized, fill_padding
 from discrete_lightning.vq.quantizer import Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer, separate_parts
 from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer
@@ -183,12 +183,17 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
             with picked_rows(rows, number):
                 result, code = self._stage(quantizer, rest, None if found is None else found[rows, stage])
             part = self._scaled(code, stage)
-            total = part if total is None else total.index_add(0, rows, part)
+            if total is None:
+                total = part.clone() if self.has_commitment_loss else part
+            elif self.has_commitment_loss:  # without a gradient
+                total.index_add_(0, rows, part)
+            else:
+                total = total.index_add(0, rows, part)
             if stage < depth - 1:
                 rest = quantizer.residual(rest, code)
             # a mean over all vectors, of which those without the stage have no loss
             losses.append(result.loss * (len(rows) / max(1, number)))
-            results.append(_spread(result, rows, shape))
+            results.append(_spread(result, rows if stage else None, shape))
         assert total is not None
         quantized = self._with_gradient(total.view(vectors.shape), vectors, losses)
         return self._combine(quantized, torch.stack(losses).sum(), results)
@@ -256,7 +261,14 @@ def _table_size(part: Quantizer) -> int:
     return next(part.codebooks()).num_codes
 
 
-def _spread(result: Quantized, rows: Tensor, shape: torch.Size) -> Quantized:
-    """The indices and logits of `rows` among all vectors: -1 and zeros elsewhere."""
-    filled = fill_padding(result._replace(quantized=result.loss.new_zeros(len(rows), 0)), rows, shape)
-    return filled._replace(loss=result.loss)
+def _spread(result: Quantized, rows: Tensor | None, shape: torch.Size) -> Quantized:
+    """The indices and logits of `rows` among all vectors: -1 and zeros elsewhere; rows None: of all of them."""
+
+    def spread(values: Tensor, missing: int) -> Tensor:
+        if rows is not None:
+            whole = values.new_full((shape.numel(), *values.shape[1:]), missing)
+            values = whole.index_copy(0, rows, values)
+        return values.view(*shape, *values.shape[1:])
+
+    logits = None if result.logits is None else spread(result.logits, 0)
+    return result._replace(indices=spread(result.indices, PADDING), logits=logits)
