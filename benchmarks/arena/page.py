@@ -98,7 +98,7 @@ def picture(scores: Scores, tasks: Mapping[str, Task], who: Sequence[str], file:
     columns = min(3, len(shown))
     lines = -(-len(shown) // columns)
     tall = max(len([each for each in who if (name, each) in scores]) for name in shown)
-    figure, axes = plt.subplots(lines, columns, figsize=(4.2 * columns, (0.6 + 0.21 * tall) * lines), squeeze=False)
+    figure, axes = plt.subplots(lines, columns, figsize=(4.2 * columns, (1.0 + 0.21 * tall) * lines), squeeze=False)
     for axis in axes.flat[len(shown) :]:
         axis.axis("off")
     for axis, (name, task) in zip(axes.flat, shown.items(), strict=False):
@@ -117,7 +117,7 @@ def picture(scores: Scores, tasks: Mapping[str, Task], who: Sequence[str], file:
         axis.set_title(f"{name}: {task.unit}", fontsize=9)
         axis.tick_params(axis="x", labelsize=7)
         axis.grid(axis="x", alpha=0.3)
-    figure.tight_layout()
+    figure.set_layout_engine("constrained")
     figure.savefig(file, dpi=90, metadata={"Software": None})
     plt.close(figure)
 

@@ -40,6 +40,9 @@ class Problem(nn.Module, ABC):
     def score(self) -> float:
         """What is reported, of discrete choices on data that was not trained on; lower is better."""
 
+    def use(self, estimator: Estimator) -> None:
+        """Tells a problem that draws by itself, or has a prior, from which distribution the estimator draws."""
+
     def optimizer(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=1e-3)
 
@@ -103,6 +106,7 @@ def train(problem: Problem, estimator: Estimator, plan: Plan, steps: int, rows: 
     """
     torch.manual_seed(seed)
     batches, spent, each = torch.Generator().manual_seed(seed), Spent(), 1.0
+    problem.use(estimator)
     optimizer = problem.optimizer()
     problem.train()
     while spent.evaluations < steps * rows:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks.arena.problem import Loss, Problem, Task
 from discrete_lightning.data import MNIST
+from discrete_lightning.estimators import Estimator
 from discrete_lightning.models import CategoricalVAE
 
 # (categories, latents): learning rate
@@ -60,6 +61,9 @@ class VAE(Problem):
             nll = self.model.negative_log_likelihood(self.model.draw(logits, generator), x)
             total += float((nll + self.model.kl(logits)).sum())
         return total / len(test)
+
+    def use(self, estimator: Estimator) -> None:
+        self.model.latent.set_estimator(estimator)
 
     def optimizer(self) -> torch.optim.Optimizer:
         return self.model.configure_optimizers()

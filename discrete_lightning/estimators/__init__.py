@@ -3,6 +3,7 @@
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.estimators.contracted_reinmax import ContractedReinMax
 from discrete_lightning.estimators.disarm import DisARM
+from discrete_lightning.estimators.entmax import Entmax
 from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
 from discrete_lightning.estimators.gumbel_rao import GumbelRao
 from discrete_lightning.estimators.gumbel_softmax import GumbelSoftmax
@@ -16,6 +17,7 @@ from discrete_lightning.estimators.reinmax_rao import ReinMaxRao
 from discrete_lightning.estimators.relax import RELAX
 from discrete_lightning.estimators.simple import SIMPLE
 from discrete_lightning.estimators.softmax import Softmax
+from discrete_lightning.estimators.sparsemax import Sparsemax
 from discrete_lightning.estimators.straight_through import StraightThrough
 from discrete_lightning.estimators.straight_through_gumbel import StraightThroughGumbel
 from discrete_lightning.estimators.stratified_reinmax import StratifiedReinMax
@@ -26,6 +28,7 @@ __all__ = [
     "SIMPLE",
     "ContractedReinMax",
     "DisARM",
+    "Entmax",
     "Estimator",
     "GappedStraightThrough",
     "GumbelRao",
@@ -37,6 +40,7 @@ __all__ = [
     "ReinMaxCV",
     "ReinMaxRao",
     "Softmax",
+    "Sparsemax",
     "StraightThrough",
     "StraightThroughGumbel",
     "StratifiedReinMax",

@@ -45,12 +45,24 @@ class Estimator:
             everything, which is always right.
         subsets: the distribution of `subset`, as `functional.log_probability(..., k=k, subsets=...)` takes it. The same logits
             give different probabilities under another, so a change between estimators that differ here changes the model.
+        chooses_subsets: whether it can choose k > 1 of K categories.
+        softmax: whether it draws from softmax(logits) and sigmoid(logits); of others `scores` says from what. What relies on it
+            (a penalty on sigmoid(logits), say) refuses the others.
     """
 
     pathwise: ClassVar[bool] = True
     categorical: ClassVar[bool] = True
     hard: ClassVar[bool] = False
     subsets: ClassVar[SubsetDistribution] = "plackett_luce"
+    chooses_subsets: ClassVar[bool] = True
+    softmax: ClassVar[bool] = True
+
+    def scores(self, logits: Tensor, *, binary: bool = False) -> Tensor:
+        """The unnormalised log-probabilities that it draws from, or log-odds if `binary`: by default the logits themselves.
+
+        Evaluation, the KL term and the bound of a VAE, exact gradients and monitors read the distribution here.
+        """
+        return logits
 
     def evaluations(self, event: Sequence[int], *, binary: bool = False, k: int | None = None) -> int:
         """How many samples of each example `expectation` gives to its function, for logits of shape (B, *event)."""
@@ -107,11 +119,17 @@ class Estimator:
             ValueError: if k is out of range, tau is not positive, or a row has NaN, +inf or fewer than k categories that are
                 not masked.
         """
-        if not self.categorical:
-            raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
+        self.check_subset(k)
         if k == 1 or not self.pathwise:  # the latter say what they need instead
             return self(logits, tau, generator)
         return self._subset(logits, k, tau, generator)
+
+    def check_subset(self, k: int | None) -> None:
+        """Raises TypeError if it cannot choose k categories; None is one of them."""
+        if k is not None and not self.categorical:
+            raise TypeError(f"{self} is for binary variables: it does not choose k={k} of several categories")
+        if k is not None and k > 1 and not self.chooses_subsets:
+            raise TypeError(f"{self} chooses one category, not k={k}: take LeaveOneOut or IndeCateR for subsets")
 
     def _subset(self, logits: Tensor, k: int, tau: float | Tensor, generator: torch.Generator | None) -> Tensor:
         """`subset` for k > 1; an estimator with its own rule for subsets overrides this.

@@ -10,6 +10,7 @@ from discrete_lightning.functional.conditional_bernoulli import (
 from discrete_lightning.functional.contracted_reinmax import contracted_reinmax, contracted_reinmax_subset
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.discrete_langevin import discrete_langevin
+from discrete_lightning.functional.entmax import entmax
 from discrete_lightning.functional.entropy import (
     binary_entropy,
     binary_kl_to_uniform,
@@ -80,6 +81,7 @@ __all__ = [
     "disarm",
     "discrete_langevin",
     "draw_pair",
+    "entmax",
     "entropy",
     "exponential_noise",
     "gapped_straight_through",

@@ -13,7 +13,7 @@ times the mass W_m that is left before each, and of the others (T_i - T_k) p_i, 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -94,7 +94,8 @@ def slope_of(control: Function, z: Tensor, create_graph: bool = False) -> tuple[
         ValueError: if it does not depend on z differentiably.
     """
     if is_traced():  # a compiler traces this, but not torch.autograd.grad
-        values, pullback, *_ = torch.func.vjp(control, z.detach())
+        traced: Any = torch.func.vjp(control, z.detach())
+        values, pullback = traced
         return values, pullback(torch.ones_like(values))[0]
     with torch.enable_grad():
         leaf = z.detach().requires_grad_()

@@ -19,7 +19,13 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from discrete_lightning.functional._checks import check_categories, check_elements, check_one_kind
+from discrete_lightning.functional._checks import (
+    check_categories,
+    check_elements,
+    check_one_kind,
+    host_number,
+    values_can_be_read,
+)
 from discrete_lightning.functional._keyed import repeated
 from discrete_lightning.functional._plackett_luce import left, shares, total_share
 from discrete_lightning.functional._precision import float32
@@ -76,21 +82,21 @@ def indecater(
     rows = logits.unsqueeze(-1) if binary else logits
     rows = rows.reshape(len(logits), math.prod(rows.shape[1:-1]), rows.shape[-1])  # (B, variables, categories)
     if k is not None and k > 1:
-        draw, path, number, change = _subsets(rows, samples, k, generator)
+        draw, path, numbers, change = _subsets(rows, samples, k, generator)
     else:
-        draw, path, number, change = (_bits if binary else _categories)(rows, samples, generator)
+        draw, path, numbers, change = (_bits if binary else _categories)(rows, samples, generator)
     losses = function(draw.view(samples, *logits.shape))
     if not (torch.is_grad_enabled() and logits.requires_grad):
         return losses.mean(0)
     slopes = torch.zeros(draw.shape, dtype=path.dtype, device=path.device)
     with torch.no_grad():
-        for start in range(0, draw.shape[2] * number, chunk):
-            each = torch.arange(start, min(start + chunk, draw.shape[2] * number), device=draw.device)
-            variable, value = each // number, each % number
+        variables, values = _other_values(numbers, draw.device)
+        for start in range(0, len(values), chunk):
+            variable, value = variables[start : start + chunk], values[start : start + chunk]
             row, place, weight = change(variable, value)  # (S, B, chunk, K), (S, B, chunk), (S, B, chunk)
             at = variable.view(-1, 1, 1, 1, 1).expand(-1, samples, len(logits), 1, draw.shape[-1])
-            changed = draw.expand(len(each), *draw.shape).scatter(3, at, row.movedim(2, 0).unsqueeze(3))
-            found = function(changed.view(len(each) * samples, *logits.shape)).view(len(each), samples, len(logits))
+            changed = draw.expand(len(value), *draw.shape).scatter(3, at, row.movedim(2, 0).unsqueeze(3))
+            found = function(changed.view(len(value) * samples, *logits.shape)).view(len(value), samples, len(logits))
             difference = (found.to(path.dtype) - losses.detach().to(path.dtype)).movedim(0, 2)
             slopes.view(samples, len(logits), draw.shape[2] * draw.shape[3]).scatter_add_(
                 2, variable * draw.shape[-1] + place, torch.where(weight != 0, weight * difference, 0.0)
@@ -113,24 +119,42 @@ Change = Callable[[Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 """Of variables (n,) and numbers of their other values (n,): the rows of those values (S, B, n, K); the category to which the
 difference of the losses belongs, and its factor, (S, B, n). What is impossible has a factor of 0 and the row that was drawn."""
 
-_Kind = tuple[
-    Tensor, Tensor, int, Change
-]  # draws (S, B, V, K), what the slopes multiply (B, V, K), other values, changes
+# draws (S, B, V, K), what the slopes multiply (B, V, K), how many other values each variable has, changes
+_Kind = tuple[Tensor, Tensor, list[int], Change]
+
+
+def _other_values(numbers: list[int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Variables and numbers of their other values, int64 (sum of `numbers`,) each."""
+    variables = [variable for variable, number in enumerate(numbers) for _ in range(number)]
+    values = [value for number in numbers for value in range(number)]
+    return torch.tensor(variables, device=device, dtype=torch.int64), torch.tensor(
+        values, device=device, dtype=torch.int64
+    )
 
 
 def _categories(logits: Tensor, samples: int, generator: torch.Generator | None) -> _Kind:
     p, count = softmax(logits), logits.shape[-1]
     draw = _many(partial(categorical_one_hot, generator=_generator(generator, samples)), logits, samples)
     index, possible = draw.argmax(-1), p.detach() > 0
+    numbers = [count] * logits.shape[1]
+    order = place = None
+    if p.numel() and values_can_be_read(p) and not host_number(possible.all()):  # only what some example can have
+        numbers = possible.sum(-1).amax(0).tolist()
+        order = p.detach().argsort(-1, descending=True)
+        place = order.argsort(-1).expand(draw.shape).gather(-1, index.unsqueeze(-1)).squeeze(-1)
 
     def change(variable: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         drawn = index[..., variable]
-        other = (drawn + 1 + value) % count
+        if order is None or place is None:
+            other = (drawn + 1 + value) % count
+        else:
+            ranked = (place[..., variable] + 1 + value) % torch.tensor(numbers, device=value.device)[variable]
+            other = order[:, variable].expand(*drawn.shape, -1).gather(-1, ranked.unsqueeze(-1)).squeeze(-1)
         right = possible[:, variable].expand(*drawn.shape, -1).gather(-1, other.unsqueeze(-1)).squeeze(-1)
         row = torch.zeros_like(draw[:, :, variable]).scatter(-1, torch.where(right, other, drawn).unsqueeze(-1), 1.0)
         return row, other, right.to(p.dtype)
 
-    return draw, p, count - 1, change
+    return draw, p, [max(0, number - 1) for number in numbers], change
 
 
 def _bits(logits: Tensor, samples: int, generator: torch.Generator | None) -> _Kind:
@@ -143,7 +167,7 @@ def _bits(logits: Tensor, samples: int, generator: torch.Generator | None) -> _K
         weight = (1 - 2 * drawn.squeeze(-1).to(p.dtype)) * right
         return torch.where(right.unsqueeze(-1), 1 - drawn, drawn), torch.zeros_like(weight, dtype=torch.int64), weight
 
-    return draw, p, 1, change
+    return draw, p, [1] * logits.shape[1], change
 
 
 def _subsets(logits: Tensor, samples: int, k: int, generator: torch.Generator | None) -> _Kind:
@@ -151,7 +175,7 @@ def _subsets(logits: Tensor, samples: int, k: int, generator: torch.Generator | 
     many = logits.detach().expand(samples, *logits.shape)
     count = logits.shape[-1]
     if k == count:
-        return all_chosen(logits).expand(many.shape), logits, 0, _no_change
+        return all_chosen(logits).expand(many.shape), logits, [], _no_change
     perturbed = _many(partial(perturb, generator=_generator(generator, samples)), logits, samples)
     best, valid = largest(perturbed, many, k)
     draw = k_hot_or_nan(many, best, valid)
@@ -172,7 +196,7 @@ def _subsets(logits: Tensor, samples: int, k: int, generator: torch.Generator | 
         other = torch.where(chosen, drawn - this + following[:, :, variable], drawn - last[:, :, variable] + this)
         return torch.where(weight.unsqueeze(-1) != 0, other, drawn), place, weight
 
-    return draw, float32(logits).masked_fill(logits.detach().isneginf(), 0.0), count, change
+    return draw, float32(logits).masked_fill(logits.detach().isneginf(), 0.0), [count] * logits.shape[1], change
 
 
 def _no_change(variable: Tensor, value: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,16 +86,16 @@ def _(layer: Relaxed, inputs: Mapping[str, Any], output: Tensor) -> Choices:
     # temperature. Its soft mass is not: at a high temperature every category would seem to be in use.
     sample = output.detach() if output.ndim else output.detach().view(1)  # of a single gate
     chosen = sample > 0.5 if layer.binary else sample.argmax(-1, keepdim=True)
-    return Choices(chosen, sample.shape[-1], _logits(inputs))
+    return Choices(chosen, sample.shape[-1], _logits(layer, inputs))
 
 
 @choices_made.register
 def _(layer: RelaxedSubset, inputs: Mapping[str, Any], output: Tensor) -> Choices:
     chosen = output.detach().topk(layer.k, -1).indices
-    return Choices(chosen, output.shape[-1], _logits(inputs))
+    return Choices(chosen, output.shape[-1], _logits(layer, inputs))
 
 
-def _logits(inputs: Mapping[str, Any]) -> Tensor | None:
-    """The logits, unless a subclass gives its arguments other names; then there are no entropies."""
+def _logits(layer: Relaxed, inputs: Mapping[str, Any]) -> Tensor | None:
+    """What it draws from, unless a subclass gives its arguments other names; then there are no entropies."""
     logits = inputs.get("logits")
-    return logits.detach() if isinstance(logits, Tensor) else None
+    return layer.scores(logits.detach()) if isinstance(logits, Tensor) else None

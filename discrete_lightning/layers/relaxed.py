@@ -38,6 +38,7 @@ class Relaxed(Recorded, Sampling):
 
     binary: bool = False
     k: int | None = None  # of a subset
+    softmax_for: str | None = None  # what relies on draws from softmax(logits) or sigmoid(logits)
 
     def __init__(
         self,
@@ -73,12 +74,37 @@ class Relaxed(Recorded, Sampling):
                 f"{estimator} is for binary variables, and {type(self).__name__} chooses among categories; "
                 "LeaveOneOut is the unbiased estimator for those"
             )
+        if self.k is not None and self.k > 1 and not estimator.chooses_subsets:
+            raise ValueError(
+                f"{estimator} chooses one category, and {type(self).__name__} k={self.k}: take LeaveOneOut"
+            )
+        if self.softmax_for is not None and not estimator.softmax:
+            raise ValueError(
+                f"{estimator} does not draw from softmax or sigmoid of the logits, and {self.softmax_for} relies on it; "
+                "take IndeCateR, which sums in the same way"
+            )
         if self.samples_only and not estimator.pathwise:
             raise ValueError(
                 f"{estimator} needs the loss's value, and this layer only returns samples; take one of the estimators whose "
                 "samples carry a gradient, such as ReinMax, or a model that uses `expectation`, such as CategoricalVAE"
             )
         self.estimator = estimator
+
+    def require_softmax(self, user: str) -> None:
+        """Has the layer refuse estimators that draw from something else than softmax or sigmoid of the logits, now and later.
+
+        Args:
+            user: what relies on it, for the message.
+
+        Raises:
+            ValueError: if its estimator does so.
+        """
+        self.softmax_for = user
+        self.set_estimator(self.estimator)
+
+    def scores(self, logits: Tensor) -> Tensor:
+        """What the layer draws from, as unnormalised log-probabilities or log-odds; see `Estimator.scores`."""
+        return self.estimator.scores(logits, binary=self.binary)
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """The discrete sample of evaluation: the most likely choice, or an exact draw. No gradient."""
@@ -136,7 +162,7 @@ class RelaxedCategorical(Relaxed):
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
-            return categorical_one_hot(logits, generator=generator)
+            return categorical_one_hot(self.scores(logits), generator=generator).to(logits.dtype)
         return argmax_one_hot(logits, logits)
 
 
@@ -155,7 +181,7 @@ class RelaxedBernoulli(Relaxed):
 
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
-            return gumbel_sigmoid(logits.detach(), hard=True, generator=generator)
+            return gumbel_sigmoid(self.scores(logits.detach()), hard=True, generator=generator).to(logits.dtype)
         check_elements(logits)
         positive = logits.detach() > 0
         return torch.where(logits.detach().isnan(), logits.detach(), positive.to(logits.dtype))

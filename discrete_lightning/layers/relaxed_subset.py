@@ -46,8 +46,8 @@ class RelaxedSubset(Relaxed):
     ) -> None:
         if k < 1:
             raise ValueError(f"RelaxedSubset: k must be at least 1, got {k}")
+        self.k = k  # which `set_estimator` looks at
         super().__init__(estimator, temperature, evaluation, samples_only)
-        self.k = k
 
     def extra_repr(self) -> str:
         return f"k={self.k}, {super().extra_repr()}"
@@ -55,5 +55,5 @@ class RelaxedSubset(Relaxed):
     def discrete(self, logits: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.evaluation == "draw":
             draw = _DRAWS[self.estimator.subsets]
-            return draw(logits, self.k, generator=generator)
+            return draw(self.scores(logits), self.k, generator=generator).to(logits.dtype)
         return top_k_hot(logits, logits.detach(), self.k)

@@ -83,6 +83,7 @@ class ArchitectureChoice(Float32State, PrivateState):
         self.options, self.count = tuple(options), count
         self.logits = nn.Parameter(torch.zeros(count, len(options), dtype=torch.float32))
         self.sampler = RelaxedCategorical(estimator, temperature)
+        self.sampler.require_softmax(type(self).__name__)
         self.register_buffer("costs", torch.zeros(count, len(options), dtype=torch.float32))
         self.register_number("fixed_cost", 0.0)
         self.register_number("limit", math.inf)

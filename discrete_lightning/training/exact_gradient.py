@@ -48,7 +48,7 @@ def exact_gradient(module: LightningModule, batch: object, max_states: int) -> T
     states = every_state(event, layer.binary).to(logits.device).unsqueeze(1)
     with torch.no_grad():
         losses = function(states.expand(-1, len(logits), *event)).float()
-    log_p = log_probability(logits, states.expand(-1, *logits.shape), binary=layer.binary)
+    log_p = log_probability(layer.scores(logits), states.expand(-1, *logits.shape), binary=layer.binary)
     expected = (log_p.reshape(*log_p.shape[:2], -1).sum(2).exp() * losses).sum(0).mean()
     (gradient,) = torch.autograd.grad(expected, logits)
     return gradient.flatten()

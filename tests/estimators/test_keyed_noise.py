@@ -36,6 +36,7 @@ def _draws(estimator: Estimator) -> dict[str, Draw]:
     kinds["expected binary"] = lambda logits: estimator.expectation(_weigh, logits, 0.7, binary=True)
     if estimator.categorical:
         kinds["expected category"] = lambda logits: estimator.expectation(_weigh, logits, 0.7)
+    if estimator.categorical and estimator.chooses_subsets:
         kinds["expected subset"] = lambda logits: estimator.expectation(_weigh, logits, 0.7, k=2)
     return kinds
 

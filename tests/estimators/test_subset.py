@@ -209,7 +209,9 @@ def check_traced(estimator: Estimator, sample: Tensor, logits: Tensor) -> None:
     assert ((one.mean(0) - other.mean(0)).abs() <= error).all()
 
 
-@pytest.mark.parametrize("estimator", [each for each in every_estimator.ALL if each.categorical], ids=repr)
+@pytest.mark.parametrize(
+    "estimator", [each for each in every_estimator.ALL if each.categorical and each.chooses_subsets], ids=repr
+)
 def test_expectation(estimator: Estimator) -> None:
     """The function sees k-hot samples of shape (..., B, *event)."""
     logits, seen = leaf(torch.randn(6, 2, 5, generator=seeded(14))), []

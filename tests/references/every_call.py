@@ -58,6 +58,7 @@ _CATEGORIES = {
     for name in (
         "categorical_one_hot",
         "draw_pair",
+        "entmax",
         "entropy",
         "gumbel_max",
         "kl_to_uniform",
@@ -168,7 +169,7 @@ ESTIMATORS: dict[str, Call] = {
     f"{estimator} {kind}": _expectation(estimator, kind)
     for estimator in (*PATHWISE, *SCORE)
     for kind in KINDS
-    if kind == "binary" or estimator.categorical
+    if kind == "binary" or (estimator.categorical and (kind != "subset" or estimator.chooses_subsets))
 }
 LOSSES: dict[str, Call] = {
     "EntropyBonus choice": Call(losses.EntropyBonus(choice=0.1), takes_tau=True),

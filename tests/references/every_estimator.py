@@ -14,6 +14,8 @@ PATHWISE = [each for each in EXPORTED if each.pathwise] + [DECOUPLED]
 SCORE = [each for each in EXPORTED if not each.pathwise] + [LeaveOneOut(samples=5)]
 # those that need the loss's value and nothing of its gradient
 UNBIASED = [each for each in SCORE if isinstance(each, LeaveOneOut | estimators.DisARM | estimators.IndeCateR)]
+# those that draw from softmax(logits), and from sigmoid(logits)
+OF_SOFTMAX = [each for each in SCORE if each.softmax]
 CATEGORICAL = [each for each in EXPORTED if each.categorical] + [DECOUPLED, LeaveOneOut(samples=5)]
 
 # what names do not show: which estimators give mixtures, and which draw nothing

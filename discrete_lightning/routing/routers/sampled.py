@@ -67,6 +67,7 @@ class SampledRouter(Router):
     ) -> None:
         super().__init__(dim, count, k, balance=balance, z=z)
         self.choice = RelaxedSubset(k, ReinMax() if estimator is None else estimator, temperature)
+        self.choice.require_softmax(type(self).__name__)
         check_positive(noise=noise)
         if gates not in get_args(Gates):
             raise ValueError(f"gates are 'uniform' or 'softmax', got {gates!r}")

@@ -54,6 +54,7 @@ class Gate(SampledGates):
             raise ValueError(f"start is the probability that a gate is open at first, in (0, 1), got {start}")
         self.start = start
         self.sampler = RelaxedBernoulli(StraightThrough() if estimator is None else estimator, temperature)
+        self.sampler.require_softmax(type(self).__name__)
         self.logits = nn.Parameter(torch.empty(size, dtype=torch.float32))
         self.reset_parameters()
 

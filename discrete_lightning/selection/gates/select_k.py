@@ -57,6 +57,7 @@ class SelectK(SampledGates):
         check_k(k, size)
         self.register_number("k", k)
         self.sampler = RelaxedSubset(k, StraightThrough() if estimator is None else estimator, temperature)
+        self.sampler.require_softmax(type(self).__name__)
         self.logits = nn.Parameter(torch.empty(size, dtype=torch.float32))
         self.reset_parameters()
 

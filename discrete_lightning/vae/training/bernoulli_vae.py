@@ -48,15 +48,15 @@ class BernoulliVAE(DiscreteVAE):
         self.log_prior = -latents * math.log(2.0)
 
     def kl(self, logits: Tensor) -> Tensor:
-        return kl_to_prior(logits, binary=True)
+        return kl_to_prior(self.latent.scores(logits), binary=True)
 
     def log_ratio(self, sample: Tensor, logits: Tensor) -> Tensor:
-        odds = logits.float().expand_as(sample)
+        odds = self.latent.scores(logits).float().clamp(-1e30, 1e30).expand_as(sample)
         log_q = -nn.functional.binary_cross_entropy_with_logits(odds, sample.float(), reduction="none").sum(-1)
         return self.log_prior - log_q
 
     def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        return gumbel_sigmoid(logits.detach(), hard=True, generator=generator)
+        return gumbel_sigmoid(self.latent.scores(logits.detach()), hard=True, generator=generator).to(logits.dtype)
 
     def codes(self, sample: Tensor) -> Tensor:
         return sample.to(torch.int64)

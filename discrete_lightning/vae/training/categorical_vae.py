@@ -52,14 +52,14 @@ class CategoricalVAE(DiscreteVAE):
         self.log_prior = -latents * math.log(categories)
 
     def kl(self, logits: Tensor) -> Tensor:
-        return kl_to_prior(logits)
+        return kl_to_prior(self.latent.scores(logits))
 
     def log_ratio(self, sample: Tensor, logits: Tensor) -> Tensor:
-        log_q = torch.log_softmax(logits.float(), -1)
+        log_q = torch.log_softmax(self.latent.scores(logits).float(), -1).clamp_min(-1e30)  # 0 * -inf would be NaN
         return self.log_prior - (sample.float() * log_q).sum((-2, -1))
 
     def draw(self, logits: Tensor, generator: torch.Generator | None) -> Tensor:
-        return categorical_one_hot(logits, generator=generator)
+        return categorical_one_hot(self.latent.scores(logits), generator=generator).to(logits.dtype)
 
     def codes(self, sample: Tensor) -> Tensor:
         return sample.argmax(-1)
