@@ -95,6 +95,9 @@ def main() -> None:
     parser.add_argument(
         "--patience", type=float, default=1.0, help="multiplies the time limits, for a slow or busy machine"
     )
+    parser.add_argument(
+        "--minutes", type=float, default=15.0, help="of --quick in all; what is left then is not checked"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the table here, too")
     arguments = parser.parse_args()
     claims = chosen(CLAIMS, arguments.only)
@@ -112,7 +115,9 @@ def main() -> None:
         lines.append(text)
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the program that runs, too
-    code = report(claims, Judge(arguments.quick, arguments.patience), write)
+    seconds = 60 * arguments.minutes * arguments.patience if arguments.quick else float("inf")
+    judge = Judge(arguments.quick, arguments.patience, seconds)
+    code = report(claims, judge, write)
     if arguments.out:
         arguments.out.write_text("\n".join(lines) + "\n")
     sys.exit(code)

@@ -137,10 +137,13 @@ def _data_folders() -> list[Path]:
 
 @dataclass
 class Judge:
-    """Judges claims; claims of one command share its run. Time limits are multiplied by `patience`."""
+    """Judges claims; claims of one command share its run. Time limits are multiplied by `patience`;
+    after `seconds` in all no further program is started."""
 
     quick: bool = True
     patience: float = 1.0
+    seconds: float = float("inf")
+    began: float = field(default_factory=time.perf_counter)
     program: Callable[[str, float | None], Output] = run
     outputs: dict[str, Output] = field(default_factory=dict)
 
@@ -149,12 +152,18 @@ class Judge:
             return Verdict(claim, UNCHECKED, reason, 0.0)
         command = claim.quick if self.quick else claim.command
         shared = command in self.outputs
+        left = self.seconds - (time.perf_counter() - self.began)
+        if not shared and left <= 0:
+            return Verdict(
+                claim, UNCHECKED, "the time of all claims is over: --minutes gives more, --only names some", 0.0
+            )
+        limit = min(claim.limit * self.patience, left)
         if not shared:
-            self.outputs[command] = self.program(command, claim.limit * self.patience if self.quick else None)
+            self.outputs[command] = self.program(command, limit if self.quick else None)
         output = self.outputs[command]
         seconds = 0.0 if shared else output.seconds
         if output.timed_out:
-            return Verdict(claim, UNCHECKED, f"not over after {claim.limit * self.patience:.0f} s", seconds)
+            return Verdict(claim, UNCHECKED, f"not over after {limit:.0f} s", seconds)
         code, end = output.code, _last_line(output.text)
         try:
             numbers = claim.numbers(output.text)

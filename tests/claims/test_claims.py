@@ -132,6 +132,9 @@ def test_what_is_missing_or_too_slow_is_not_checked() -> None:
     data = judged(claim(needs=("data/no-such-data",)))
     assert data.status == UNCHECKED
     assert "no-such-data" in data.now
+    late = Judge(program=printed("error 0.5"), seconds=0.0)(claim())
+    assert late.status == UNCHECKED
+    assert "time of all claims is over" in late.now
     slow = judged(claim(), timed_out=True)
     assert (slow.status, slow.now) == (UNCHECKED, "not over after 60 s")
 
