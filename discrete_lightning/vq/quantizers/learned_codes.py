@@ -24,8 +24,9 @@ class LearnedCodes(StartedCodebook):
       n_k vectors that chose code k, and N_k the moving average of n_k. It is a part of a Newton step on n_k |c_k - m_k|^2, the
       code's share of the codebook loss (van den Oord et al. 2017, eq. 3; https://arxiv.org/abs/1711.00937).
 
-    Where a step has fewer than about 0.4 vectors a code, counts are averages over more steps, over 3.7 vectors a code: one of
-    262,144 codes would count as dead before its turn comes. `follow` is then smaller by the same factor.
+    Where a step has fewer than about 0.4 vectors a code, counts are averages over more steps, over 3.7 vectors a code unless
+    the class says otherwise: one of 262,144 codes would count as dead before its turn comes. `follow` is then smaller by the
+    same factor.
 
     Args:
         num_codes: K >= 2.
@@ -37,7 +38,7 @@ class LearnedCodes(StartedCodebook):
 
     codes: nn.Parameter
     _limits_steps: ClassVar[bool] = False  # whether the optimiser's step is made shorter
-    # vectors a code that its count is an average over, at least: of 3.7, one chosen at random lives with 97 %
+    # vectors a code that its count is an average over, at least; a code chosen at random is left out for 3.7 in 1 of 40 cases
     _span: ClassVar[float] = 3.7
     written_parameters: ClassVar[tuple[str, ...]] = ("codes",)
 
