@@ -16,6 +16,7 @@ import importlib.util
 import statistics
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -27,30 +28,33 @@ CALLS = (100, 250, 500, 1000, 2400)
 _PACKAGES = {"GrAdaBeam": "gradabeam", "AdaBeam": "gradabeam", "ledidi": "ledidi", "tangermeme": "tangermeme"}
 
 
-def totals(name: str, problem: Problem, seed: int, editing: bool) -> list[float]:
+def totals(name: str, problem: Problem, seed: int, editing: bool, marks: Sequence[int]) -> list[float]:
     """The best total of a method after each number of calls."""
     found = []
-    for calls in CALLS if name == OURS else CALLS[-1:]:
+    for calls in marks if name == OURS else marks[-1:]:
         task = Task(problem, calls, seed, editing)
         torch.manual_seed(seed)
         torch.set_num_threads(1)  # a peer sets its own number
         with until_spent():
             METHODS[name](task, seed)
         best = task.best
-        found += [best[-1]] if name == OURS else [best[min(each, len(best)) - 1] for each in CALLS]
+        found += [best[-1]] if name == OURS else [best[min(each, len(best)) - 1] for each in marks]
     return found
 
 
-def race(problem: Problem, editing: bool, seeds: int, names: list[str]) -> tuple[list[str], int]:
+def race(
+    problem: Problem, editing: bool, seeds: int, names: list[str], marks: Sequence[int] = CALLS
+) -> tuple[list[str], int]:
     """Prints the table of a problem; the places where ours is not at or above the best other, and where it is best."""
     print(
-        f"\n{problem.name}, {'edit, total to minimise' if editing else 'score to maximise'}; {CALLS} calls", flush=True
+        f"\n{problem.name}, {'edit, total to minimise' if editing else 'score to maximise'}; {tuple(marks)} calls",
+        flush=True,
     )
     sign = 1.0 if editing else -1.0
     table: dict[str, list[list[float]]] = {}
     for name in names:
         before = time.perf_counter()
-        table[name] = [totals(name, problem, seed, editing) for seed in range(seeds)]
+        table[name] = [totals(name, problem, seed, editing, marks) for seed in range(seeds)]
         cells = []
         for column in zip(*table[name], strict=True):
             spread = statistics.stdev(column) if seeds > 1 else 0.0
@@ -60,7 +64,7 @@ def race(problem: Problem, editing: bool, seeds: int, names: list[str]) -> tuple
             flush=True,
         )
     missed, wins = [], 0
-    for i, calls in enumerate(CALLS):
+    for i, calls in enumerate(marks):
         means = {name: statistics.mean(run[i] for run in runs) for name, runs in table.items()}
         if OURS not in means or len(means) < 2:
             continue
@@ -81,6 +85,7 @@ def race(problem: Problem, editing: bool, seeds: int, names: list[str]) -> tuple
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--calls", type=int, nargs="+", default=CALLS, help="in ascending order")
     parser.add_argument("--task", choices=("maximise", "edit"))
     parser.add_argument("--only", default="", help="problems whose name contains this")
     parser.add_argument("--method", default="", help="methods whose name contains this")
@@ -96,14 +101,17 @@ def main() -> None:
         if importlib.util.find_spec(package) is None:
             names = [name for name in names if not name.startswith(start)]
             print(f"{start} is left out: {package} is not installed")
-    made = reported if arguments.development is None else lambda folder: development(arguments.development, folder)
-    problems = [problem for problem in made(arguments.networks) if arguments.only in problem.name]
+    if arguments.development is None:
+        problems = reported(arguments.networks, arguments.only)
+    else:
+        made = development(arguments.development, arguments.networks)
+        problems = [problem for problem in made if arguments.only in problem.name]
     missed, wins, places = list[str](), 0, 0
     for editing in (False, True):
         if arguments.task in (None, "edit" if editing else "maximise"):
             for problem in problems:
-                below, best = race(problem, editing, arguments.seeds, names)
-                missed, wins, places = missed + below, wins + best, places + len(CALLS)
+                below, best = race(problem, editing, arguments.seeds, names, arguments.calls)
+                missed, wins, places = missed + below, wins + best, places + len(arguments.calls)
     print(
         f"\nours is at or above the best of the others at {places - len(missed)} of {places} places, and the best at {wins}"
     )

@@ -30,3 +30,5 @@ from discrete_lightning.training.reconstructions import Reconstructions as Recon
 from discrete_lightning.training.step_updates import StepUpdates as StepUpdates
 from discrete_lightning.vq.training.codebook_monitor import CodebookMonitor as CodebookMonitor
 from discrete_lightning.vq.training.codebook_updates import CodebookUpdates as CodebookUpdates
+from discrete_lightning.vq.training.semantic_id_writer import SemanticIDWriter as SemanticIDWriter
+from discrete_lightning.vq.training.sound_writer import Sounds as Sounds

@@ -10,3 +10,6 @@ from discrete_lightning.text.metrics.distinct_n import DistinctN as DistinctN
 from discrete_lightning.text.metrics.nats_per_character import NatsPerCharacter as NatsPerCharacter
 from discrete_lightning.text.metrics.self_bleu import SelfBLEU as SelfBLEU
 from discrete_lightning.text.metrics.share_in_form import ShareInForm as ShareInForm
+from discrete_lightning.vq.collision_rate import CollisionRate as CollisionRate
+from discrete_lightning.vq.sound_metrics import MelDistance as MelDistance
+from discrete_lightning.vq.sound_metrics import ScaleInvariantSNR as ScaleInvariantSNR

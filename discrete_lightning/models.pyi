@@ -27,5 +27,7 @@ from discrete_lightning.text.training.word_optimizer import WordOptimizer as Wor
 from discrete_lightning.vae.training.bernoulli_vae import BernoulliVAE as BernoulliVAE
 from discrete_lightning.vae.training.categorical_vae import CategoricalVAE as CategoricalVAE
 from discrete_lightning.vae.training.discrete_vae import DiscreteVAE as DiscreteVAE
+from discrete_lightning.vq.training.audio_codec import AudioCodec as AudioCodec
 from discrete_lightning.vq.training.autoencoder import Reconstruction as Reconstruction
 from discrete_lightning.vq.training.autoencoder import VQAutoencoder as VQAutoencoder
+from discrete_lightning.vq.training.item_tokenizer import ItemTokenizer as ItemTokenizer

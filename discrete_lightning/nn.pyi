@@ -72,8 +72,11 @@ from discrete_lightning.vq.quantized import Quantized as Quantized
 from discrete_lightning.vq.quantizer import Codebook as Codebook
 from discrete_lightning.vq.quantizer import Quantizer as Quantizer
 from discrete_lightning.vq.quantizers.composite import CompositeQuantizer as CompositeQuantizer
+from discrete_lightning.vq.quantizers.diveq import DifferentiableVectorQuantizer as DifferentiableVectorQuantizer
+from discrete_lightning.vq.quantizers.factorized import FactorizedQuantizer as FactorizedQuantizer
 from discrete_lightning.vq.quantizers.finite_scalar import FiniteScalarQuantizer as FiniteScalarQuantizer
 from discrete_lightning.vq.quantizers.gumbel import GumbelQuantizer as GumbelQuantizer
+from discrete_lightning.vq.quantizers.ibq import IndexBackpropagationQuantizer as IndexBackpropagationQuantizer
 from discrete_lightning.vq.quantizers.large_gumbel import LargeGumbelQuantizer as LargeGumbelQuantizer
 from discrete_lightning.vq.quantizers.learned_vector import LearnedVectorQuantizer as LearnedVectorQuantizer
 from discrete_lightning.vq.quantizers.linear_gumbel import LinearGumbelQuantizer as LinearGumbelQuantizer
@@ -81,4 +84,6 @@ from discrete_lightning.vq.quantizers.lookup_free import LookupFreeQuantizer as 
 from discrete_lightning.vq.quantizers.nearest_code import NearestCodeQuantizer as NearestCodeQuantizer
 from discrete_lightning.vq.quantizers.product import ProductQuantizer as ProductQuantizer
 from discrete_lightning.vq.quantizers.residual import ResidualQuantizer as ResidualQuantizer
+from discrete_lightning.vq.quantizers.scalar_perturbation import FiniteScalarPerturbation as FiniteScalarPerturbation
+from discrete_lightning.vq.quantizers.sim_vector import SimVectorQuantizer as SimVectorQuantizer
 from discrete_lightning.vq.quantizers.vector import VectorQuantizer as VectorQuantizer

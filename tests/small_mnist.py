@@ -19,6 +19,8 @@ EMBEDDED = (  # need no folder
     "DigitSources",
     "FeatureTable",
     "Verses",
+    "Speech",
+    "ItemVectors",
 )
 
 
@@ -96,6 +98,8 @@ def few_batches(config: str, data: Path | str, runs: Path | str, batches: int = 
         options.append("--model.lesson.init_args.steps=3")
     if "file" in parsed["data"].get("init_args", {}):
         options += [f"--data.file={data}/table.csv", "--data.target=kind"]
+    if parsed["data"]["class_path"] == "Speech":
+        options += ["--data.count=30", "--data.window=512"]
     if parsed["data"]["class_path"] == "FeatureTable":
         options.append("--data.epoch_rows=64")
     if parsed["data"]["class_path"] == "PlantedExperts":

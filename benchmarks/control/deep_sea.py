@@ -62,7 +62,7 @@ def treasure(objective: Any, beta: float, seed: int) -> float:
         return env.exact_figures(model.policy(torch.eye(_SIZE**2 + 1)).probabilities[:, 0])["treasure"]
 
 
-def episodes_until_found(seed: int, beta: float, count_weight: float) -> int | None:
+def episodes_until_found(seed: int, beta: float, count_weight: float, most: int) -> int | None:
     """Episodes of part 2; None: not in the budget."""
     seed_everything(seed, verbose=False)
     data = Environments(
@@ -72,7 +72,7 @@ def episodes_until_found(seed: int, beta: float, count_weight: float) -> int | N
     bonus = CountBonus(count_weight) if count_weight else None
     model = PolicyGradient(method, entropy_weight=beta, gamma=1.0, bonus=bonus, learning_rate=1e-3)
     stop = EarlyStopping("val/return", mode="max", patience=10**6, stopping_threshold=0.98)
-    trainer = fit(model, data, _MOST // 160, [stop])
+    trainer = fit(model, data, most // 160, [stop])
     found = float(trainer.callback_metrics["val/return"]) > 0.98
     return model.counters.environment_steps // _LARGE if found else None
 
@@ -81,13 +81,16 @@ def main() -> None:
     """Prints both tables."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--seeds", type=int, default=3)
-    seeds = range(1, parser.parse_args().seeds + 1)
+    parser.add_argument("--betas", type=float, nargs="+", default=_BETAS, help="of the first part")
+    parser.add_argument("--most", type=int, default=_MOST, help="episodes of the second part")
+    arguments = parser.parse_args()
+    seeds = range(1, arguments.seeds + 1)
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
     print(f"N = {_SIZE}: P(treasure)      beta   own value   learned, each seed   worst difference")
     for objective in ("maximum_entropy", "regularized"):
-        for beta in _BETAS:
+        for beta in arguments.betas:
             if objective == "maximum_entropy":
                 own = float(maximum_entropy_treasure(_SIZE, beta))
             else:
@@ -97,14 +100,14 @@ def main() -> None:
             shown = " ".join(f"{each:.4f}" for each in found)
             worst = max(abs(each - own) for each in found)
             print(f"{objective:22} {beta:7} {own:11.4f}   {shown}   {worst:.4f} (bar .03)", flush=True)
-    print(f"N = {_LARGE}: episodes until the most likely actions find the treasure, of at most {_MOST:,}")
+    print(f"N = {_LARGE}: episodes until the most likely actions find the treasure, of at most {arguments.most:,}")
     for name, beta, weight in (
         ("entropy bonus .01", 0.01, 0.0),
         ("entropy bonus .1", 0.1, 0.0),
         ("entropy bonus 1", 1.0, 0.0),
         ("counts, weight .5", 0.0, 0.5),
     ):
-        episodes = [episodes_until_found(seed, beta, weight) for seed in seeds]
+        episodes = [episodes_until_found(seed, beta, weight, arguments.most) for seed in seeds]
         print(f"{name:22}", *("never" if each is None else f"{each:,}" for each in episodes), flush=True)
 
 

@@ -5,6 +5,7 @@ python -m benchmarks.control.temperature > benchmarks/control/results/temperatur
 All numbers are at gamma = .95. Each part says what must hold. Times are not measured.
 """
 
+import argparse
 import io
 import logging
 import tempfile
@@ -138,15 +139,24 @@ def print_ways() -> None:
             print(f"{beta:6g}{name:>14s}" + "".join(f"{each:14.4f}" for each in found) + f"{end:10.4f}", flush=True)
 
 
+PARTS = {
+    "derivatives": print_derivatives,
+    "learned": print_learned,
+    "sampled": print_sampled,
+    "objectives": print_objectives,
+    "ways": print_ways,
+}
+
+
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=list(PARTS))
+    arguments = parser.parse_args()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     torch.set_num_threads(1)
-    print_derivatives()
-    print_learned()
-    print_sampled()
-    print_objectives()
-    print_ways()
+    for name in arguments.only:
+        PARTS[name]()
 
 
 if __name__ == "__main__":

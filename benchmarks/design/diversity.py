@@ -67,8 +67,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--calls", type=int, default=2000)
+    parser.add_argument("--only", default="", help="problems with this in their name")
     arguments = parser.parse_args()
     for name, (make, start, edits) in PROBLEMS.items():
+        if arguments.only not in name:
+            continue
         found: dict[str, list[tuple[float, ...]]] = {}
         for seed in range(arguments.seeds):
             problem = DesignProblem(make(), start, goal=Target(11.0) if edits else None)

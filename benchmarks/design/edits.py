@@ -211,14 +211,18 @@ def main() -> None:
         default=[1600, 2400],
         help="the evaluations of GradientSearch for each start, for each oracle",
     )
+    parser.add_argument("--oracles", nargs="+", choices=("scan", "cnn"), default=["scan", "cnn"])
     parser.add_argument("--only", default="", help="run only the methods whose name contains this")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/design/results"))
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     starts, calls, only = arguments.starts, arguments.calls, arguments.only
     gata, cnn = "GATA2 scan, 2,114 bp, target 14", "dilated CNN, 500 bp, target 3.5"
-    results = {gata: curves(gata, MotifScan("GATA2"), 2114, 14.0, starts, calls[0], only)}
-    results[cnn] = curves(cnn, train_cnn(), 500, 3.5, starts, calls[1], only)
+    results = {}
+    if "scan" in arguments.oracles:
+        results[gata] = curves(gata, MotifScan("GATA2"), 2114, 14.0, starts, calls[0], only)
+    if "cnn" in arguments.oracles:
+        results[cnn] = curves(cnn, train_cnn(), 500, 3.5, starts, calls[1], only)
     arguments.out.mkdir(parents=True, exist_ok=True)
     draw(results, arguments.out / "edits.png")
 

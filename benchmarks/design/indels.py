@@ -25,6 +25,7 @@ from discrete_lightning.design.alphabet import DNA
 from discrete_lightning.design.oracles import MotifScan, SequenceCNN
 
 LENGTH, HALF, APART, WEIGHT = 200, 8, 7, 0.1
+PROBLEMS = ("free", "anchored", "network", "unneeded")
 SITE = ("TGACGTCA", "CCGGAAGT")
 
 
@@ -100,10 +101,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--starts", type=int, default=5)
     parser.add_argument("--calls", type=int, default=400)
+    parser.add_argument("--problems", nargs="+", choices=PROBLEMS, default=PROBLEMS)
     arguments = parser.parse_args()
-    trained = network()
+    trained: nn.Module = network() if "network" in arguments.problems else nn.Identity()
     print(f"{arguments.starts} templates, {arguments.calls} calls; mean total +- standard error, mean number of edits")
-    for name in ("free", "anchored", "network", "unneeded"):
+    for name in arguments.problems:
         line = []
         for indels in (0, 4):
             found = []

@@ -8,6 +8,7 @@ are trained here, in half a minute each, and kept in a folder if one is given.
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -208,18 +209,25 @@ def _kept(folder: Path | None, name: str, train: Callable[[], nn.Module]) -> nn.
     return model
 
 
-def reported(folder: Path | None = None) -> list[Problem]:
-    """The problems that are reported: eight oracles of six kinds."""
+def reported(folder: Path | None = None, only: str = "") -> list[Problem]:
+    """The problems that are reported, those with `only` in their name: eight oracles of six kinds."""
     scans = [MotifScan(name).weight for name in ("FOS::JUN", "GABPA", "TBP")]
+    splice = partial(_kept, folder, "splice", lambda: train_splice_sites(None))
+    regulatory = partial(_kept, folder, "regulatory", lambda: train_regulatory(None))
+    oracles: dict[str, tuple[Callable[[], nn.Module], int, float, float]] = {
+        "motif scan of GATA2, 200 bp": (lambda: MotifScan("GATA2"), 200, 11.0, 0.1),
+        "motif scan of three, 200 bp": (lambda: Scans(scans), 200, 28.0, 0.1),
+        "random convolution A, 200 bp": (lambda: RandomConvolution(1), 200, 5.0, 0.1),
+        "random convolution B, 200 bp": (lambda: RandomConvolution(2, layers=6), 200, 5.0, 0.1),
+        "splice sites, 400 bp": (splice, 400, 0.0, 0.1),
+        "regulatory CNN, 500 bp": (regulatory, 500, 2.0, 0.1),
+        "Ehrlich, 64 bp, 4 motifs of 4": (lambda: Ehrlich(4, 64, 4, 4, seed=1, epistasis=0.5), 64, 1.0, 0.01),
+        "TFBind8": (TFBind8, 8, 0.4, 0.02),
+    }
     problems = [
-        Problem("motif scan of GATA2, 200 bp", MotifScan("GATA2"), 200, 11.0),
-        Problem("motif scan of three, 200 bp", Scans(scans), 200, 28.0),
-        Problem("random convolution A, 200 bp", RandomConvolution(1), 200, 5.0),
-        Problem("random convolution B, 200 bp", RandomConvolution(2, layers=6), 200, 5.0),
-        Problem("splice sites, 400 bp", _kept(folder, "splice", lambda: train_splice_sites(None)), 400, 0.0),
-        Problem("regulatory CNN, 500 bp", _kept(folder, "regulatory", lambda: train_regulatory(None)), 500, 2.0),
-        Problem("Ehrlich, 64 bp, 4 motifs of 4", Ehrlich(4, 64, 4, 4, seed=1, epistasis=0.5), 64, 1.0, 0.01),
-        Problem("TFBind8", TFBind8(), 8, 0.4, 0.02),
+        Problem(name, make(), length, target, price)
+        for name, (make, length, target, price) in oracles.items()
+        if only in name
     ]
     for problem in problems:
         problem.oracle.eval().requires_grad_(False)

@@ -10,6 +10,7 @@ Fixed budget: 3,200 images, 4 epochs, batch 64, SGD; three seeds. Validation on 
 import argparse
 import csv
 import itertools
+import statistics
 import time
 from pathlib import Path
 
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--data", help="folder with fashion-mnist/ (default: see discrete_lightning.data.MNIST)")
     parser.add_argument("--table", type=Path, default=TABLE)
     parser.add_argument("--only", type=int, help="train this many architectures, for a look at the spread")
+    parser.add_argument("--seeds", type=int, default=SEEDS)
     arguments = parser.parse_args()
     done = set()
     if arguments.table.exists():
@@ -103,11 +105,17 @@ def main() -> None:
         writer = csv.DictWriter(file, COLUMNS)
         if not done:
             writer.writeheader()
-        for seed in range(SEEDS):
+        for seed in range(arguments.seeds):
             for architecture in architectures:
                 if ("|".join(architecture), seed) not in done:
                     writer.writerow(row(list(architecture), seed, data))
                     file.flush()
+    with arguments.table.open() as file:
+        found: dict[str, list[float]] = {}
+        for each in csv.DictReader(file):
+            found.setdefault(each["architecture"], []).append(100 * float(each["test"]))
+    means = [statistics.mean(values) for values in found.values()]
+    print(f"{len(means)} cells: best {max(means):.2f} %, median {statistics.median(means):.2f} %")
 
 
 if __name__ == "__main__":

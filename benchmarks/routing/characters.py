@@ -56,7 +56,9 @@ def cross_entropy(model: nn.Module, batch: tuple[Tensor, Tensor], reduction: str
     return nn.functional.cross_entropy(model(inputs).flatten(0, 1), targets.flatten(), reduction=reduction)
 
 
-def train(name: str, seed: int, steps: int, data: Shakespeare, device: str) -> dict[str, float]:
+def train(
+    name: str, seed: int, steps: int, data: Shakespeare, device: str, windows_tested: int | None = None
+) -> dict[str, float]:
     """Nats a character on the test plays, load in the last steps, and seconds of training."""
     torch.manual_seed(seed)
     model = CausalTransformer(len(data.vocabulary), CONTEXT, dim=128, heads=4, **MODELS[name]).to(device)
@@ -86,18 +88,20 @@ def train(name: str, seed: int, steps: int, data: Shakespeare, device: str) -> d
     if gates:
         figures["share_in_training"] = statistics.mean(shares[-LAST * len(gates) :])
         shares.clear()
-    nats = test(model, data, device)
+    nats = test(model, data, device, windows_tested)
     if gates:
         figures["share_in_test"] = statistics.mean(shares)
     return {"nats": nats, "seconds": seconds, **figures}
 
 
 @torch.no_grad()
-def test(model: nn.Module, data: Shakespeare, device: str) -> float:
+def test(model: nn.Module, data: Shakespeare, device: str, most: int | None) -> float:
+    """Nats a character on the windows of the test plays, the first `most` of them."""
     model.eval()
     windows, total, count = data.dataset("test"), 0.0, 0
-    for start in range(0, len(windows), 64):
-        batch = windows.__getitems__(range(start, min(start + 64, len(windows))))
+    end = min(len(windows), most or len(windows))
+    for start in range(0, end, 64):
+        batch = windows.__getitems__(range(start, min(start + 64, end)))
         total += float(cross_entropy(model, tuple(each.to(device) for each in batch), "sum"))
         count += batch[1].numel()
     return total / count
@@ -108,6 +112,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--only", nargs="+", choices=list(MODELS), default=list(USUAL))
     parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--windows", type=int, help="of the test plays; all by default")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     arguments = parser.parse_args()
     print(f"{arguments.steps} steps of {ROWS} x {CONTEXT} characters, {device_name(arguments.device)}")
@@ -116,7 +121,7 @@ def main() -> None:
     found: dict[str, list[float]] = {name: [] for name in arguments.only}
     for seed in arguments.seeds:
         for name in arguments.only:
-            run = train(name, seed, arguments.steps, data, arguments.device)
+            run = train(name, seed, arguments.steps, data, arguments.device, arguments.windows)
             found[name].append(run["nats"])
             load = ""
             if "dead_experts" in run:

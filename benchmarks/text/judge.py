@@ -19,6 +19,7 @@ the language model's, which judges each token by those before it, is not reached
 import argparse
 import copy
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -83,8 +84,8 @@ def learn_lines(network: GRUNetwork, lines: Tensor, steps: int) -> None:
         optimizer.step()
 
 
-def started() -> tuple[GRUNetwork, dict[str, Judge]]:
-    """The generator, and the judges, which have read other plays."""
+def started(judges_of: Sequence[str]) -> tuple[GRUNetwork, dict[str, Judge]]:
+    """The generator, and the judges of these names, which have read other plays."""
     torch.manual_seed(0)
     names = sorted(play_files())
     mine, theirs = names[::2], names[1::2]
@@ -99,12 +100,13 @@ def started() -> tuple[GRUNetwork, dict[str, Judge]]:
     two, comic = lines_of([each for each in names if play_files()[each].parent.name in KINDS], tokenizer)
     kept = torch.cat([(comic == kind).nonzero()[: int(comic.sum()), 0] for kind in (0, 1)])  # as many of each
     accuracy = classifier.learn(two[kept], comic[kept], mask_of(two[kept]), steps=600)
-    read = GRUNetwork(tokenizer.size, dim=64, hidden_dim=128)
-    learn_lines(read, others, 800)
-    language = LanguageJudge(read, prompt=END)
+    judges: dict[str, Judge] = {"comedy": classifier}
+    if "language" in judges_of:
+        read = GRUNetwork(tokenizer.size, dim=64, hidden_dim=128)
+        learn_lines(read, others, 800)
+        judges["language"] = LanguageJudge(read, prompt=END)
     held = f"{len(kept) // 10:,} held-out lines, half of them comic"
     print(f"{len(lines):,} and {len(others):,} lines; the classifier is right about {accuracy:.2f} of {held}")
-    judges: dict[str, Judge] = {"comedy": classifier, "language": language}
     for name, judge in judges.items():
         with torch.no_grad():
             print(f"{name}: {len(lines):,} lines of the generator's plays score {score_text(judge, lines):.3f}")
@@ -168,10 +170,13 @@ def row(label: str, lines: int, found: JudgedLines, weight: float, tail: str) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), help="LeaveOneOut comes first")
+    parser.add_argument("--judges", nargs="+", choices=list(KL_WEIGHT), default=list(KL_WEIGHT))
     arguments = parser.parse_args()
-    base, judges = started()
-    for name, judge in judges.items():
-        weight, reached = KL_WEIGHT[name], dict.fromkeys(WAYS, 0)
+    base, judges = started(arguments.judges)
+    for name in arguments.judges:
+        judge = judges[name]
+        weight, reached = KL_WEIGHT[name], dict.fromkeys(arguments.ways, 0)
         print(f"\njudge: {name}, KL weight {weight}")
         print(
             f"  {'':34}{'lines':>8}{'score':>9}{'KL':>8}{'score-bKL':>9}{'dist-2':>8}{'reached at':>12}{'seconds':>9}"
@@ -179,7 +184,7 @@ def main() -> None:
         row("start", 0, draw(base, base, judge, weight), weight, "")
         for seed in range(arguments.seeds):
             goal = 0.0
-            for way in WAYS:
+            for way in arguments.ways:
                 lines = MOST if way == "LeaveOneOut" else int(MOST * SHARE)
                 curve, found, seconds = train(base, judge, weight, way, seed, lines)
                 goal = float(found.scores.mean()) if way == "LeaveOneOut" else goal

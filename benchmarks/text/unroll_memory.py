@@ -8,6 +8,7 @@ way. The peer draws `gumbel_softmax(logits, hard=True) @ table` at each step, as
 peer's loop with our noise in it). Seconds are of this allocator setting; the default one is faster for both.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -115,13 +116,17 @@ def difference() -> float:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        measure(sys.argv[1])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("way", nargs="?", help=argparse.SUPPRESS)  # measured in this process
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
+    arguments = parser.parse_args()
+    if arguments.way:
+        measure(arguments.way)
         return
     print(f"{WORDS} words of {LINES} lines, V = {V:,}, D = {D}, one thread: forward and backward")
     print(f"{'':42}{'peak MiB':>10}{'of peer':>9}{'seconds':>9}")
     base = 0.0
-    for way in (PEER, *WAYS):
+    for way in (PEER, *arguments.ways):
         command = [sys.executable, "-m", "benchmarks.text.unroll_memory", way]
         found = json.loads(
             subprocess.run(command, check=True, capture_output=True, text=True, env=os.environ | _RETURNED).stdout

@@ -182,7 +182,7 @@ def table(arguments: argparse.Namespace, data: Images) -> None:
 
 def bonuses(arguments: argparse.Namespace, data: Images) -> None:
     """Error and live codes against the weight of the marginal bonus."""
-    weights = [0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2]
+    weights = arguments.bonuses
     forms: dict[str, Callable[..., nn.Module]] = {"linear": LinearGumbelQuantizer, "distances": GumbelQuantizer}
     found: dict[str, list[tuple[float, float]]] = {}
     for name, form in forms.items():
@@ -237,6 +237,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--annealed", action="store_true")
     parser.add_argument("--bonus", action="store_true")
+    parser.add_argument("--bonuses", type=float, nargs="+", default=[0.0, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2])
     parser.add_argument("--picture", default="bonus.png")
     arguments = parser.parse_args()
     if REFERENCE not in arguments.only:

@@ -1,6 +1,6 @@
 """The sampled recipes beside the nearest-code quantisers, at the same steps: error, live codes and perplexity on test data.
 
-python -m benchmarks.vq.recipes [--only vq/quickstart] [--seeds 1 2 3]
+python -m benchmarks.vq.recipes [--only vq/quickstart] [--seeds 1 2 3] [--batches 100]
 
 Each config is run as `discrete-lightning fit` runs it, once as it is, once with `VectorQuantizer` (EMA) and once with
 vector-quantize-pytorch==1.32 (k-means start, dead-code threshold 2; left out where it is not installed) in the place of its
@@ -25,6 +25,7 @@ from discrete_lightning.catalog import config_root
 from discrete_lightning.vq.quantized import Quantized
 from discrete_lightning.vq.quantizer import Codebook
 
+ROOT = Path(__file__).resolve().parents[2]
 EPOCHS = {"vq/quickstart": None, "vq/mnist_gumbel": 1, "vq/fashion_gumbel": 1, "vq/fashion_wav2vec2": 1}
 CODEBOOKS = {
     "as it is": None,
@@ -51,12 +52,14 @@ class Theirs(Codebook):
         return codes
 
 
-def config(name: str, codebook: str | None, seed: int) -> Any:
-    """A shipped config, with another codebook in it."""
+def config(name: str, codebook: str | None, seed: int, batches: int | None) -> Any:
+    """A shipped config, with another codebook in it; `batches` is of one epoch, None is all that the recipe has."""
     loaded: Any = OmegaConf.to_container(OmegaConf.load(config_root() / f"{name}.yaml"))
     loaded["seed_everything"] = seed
     if (epochs := EPOCHS[name]) is not None:
         loaded["trainer"]["max_epochs"] = epochs
+    if batches is not None:
+        loaded["trainer"] |= {"limit_train_batches": batches, "max_epochs": 1}
     loaded["trainer"]["enable_progress_bar"] = False
     if codebook is not None:
         model = loaded["model"]["init_args"]
@@ -73,14 +76,15 @@ def config(name: str, codebook: str | None, seed: int) -> Any:
     return loaded
 
 
-def run(name: str, codebook: str | None, seed: int) -> dict[str, float]:
+def run(name: str, codebook: str | None, seed: int, batches: int | None) -> dict[str, float]:
     """The test values of one run."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        OmegaConf.save(OmegaConf.create(config(name, codebook, seed)), path)
+        OmegaConf.save(OmegaConf.create(config(name, codebook, seed, batches)), path)
         program = Path(sys.executable).with_name("discrete-lightning")
         command = [str(program), "fit", "-c", str(path), "--run_dir", f"{folder}/run", "--trust", "benchmarks"]
-        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": str(Path.cwd())}
+        places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
+        environment = {**os.environ, "WANDB_MODE": "disabled", "PYTHONPATH": places}
         done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         if done.returncode:
             raise RuntimeError(f"{' '.join(command)} failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
@@ -104,13 +108,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=list(EPOCHS), default=list(EPOCHS))
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--batches", type=int, help="end after this many batches")
     arguments = parser.parse_args()
     has_peer = importlib.util.find_spec("vector_quantize_pytorch") is not None
     for name in arguments.only:
         print(f"\n{name}, seeds {arguments.seeds}", flush=True)
         for label, codebook in CODEBOOKS.items():
             if has_peer or not (codebook or "").endswith("Theirs"):
-                print(f"{label:<24} {summary([run(name, codebook, seed) for seed in arguments.seeds])}", flush=True)
+                runs = [run(name, codebook, seed, arguments.batches) for seed in arguments.seeds]
+                print(f"{label:<24} {summary(runs)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,11 @@ from discrete_lightning.data.hugging_face import HuggingFaceImages as HuggingFac
 from discrete_lightning.data.idx import read_idx as read_idx
 from discrete_lightning.data.image_folder import ImageFolder as ImageFolder
 from discrete_lightning.data.images import ImageDataModule as ImageDataModule
+from discrete_lightning.data.item_vectors import ItemVectors as ItemVectors
 from discrete_lightning.data.mnist import MNIST as MNIST
 from discrete_lightning.data.mnist import FashionMNIST as FashionMNIST
 from discrete_lightning.data.shakespeare import Shakespeare as Shakespeare
+from discrete_lightning.data.speech import Speech as Speech
 from discrete_lightning.data.splits import SplitDataModule as SplitDataModule
 from discrete_lightning.data.text import TextData as TextData
 from discrete_lightning.data.text_files import TextFiles as TextFiles

@@ -1,6 +1,7 @@
 """Gradient estimators for discrete choices: small frozen dataclasses over `functional`, which a config names by one word."""
 
 from discrete_lightning.estimators.base import Estimator
+from discrete_lightning.estimators.contracted_reinmax import ContractedReinMax
 from discrete_lightning.estimators.disarm import DisARM
 from discrete_lightning.estimators.entmax import Entmax
 from discrete_lightning.estimators.gapped_straight_through import GappedStraightThrough
@@ -28,6 +29,7 @@ __all__ = [
     "REBAR",
     "RELAX",
     "SIMPLE",
+    "ContractedReinMax",
     "DisARM",
     "Entmax",
     "Estimator",

@@ -7,6 +7,7 @@ from discrete_lightning.functional.conditional_bernoulli import (
     log_elementary_symmetric,
     subset_marginals,
 )
+from discrete_lightning.functional.contracted_reinmax import contracted_reinmax, contracted_reinmax_subset
 from discrete_lightning.functional.disarm import antithetic_bernoulli, disarm
 from discrete_lightning.functional.discrete_langevin import discrete_langevin
 from discrete_lightning.functional.entmax import entmax
@@ -77,6 +78,8 @@ __all__ = [
     "conditional_bernoulli",
     "conditional_gumbel",
     "conditional_gumbel_top_k",
+    "contracted_reinmax",
+    "contracted_reinmax_subset",
     "disarm",
     "discrete_langevin",
     "draw_pair",

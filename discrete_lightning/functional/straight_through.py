@@ -1,5 +1,6 @@
 """The straight-through estimator: one value forward, the gradient of another backward (Bengio et al. 2013, arXiv 1308.3432)."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -22,6 +23,10 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[None, Tensor]:
         return None, grad_outputs[0].to(ctx.dtype)
+
+
+# torch looks it up in each call, which without this takes longer than the call
+_StraightThrough.forward.__signature__ = inspect.signature(_StraightThrough.forward)  # type: ignore[attr-defined]
 
 
 def straight_through(value: Tensor, gradient_path: Tensor) -> Tensor:

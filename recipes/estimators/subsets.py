@@ -1,5 +1,9 @@
-"""Bias and standard deviation of each estimator for subsets: 3 of 8 without replacement, against the enumerated gradient."""
+"""Bias and standard deviation of each estimator for subsets: 3 of 8 without replacement, against the enumerated gradient.
 
+python recipes/estimators/subsets.py [--draws 80000]
+"""
+
+import argparse
 import itertools
 from collections.abc import Callable
 
@@ -9,7 +13,7 @@ from torch import Tensor
 from discrete_lightning import estimators
 from discrete_lightning.functional import log_probability
 
-CATEGORIES, K, DRAWS, CHUNKS = 8, 3, 20_000, 4
+CATEGORIES, K, CHUNKS = 8, 3, 4
 
 
 def functions(generator: torch.Generator) -> dict[str, Callable[[Tensor], Tensor]]:
@@ -37,12 +41,12 @@ def exact_gradient(function: Callable[[Tensor], Tensor], logits: Tensor, estimat
 
 
 def measure(
-    estimator: estimators.Estimator, function: Callable[[Tensor], Tensor], logits: Tensor
+    estimator: estimators.Estimator, function: Callable[[Tensor], Tensor], logits: Tensor, draws: int
 ) -> tuple[float, float]:
     """Relative bias without what noise adds to it, and relative standard deviation."""
     exact, chunks = exact_gradient(function, logits, estimator), []
     for seed in range(CHUNKS):
-        x = logits.expand(DRAWS, -1).clone().requires_grad_()
+        x = logits.expand(draws // CHUNKS, -1).clone().requires_grad_()
         losses = estimator.expectation(function, x, 1.0, torch.Generator().manual_seed(seed), k=K)
         chunks.append(torch.autograd.grad(losses.sum(), x)[0])
     gradients = torch.cat(chunks).double()
@@ -52,6 +56,9 @@ def measure(
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--draws", type=int, default=80_000)
+    draws = parser.parse_args().draws
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(CATEGORIES, generator=generator)
     table = functions(generator)
@@ -60,7 +67,7 @@ def main() -> None:
         estimator = getattr(estimators, name)
         if name == "Estimator" or not estimator.categorical:
             continue
-        figures = [measure(estimator(), function, logits) for function in table.values()]
+        figures = [measure(estimator(), function, logits, draws) for function in table.values()]
         print(f"{estimator()!r:<40}" + "".join(f"{bias:>18.2f}{std:>8.2f}" for bias, std in figures))
 
 

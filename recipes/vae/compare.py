@@ -1,6 +1,6 @@
 """The protocol of ReinMax (Liu et al. 2023, https://arxiv.org/abs/2304.08612): VAEs of several sizes, with several estimators.
 
-python recipes/vae/compare.py --categories 8 --latents 4 --epochs 160
+python recipes/vae/compare.py --categories 8 --latents 4 --epochs 160 [--seeds 0 1 2] [--estimators ReinMax]
 
 MNIST with grey pixels and binary cross-entropy, batches of 100, MLPs with layers of 784, 512 and 256 units, analytic KL to the
 uniform prior. Reported is the negative ELBO of the training set over the last epoch, as in the paper, and of the test set with
@@ -8,6 +8,7 @@ discrete draws.
 """
 
 import argparse
+import itertools
 import logging
 import time
 import warnings
@@ -28,7 +29,8 @@ def main() -> None:
     parser.add_argument("--categories", type=int, default=8)
     parser.add_argument("--latents", type=int, default=4)
     parser.add_argument("--epochs", type=int, default=160)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--batches", type=int, help="of each epoch; all by default")
     names = [type(estimator).__name__ for estimator in ESTIMATORS]
     parser.add_argument("--estimators", nargs="+", choices=names, default=names)
     arguments = parser.parse_args()
@@ -37,15 +39,16 @@ def main() -> None:
     rate, tau = PUBLISHED.get((arguments.categories, arguments.latents), (5e-4, 1.5))
     optimizer = "Adam" if (arguments.categories, arguments.latents) == (8, 4) else "RAdam"
     data = MNIST(batch_size=100, validation=0)
-    for estimator in [e for e in ESTIMATORS if type(e).__name__ in arguments.estimators]:
-        seed_everything(arguments.seed, verbose=False)
+    chosen = [each for each in ESTIMATORS if type(each).__name__ in arguments.estimators]
+    for estimator, seed in itertools.product(chosen, arguments.seeds):
+        seed_everything(seed, verbose=False)
         model = CategoricalVAE(
             arguments.latents, arguments.categories, estimator, tau, learning_rate=rate, bound_samples=1,
             optimizer="RAdam" if optimizer == "RAdam" else "Adam",
         )  # fmt: skip
         trainer = Trainer(
             max_epochs=arguments.epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-            enable_model_summary=False, limit_val_batches=0,
+            enable_model_summary=False, limit_val_batches=0, limit_train_batches=arguments.batches,
         )  # fmt: skip
         start = time.perf_counter()
         trainer.fit(model, data)
@@ -53,7 +56,7 @@ def main() -> None:
         train = float(trainer.callback_metrics["train/negative_elbo"])
         test = trainer.test(model, data, verbose=False)[0]["test/negative_elbo"]
         print(
-            f"{arguments.categories} x {arguments.latents}, {arguments.epochs} epochs, seed {arguments.seed}: "
+            f"{arguments.categories} x {arguments.latents}, {arguments.epochs} epochs, seed {seed}: "
             f"{type(estimator).__name__:<22} train {train:7.2f}  test {test:7.2f}  {minutes:.1f} min",
             flush=True,
         )

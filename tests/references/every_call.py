@@ -78,6 +78,7 @@ _CATEGORIES |= {
 _CATEGORIES |= {
     name: Call(getattr(_F, name), takes_tau=True)
     for name in (
+        "contracted_reinmax",
         "gapped_straight_through",
         "gumbel_rao",
         "gumbel_softmax",
@@ -103,6 +104,7 @@ def _two_of(function: Callable[..., Any]) -> Call:
 _SUBSETS = {
     name: _two_of(getattr(_F, name))
     for name in (
+        "contracted_reinmax_subset",
         "gapped_subset",
         "gumbel_rao_subset",
         "reinmax_subset",

@@ -19,7 +19,7 @@ OF_SOFTMAX = [each for each in SCORE if each.softmax]
 CATEGORICAL = [each for each in EXPORTED if each.categorical] + [DECOUPLED, LeaveOneOut(samples=5)]
 
 # what names do not show: which estimators give mixtures, and which draw nothing
-SOFT = [estimators.GumbelSoftmax(), estimators.Softmax()]
+SOFT = [estimators.ContractedReinMax(), estimators.GumbelSoftmax(), estimators.Softmax()]
 RANDOM = [each for each in PATHWISE if each != estimators.Softmax()]
 HARD = [each for each in PATHWISE if each not in SOFT]
 

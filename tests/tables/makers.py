@@ -192,12 +192,18 @@ ARGUMENTS: dict[str, Callable[[], Any]] = {
         drawn=8,
     ),
     "AdaptiveTemperature": lambda: callbacks.AdaptiveTemperature(every=2, examples=3),
+    "AudioCodec": lambda: models.AudioCodec(
+        layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 3, dropout=0.5, beam=2), hidden=2, strides=[4, 8]
+    ),
     "BernoulliVAE": lambda: models.BernoulliVAE(latents=6, hidden=[8], bound_samples=2),
     "CategoricalVAE": lambda: models.CategoricalVAE(latents=4, categories=3, hidden=[8], bound_samples=2),
     "CodePerplexity": lambda: metrics.CodePerplexity(4),
     "CodeUsage": lambda: metrics.CodeUsage(4),
     "EntropyBonus": lambda: losses.EntropyBonus(0.3, 0.7),
     "GradientProbe": lambda: callbacks.GradientProbe(every=2, samples=2, reference_samples=2, batch_size=2),
+    "ItemTokenizer": lambda: models.ItemTokenizer(
+        4, layers.ResidualQuantizer(layers.VectorQuantizer(8, 4), 2), hidden=[8]
+    ),
     "LearningRateAnnealing": lambda: callbacks.LearningRateAnnealing(Linear(0.1, 0.05, steps=1)),
     "LiveCodes": lambda: metrics.LiveCodes(4),
     "LossWeight": lambda: layers.LossWeight(0.5),

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from discrete_lightning.callbacks import Annealing, DesignCallback, KeyedNoise
+from discrete_lightning.data import Speech
 from tests.tables.faults import cases
 from tests.tables.holder import WAYS, Memory, data, holder, hooks, trainer_of
 from tests.tables.makers import CALLBACKS, MODELS
@@ -26,9 +27,11 @@ pytestmark = [
 ]
 # those that need designs work on modules that make them, which optimise by hand
 DESIGN = [name for name, make in CALLBACKS.items() if isinstance(make(), DesignCallback)]
-ANY = [name for name in CALLBACKS if name not in DESIGN]
-CROSSED = [f"{name}-{way}" for name in ANY for way in WAYS] + [f"{name}-manual" for name in DESIGN]
-SOME = [f"{name}-automatic" for name in ANY] + [f"{name}-manual" for name in DESIGN]
+OF_SOUNDS = ["Sounds"]
+ANY = [name for name in CALLBACKS if name not in DESIGN + OF_SOUNDS]
+_OWN = [f"{name}-manual" for name in DESIGN] + [f"{name}-automatic" for name in OF_SOUNDS]
+CROSSED = [f"{name}-{way}" for name in ANY for way in WAYS] + _OWN
+SOME = [f"{name}-automatic" for name in ANY] + _OWN
 
 
 def subject(case: str, **arguments: Any) -> LightningModule:
@@ -36,6 +39,9 @@ def subject(case: str, **arguments: Any) -> LightningModule:
     if name in DESIGN:
         seed_everything(0, verbose=False)
         return MODELS["SequenceDesigner"]()
+    if name in OF_SOUNDS:
+        seed_everything(0, verbose=False)
+        return MODELS["AudioCodec"]()
     return holder(way, **arguments)
 
 
@@ -46,6 +52,8 @@ def fit(case: str, module: LightningModule, folder: Path, *callbacks: Callback) 
     seed_everything(1, verbose=False)
     if name in DESIGN:
         trainer.fit(module)
+    elif name in OF_SOUNDS:
+        trainer.fit(module, Speech(count=12, window=512, batch_size=8))
     else:
         trainer.fit(module, data(), data(4))
     if isinstance(CALLBACKS[name](), BasePredictionWriter):
@@ -92,7 +100,9 @@ def test_a_second_fit_starts_afresh(case: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("case", cases("exception", [case for case in SOME if case.split("-")[0] not in DESIGN]))
+@pytest.mark.parametrize(
+    "case", cases("exception", [case for case in SOME if case.split("-")[0] not in DESIGN + OF_SOUNDS])
+)
 def test_an_exception_in_the_middle(case: str, error: type[BaseException], tmp_path: Path) -> None:
     """Hooks are gone, and the next fit is as the first of a new callback."""
     make = CALLBACKS[case.split("-")[0]]

@@ -11,12 +11,13 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 from torch import Tensor
 
-from discrete_lightning.data import Environments, FeatureTable, Shakespeare
+from discrete_lightning.data import Environments, FeatureTable, Shakespeare, Speech
 from discrete_lightning.nn import GumbelQuantizer
 from tests.tables.faults import cases
 from tests.tables.holder import hooks
 from tests.tables.makers import ESTIMATORS, MODELS, protected
 from tests.tiny_images import TinyImages, quiet_trainer, tiny_split
+from tests.tiny_items import TinyItems
 from tests.tiny_lines import TinyLines
 from tests.tiny_tokens import TinyRows, TinyText
 
@@ -27,7 +28,9 @@ pytestmark = [
 ]
 _DATA: dict[str, Callable[[], Any]] = {
     "ArchitectureSearch": tiny_split,
+    "AudioCodec": lambda: Speech(count=12, window=512, batch_size=8),
     "FeatureSelection": lambda: FeatureTable("iris", batch_size=8, epoch_rows=100),
+    "ItemTokenizer": TinyItems,
     "JudgedGenerator": lambda: Shakespeare(context=8, batch_size=8),
     "LanguageModel": TinyText,
     "PatternLearning": TinyText,

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.design.evaluator import Evaluation
+from discrete_lightning.design.problem import DesignProblem
 from discrete_lightning.design.search.base import Search
 from discrete_lightning.design.search.plan import Plan
 from discrete_lightning.design.search.sequence_logits import SequenceLogits
@@ -50,8 +51,12 @@ class Chains(Search):
     @property
     def calls_a_sample(self) -> int:
         """The oracle calls for each sample of a chain: a relaxed sample is not a sequence, whose score is another call."""
+        return self._calls_a_sample(self.problem)
+
+    def _calls_a_sample(self, problem: DesignProblem) -> int:
+        """The same before the search is begun."""
         estimator = self.relaxed.estimator
-        samples = estimator.evaluations((self.problem.length, len(self.problem.alphabet)))
+        samples = estimator.evaluations((problem.length, len(problem.alphabet)))
         return samples * (1 if estimator.hard else 2)
 
     def reset_parameters(self) -> None:

@@ -104,7 +104,7 @@ class GradientSearch(Chains):
     def begin(self, problem: DesignProblem, seed: int | None = None) -> Self:
         if self.calls is not None and not self.begun:
             given = problem.initial_sequences
-            self.plan = planned(self.calls, 0 if given is None else len(given), self.calls_a_sample)
+            self.plan = planned(self.calls, 0 if given is None else len(given), self._calls_a_sample(problem))
             self.chains = self.plan.chains + (self.plan.first is not None)  # one row for the sequences given
         return super().begin(problem, seed)
 

@@ -36,7 +36,7 @@ def code_statistics(vectors: Tensor, indices: Tensor, num_codes: int) -> tuple[T
 
 
 @torch.no_grad()
-def ema_update_(average: Tensor, value: Tensor, decay: float) -> Tensor:
+def ema_update_(average: Tensor, value: Tensor, decay: float | Tensor) -> Tensor:
     """Average <- decay * average + (1 - decay) * value, in place.
 
     Example:

@@ -15,7 +15,7 @@ def kmeans(
     """Centres of `num_codes` clusters, started from distinct random vectors; an empty cluster takes a random vector.
 
     Args:
-        vectors: shape (N, D), N >= 1; with N < num_codes some centres repeat a vector with a small jitter.
+        vectors: shape (N, D), N >= 1; with N < num_codes some centres repeat a vector with a small jitter, and none is moved.
         num_codes: K.
         iterations: of Lloyd's algorithm.
         generator: a CPU generator: the result is the same on every device that draws from an equal one.
@@ -49,7 +49,7 @@ def kmeans(
 
     centres = draw(num_codes, len(vectors))
     counts = vectors.new_zeros(num_codes)
-    for _ in range(iterations):
+    for _ in range(iterations if len(vectors) >= num_codes else 0):  # each vector has a centre of its own
         counts, sums = code_statistics(vectors, nearest_code(vectors, centres), num_codes)
         empty = (counts == 0).nonzero().squeeze(1)
         centres = sums / counts.clamp_min(1.0).unsqueeze(-1)

@@ -9,23 +9,15 @@ v is the mean squared distance of a vector to its nearest code, a moving average
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from discrete_lightning.distributed import world_size
 from discrete_lightning.estimators import Estimator
-from discrete_lightning.functional._checks import host_number
 from discrete_lightning.layers.temperature import Temperature
-from discrete_lightning.vq.functional.nearest_code import nearest_code
-from discrete_lightning.vq.quantizers.code_window import evenly_spaced
+from discrete_lightning.vq.quantizers.measured_distance import MeasuredDistance
 from discrete_lightning.vq.quantizers.sampled import SHARPNESS, SampledCodebook, distance_map
 
-_MEASURED = 512  # vectors of a pass whose distance to the nearest code is measured
-_LONGEST = 0.3  # of what code_rate adds to a step, as a share of the root of v
-_SMALLEST = 1e-3  # of v, as a share of the variance of vectors
 
-
-class GumbelQuantizer(SampledCodebook):
+class GumbelQuantizer(MeasuredDistance, SampledCodebook):
     """Vectors to logits over the codes, a sample by any estimator, and the codes it picks (or mixes).
 
     In eval() the nearest code. No flag is needed for a codebook that lives: codes start by k-means on the first training batch,
@@ -70,9 +62,6 @@ class GumbelQuantizer(SampledCodebook):
         (torch.Size([2, 7, 7, 8]), torch.Size([2, 7, 7]), torch.Size([2, 7, 7, 16]))
     """
 
-    nearest_distance: Tensor
-    _number_of_totals = 3
-
     def __init__(
         self,
         num_codes: int,
@@ -93,19 +82,8 @@ class GumbelQuantizer(SampledCodebook):
         super().__init__(
             num_codes, dim, estimator, temperature, commitment=commitment, straight_through=straight_through,
             choice_entropy=choice_entropy, marginal_entropy=marginal_entropy, code_rate=code_rate, follow=follow,
-            revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed,
+            revive_below=revive_below, kmeans_iterations=kmeans_iterations, seed=seed, sharpness=sharpness,
         )  # fmt: skip
-        self._check(sharpness, 0 < sharpness < float("inf"), "sharpness", "> 0")
-        self.sharpness = sharpness
-        self.register_buffer("nearest_distance", torch.zeros((), dtype=torch.float32))  # v; 0 until it is measured
-        self._is_measured = False
-        self._is_own = False  # whether v is of this rank alone
-
-    @property
-    def scale(self) -> Tensor:
-        """What squared distances are multiplied with, 0-dim: sharpness / v; sharpness as long as v is unknown."""
-        v = self.nearest_distance
-        return self.sharpness / torch.where(v > 1e-30, v, 1.0)
 
     @property
     def holds_logits(self) -> bool:
@@ -116,70 +94,6 @@ class GumbelQuantizer(SampledCodebook):
         # |c|^2 - 2 x.c loses all digits far from the origin: distances do not change when both sides move
         centre = table.detach().mean(0)
         return x - centre, *distance_map(table - centre, self.scale.to(x.dtype))
-
-    def reset_parameters(self) -> None:
-        super().reset_parameters()
-        self._forget_distance()
-
-    def _keep_codes(self, with_counts: bool = False) -> None:
-        super()._keep_codes(with_counts)
-        self._forget_distance()
-
-    @torch.no_grad()
-    def _forget_distance(self) -> None:
-        self.nearest_distance.zero_()
-        self._is_measured = self._is_own = False
-
-    @torch.compiler.disable
-    def _before_pass(self, vectors: Tensor) -> None:
-        super()._before_pass(vectors)
-        on_its_own = world_size() > 1 and not (self.bindings or self._was_updated)  # then ranks would stay different
-        if not (self._is_measured or on_its_own) and len(vectors):
-            if not host_number(self.nearest_distance):  # once, in the first pass
-                self.nearest_distance.copy_(self._mean_distance(vectors))
-                self._is_own = world_size() > 1
-            self._is_measured = True
-
-    @torch.no_grad()
-    def _mean_distance(self, vectors: Tensor) -> Tensor:
-        """The mean squared distance to the nearest code, of some of the vectors; 0 of no vector.
-
-        It is no less than 1/1000 of their variance: as many codes as vectors would meet each exactly.
-        """
-        some = vectors[evenly_spaced(len(vectors), _MEASURED, vectors.device)].float()
-        distances = (some - self.codes[nearest_code(some, self.codes)]).square().sum()
-        variance = (some - some.sum(0) / max(1, len(some))).square().sum()
-        return torch.maximum(distances, _SMALLEST * variance) / max(1, len(some))
-
-    def _longest_step(self) -> Tensor:
-        """A share of the distance to the nearest code: a high learning rate does not throw codes out of the data."""
-        v = self.nearest_distance
-        return torch.where(v > 0, _LONGEST * v.sqrt(), torch.inf)
-
-    def _totals(self, vectors: Tensor) -> Tensor:
-        """The distances to the nearest codes, their number, and how many ranks have a mean of their own."""
-        count, own = vectors.new_full((), float(len(vectors))), vectors.new_full((), float(self._is_own))
-        return torch.stack([self._mean_distance(vectors) * count, count, own])
-
-    def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
-        super()._follow(counts, sums, totals, valid)
-        distance, count, own = totals
-        measured = distance / count.clamp_min(1)
-        averaged = torch.lerp(self.nearest_distance, measured, 1 - self.decay)
-        moved = torch.where((own > 0) | (self.nearest_distance == 0), measured, averaged)
-        self.nearest_distance.copy_(torch.where(valid & (count > 0), moved, self.nearest_distance))
-        self._is_own = False
-
-    def _place_all(self, pool: Tensor, codes: Tensor, counts: Tensor) -> None:
-        super()._place_all(pool, codes, counts)
-        self.nearest_distance.copy_(self._mean_distance(pool))
-        self._is_measured, self._is_own = True, False  # of all ranks, or until they start together
-
-    def _started_state(self) -> list[Tensor]:
-        return [self.nearest_distance]
-
-    def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, sharpness={self.sharpness:g}"
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Any], prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
@@ -192,4 +106,3 @@ class GumbelQuantizer(SampledCodebook):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
-        self._is_measured = self._is_own = False

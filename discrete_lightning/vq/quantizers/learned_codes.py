@@ -10,6 +10,8 @@ from discrete_lightning.layers.float32 import check_whole
 from discrete_lightning.vq.quantizers.code_window import CodeWindow
 from discrete_lightning.vq.quantizers.started_codebook import StartedCodebook
 
+_SPAN = 3.7  # vectors a code that its count is an average over, at least: one chosen at random then lives with 97 %
+
 
 class LearnedCodes(StartedCodebook):
     """Base of the codebooks whose codes an optimiser trains.
@@ -24,6 +26,9 @@ class LearnedCodes(StartedCodebook):
       n_k vectors that chose code k, and N_k the moving average of n_k. It is a part of a Newton step on n_k |c_k - m_k|^2, the
       code's share of the codebook loss (van den Oord et al. 2017, eq. 3; https://arxiv.org/abs/1711.00937).
 
+    Where a step has fewer than about 0.4 vectors a code, counts are averages over more steps, over 3.7 vectors a code: one of
+    262,144 codes would count as dead before its turn comes. `follow` is then smaller by the same factor.
+
     Args:
         num_codes: K >= 2.
         dim: dimension D of vectors and codes.
@@ -33,6 +38,7 @@ class LearnedCodes(StartedCodebook):
     """
 
     codes: nn.Parameter
+    _limits_steps: ClassVar[bool] = False  # whether the optimiser's step is made shorter
     written_parameters: ClassVar[tuple[str, ...]] = ("codes",)
 
     def __init__(self, num_codes: int, dim: int, *, code_rate: float, follow: float, **start: Any) -> None:
@@ -58,19 +64,22 @@ class LearnedCodes(StartedCodebook):
     @torch.compiler.disable
     def _before_pass(self, vectors: Tensor) -> None:
         super()._before_pass(vectors)
-        if self._window is None and self.code_rate > 1:
+        if self._window is None and self._has_own_step:
             self._before = self.codes.detach().clone()
 
     @torch.no_grad()
     def _apply_window(self, window: CodeWindow | None) -> None:
         writes = {"kmeans_iterations": 0, "revive_below": 0, "code_rate": 1, "follow": 0}
-        if given := [f"{name}={none}" for name, none in writes.items() if getattr(self, name) != none]:
-            advice = f"leave it out (ignored_params of fully_shard), or give {', '.join(given)}"
+        given = [f"{name}={none}" for name, none in writes.items() if getattr(self, name) != none]
+        if given or self._has_own_step:
+            advice = "leave it out (ignored_params of fully_shard)"
+            if not self._limits_steps:
+                advice += f", or give {', '.join(given)}"
             check_whole(self.codes, (self.num_codes, self.dim), f"{type(self).__name__}.codes", advice)
-        if self.code_rate > 1:
+        if self._has_own_step:
             self._go_on()
         super()._apply_window(window)
-        if self.code_rate > 1:
+        if self._has_own_step:
             self._before = self.codes.detach().clone()  # for a rank that has no pass before the next step
 
     def _go_on(self) -> None:
@@ -82,18 +91,31 @@ class LearnedCodes(StartedCodebook):
             if not all_gather_equal(here).amin().item():
                 return
         if before is not None:
-            further = (self.code_rate - 1) * (self.codes - before)
-            length = further.norm(dim=1, keepdim=True).clamp_min(1e-30)
-            self.codes.add_(further * (self._longest_step() / length).clamp_max(1.0))
+            self._lengthen(before, self.codes - before)
+
+    @property
+    def _has_own_step(self) -> bool:
+        """Whether the optimiser's step is changed after it."""
+        return self._limits_steps or self.code_rate > 1
+
+    def _lengthen(self, before: Tensor, step: Tensor) -> None:
+        """Makes the step longer that led from the codes `before` to those of now."""
+        further = (self.code_rate - 1) * step
+        length = further.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        self.codes.add_(further * (self._longest_step() / length).clamp_max(1.0))
 
     def _longest_step(self) -> Tensor:
         """How far a code may go on, 0-dim."""
         return self.codes.new_full((), torch.inf)
 
+    def _decay_of(self, counts: Tensor) -> Tensor:
+        return (1 - counts.sum() / (_SPAN * self.num_codes)).clamp_min(self.decay)
+
     def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
         if not self.follow:
             return
-        share = (self.follow * counts / self.counts.clamp_min(1e-30)).clamp_max(1.0)
+        follow = self.follow * (1 - self._decay_of(counts)) / (1 - self.decay)
+        share = (follow * counts / self.counts.clamp_min(1e-30)).clamp_max(1.0)
         means = sums / counts.clamp_min(1.0).unsqueeze(1)
         moved = torch.lerp(self.codes, means, share.unsqueeze(1))  # no share where no vector chose the code
         self.codes.copy_(torch.where(valid, moved, self.codes))

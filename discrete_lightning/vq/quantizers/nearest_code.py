@@ -49,15 +49,34 @@ class NearestCodeQuantizer(StartedCodebook):
         """The codes as they are compared and returned: of length 1 for the cosine distance."""
         return nn.functional.normalize(self.codes, dim=-1) if self.distance == "cosine" else self.codes
 
-    def quantize(self, vectors: Tensor) -> Quantized:
-        compared = vectors
-        if self.distance == "cosine":
-            compared = nn.functional.normalize(float32(vectors), dim=-1)
+    def _compared(self, vectors: Tensor) -> Tensor:
+        return nn.functional.normalize(float32(vectors), dim=-1) if self.distance == "cosine" else vectors
+
+    def look_up(self, vectors: Tensor) -> Tensor:
+        """The indices (...) of the codes nearest to vectors (..., dim); no pass of training."""
+        return nearest_code(self._compared(vectors), self._table())
+
+    def forward(self, vectors: Tensor, mask: Tensor | None = None, indices: Tensor | None = None) -> Quantized:
+        """Quantises vectors, see `Quantizer.forward`.
+
+        Args:
+            vectors: shape (..., dim).
+            mask: see there.
+            indices: (...), instead of a mask: the codes to take, chosen by a search over several stages.
+        """
+        if indices is None:
+            return super().forward(vectors, mask)
+        self._check_vectors(vectors)
+        return self.quantize(vectors, indices)
+
+    def quantize(self, vectors: Tensor, indices: Tensor | None = None) -> Quantized:
+        compared = self._compared(vectors)
         learning = self._is_learning()
         if learning:
             self._before_pass(compared)
         table = self._table()
-        indices = nearest_code(compared, table)
+        if indices is None:
+            indices = nearest_code(compared, table)
         codes = nn.functional.embedding(indices, table)
         loss = self._loss(compared, codes)
         quantized = self.pass_gradient(codes.to(compared.dtype), compared).to(vectors.dtype)

@@ -167,11 +167,19 @@ class StartedCodebook(UpdatedCodebook):
         flat = compared.detach().reshape(-1, self.dim).float()
         counts, sums = code_statistics(flat, indices, self.num_codes)
         errors = (flat - codes.detach().reshape(flat.shape)).square().sum(-1)
-        batch = CodeBatch(counts, sums, flat, errors, self._totals(flat), free=not compared.requires_grad)
+        batch = CodeBatch(
+            counts, sums, flat, errors, self._totals(flat, errors, indices.reshape(-1)), free=not compared.requires_grad
+        )
         return self._counting(quantized, loss, batch)
 
-    def _totals(self, vectors: Tensor) -> Tensor:
-        """Further sums of a pass, float32 (T,), which `_follow` gets summed over passes and ranks."""
+    def _totals(self, vectors: Tensor, errors: Tensor, indices: Tensor) -> Tensor:
+        """Further sums of a pass, float32 (T,), which `_follow` gets summed over passes and ranks.
+
+        Args:
+            vectors: of the pass (N, D).
+            errors: the squared distance of each to the code that it took (N,).
+            indices: these codes (N,).
+        """
         return vectors.new_zeros(self._number_of_totals)
 
     def _most_candidates(self) -> int:
@@ -202,16 +210,24 @@ class StartedCodebook(UpdatedCodebook):
         # of a table that was set, whose codes count as used equally often
         even = (self.counts.amin() == self.counts.amax()) & (self.counts.amin() > 0) & valid
         self._scale_counts(torch.where(even, counts.sum() / self.counts.sum().clamp_min(1e-30), 1.0))
-        ema_update_(self.counts, torch.where(valid, counts, self.counts), self.decay)
+        ema_update_(self.counts, torch.where(valid, counts, self.counts), self._decay_of(counts))
         self._follow(counts, sums, totals, valid)
         self.updates += passed[0] > 0
         if self.revive_below:
             mean = self.counts.sum() / self.num_codes
-            dead = (self.counts < self.revive_below * mean) & valid
+            dead = (self.counts < self.revive_below * self._usual_count(mean, totals)) & valid
             if values_can_be_read(dead) and world_size() == 1 and not host_number(dead.any()):
                 return
             found, rows = sample_by_error(batch.vectors, batch.errors, dead)
             self._place(found, rows, mean)  # their statistics become those of an average code
+
+    def _usual_count(self, mean: Tensor, totals: Tensor) -> Tensor:
+        """The count that `revive_below` is a share of, 0-dim; `totals` as in `_follow`."""
+        return mean
+
+    def _decay_of(self, counts: Tensor) -> float | Tensor:
+        """The decay of `counts` at a step that chose each code `counts` times (K,)."""
+        return self.decay
 
     def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
         """Moves what follows the vectors, if `valid`.

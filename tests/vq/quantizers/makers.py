@@ -6,8 +6,12 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.nn import (
+    DifferentiableVectorQuantizer,
+    FactorizedQuantizer,
+    FiniteScalarPerturbation,
     FiniteScalarQuantizer,
     GumbelQuantizer,
+    IndexBackpropagationQuantizer,
     LargeGumbelQuantizer,
     LearnedVectorQuantizer,
     LinearGumbelQuantizer,
@@ -15,6 +19,7 @@ from discrete_lightning.nn import (
     ProductQuantizer,
     Quantizer,
     ResidualQuantizer,
+    SimVectorQuantizer,
     VectorQuantizer,
 )
 
@@ -22,12 +27,18 @@ Maker = Callable[[], Quantizer]
 SINGLE: dict[str, Maker] = {
     "ema": lambda: VectorQuantizer(8, 4, commitment=0.25),
     "ema_cosine": lambda: VectorQuantizer(8, 4, distance="cosine"),
+    "factorized": lambda: FactorizedQuantizer(VectorQuantizer(8, 3, distance="cosine"), 4),
     "ema_rotation": lambda: VectorQuantizer(8, 4, gradient="rotation"),
     "learned": lambda: LearnedVectorQuantizer(8, 4),
     "learned_cosine_rotation": lambda: LearnedVectorQuantizer(8, 4, distance="cosine", gradient="rotation"),
     "gumbel": lambda: GumbelQuantizer(8, 4),
     "linear_gumbel": lambda: LinearGumbelQuantizer(8, 4),
     "large_gumbel": lambda: LargeGumbelQuantizer(8, 4, choice_entropy=0.1, marginal_entropy=0.2),
+    "index_backpropagation": lambda: IndexBackpropagationQuantizer(8, 4),
+    "index_backpropagation_drawn": lambda: IndexBackpropagationQuantizer(8, 4, negatives=4),
+    "sim": lambda: SimVectorQuantizer(8, 4),
+    "differentiable": lambda: DifferentiableVectorQuantizer(8, 4),
+    "perturbation": lambda: FiniteScalarPerturbation([3, 2, 5, 4]),
     "finite_scalar": lambda: FiniteScalarQuantizer([3, 2, 5, 4]),
     "lookup_free": lambda: LookupFreeQuantizer(4),
 }

@@ -90,7 +90,7 @@ def test_what_is_dropped_teaches_nothing() -> None:
     for stage, part in enumerate(layer.parts()):
         kept = depths > stage
         alone = part(rest[kept])
-        losses = losses + alone.loss
+        losses = losses + alone.loss * kept.float().mean()
         assert torch.equal(result.indices[kept, stage], alone.indices)
         rest = rest.index_put((kept,), rest[kept] - alone.quantized.detach())
     torch.testing.assert_close(result.loss, losses)
@@ -168,3 +168,40 @@ def test_lists_that_do_not_fit(wrap: Callable[..., Quantizer]) -> None:
     for dropout in (-0.1, 1.5):
         with pytest.raises(ValueError, match=r"share in \[0, 1\]"):
             ResidualQuantizer(VectorQuantizer(8, 4), 2, dropout)
+
+
+@pytest.mark.filterwarnings("ignore:.*no optimiser trains what it quantises")
+def test_dropout_by_weights() -> None:
+    layer, vectors = ResidualQuantizer(VectorQuantizer(8, 4), 3, dropout=[3, 0, 1]), some_vectors(2000, 4)
+    depths = (layer(vectors).indices >= 0).sum(-1)
+    shares = depths.bincount(minlength=4) / 2000
+    # 0.04 is over 4 standard errors
+    torch.testing.assert_close(shares, torch.tensor([0, 0.75, 0, 0.25]), rtol=0, atol=0.04)
+    layer.dropout = [0.0, 1.0, 0.0]
+    assert ((layer(vectors).indices >= 0).sum(-1) == 2).all()
+    assert "dropout=(0.0, 1.0, 0.0)" in repr(layer)
+    for weights in ([1.0, 1.0], [1.0, -1.0, 1.0], [0.0, 0.0, 0.0], [1.0, 1.0, float("nan")]):
+        with pytest.raises(ValueError, match="dropout as a list has a weight >= 0 for each of 1 to 3 stages"):
+            layer.dropout = weights
+
+
+@pytest.mark.parametrize("beam", [1, 3])
+def test_dead_codes_of_each_level_are_revived_from_its_own_residuals(beam: int) -> None:
+    """With dropout that leaves the last stage a tenth of the examples; codes of all stages but a few lie where nothing is."""
+    torch.manual_seed(0)
+    layer = ResidualQuantizer(
+        VectorQuantizer(16, 4, kmeans_iterations=0, decay=0.5), 3, dropout=[0.6, 0.3, 0.1], beam=beam
+    )
+    for part in layer.parts():
+        part.codes[2:] = 100.0  # type: ignore[index, operator]
+    scale = nn.Parameter(torch.ones(()))
+    optimizer = torch.optim.SGD([scale], lr=0.0)
+    for step in range(40):
+        result = layer(scale * some_vectors(400, 4, seed=step))
+        optimizer.zero_grad()
+        (result.quantized.sum() + result.loss).backward()
+        optimizer.step()
+    indices = layer.eval()(some_vectors(2000, 4, seed=99)).indices
+    assert [len(column.unique()) for column in indices.unbind(-1)] == [16, 16, 16]
+    sizes = [float(part.codes.norm(dim=-1).mean()) for part in layer.parts()]  # type: ignore[operator, union-attr]
+    assert sizes[0] > 1.2 * sizes[1] > 1.44 * sizes[2]

@@ -169,4 +169,4 @@ def test_a_frozen_codebook_compiles_whole(name: str) -> None:
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_what_has_nothing_to_learn_is_frozen(name: str) -> None:
-    assert build(name).frozen == (name in ("finite_scalar", "lookup_free"))
+    assert build(name).frozen == (name in ("finite_scalar", "lookup_free", "perturbation"))

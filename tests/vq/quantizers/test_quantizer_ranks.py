@@ -12,19 +12,30 @@ from torch.nn.parallel import DistributedDataParallel
 from discrete_lightning.distributed import rank, world_size
 from discrete_lightning.losses import code_diversity, marginal_entropy
 from discrete_lightning.nn import (
+    DifferentiableVectorQuantizer,
     GumbelQuantizer,
+    IndexBackpropagationQuantizer,
     LargeGumbelQuantizer,
     LearnedVectorQuantizer,
     LookupFreeQuantizer,
     ProductQuantizer,
     Quantizer,
     ResidualQuantizer,
+    SimVectorQuantizer,
     VectorQuantizer,
     update_codebooks_after_step,
 )
 from tests.ranks import run_on_ranks
 
 STEPS, BATCH = 4, 64
+
+
+def measured(quantizer: IndexBackpropagationQuantizer) -> Quantizer:
+    """With a mean distance that is known: before the first step each rank takes that of its own vectors."""
+    quantizer.nearest_distance.fill_(0.5)
+    return quantizer
+
+
 MAKERS: dict[str, Callable[[], Quantizer]] = {
     "learned": lambda: LearnedVectorQuantizer(12, 4, revive_below=0.5, kmeans_iterations=0),
     "cosine": lambda: VectorQuantizer(12, 4, decay=0.8, distance="cosine", kmeans_iterations=0),
@@ -32,6 +43,9 @@ MAKERS: dict[str, Callable[[], Quantizer]] = {
     "residual": lambda: ResidualQuantizer(VectorQuantizer(8, 4, decay=0.8, kmeans_iterations=0), 3),
     "product": lambda: ProductQuantizer(LearnedVectorQuantizer(8, 2, kmeans_iterations=0), 2),
     "lookup_free": lambda: LookupFreeQuantizer(4, entropy=1.0, tau=1.0),
+    "index_backpropagation": lambda: measured(IndexBackpropagationQuantizer(12, 4, kmeans_iterations=0)),
+    "sim": lambda: SimVectorQuantizer(12, 4),
+    "differentiable": lambda: DifferentiableVectorQuantizer(12, 4, noise=0.0, revive_below=0.5, kmeans_iterations=0),
 }
 # until the first step the k-means start is that of each rank
 STARTED: dict[str, Callable[[], Quantizer]] = {
