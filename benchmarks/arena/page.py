@@ -111,16 +111,18 @@ def picture(scores: Scores, tasks: Mapping[str, Task], who: Sequence[str], file:
     for axis, (name, task) in zip(axes.flat, shown.items(), strict=False):
         ranked = [each for each in who if (name, each) in scores and _mean(scores[name, each]) < FAILED]
         ranked.sort(key=lambda each: _mean(scores[name, each]), reverse=True)
-        middle = statistics.median(_mean(scores[name, each]) for each in ranked)
-        least = _mean(scores[name, ranked[-1]])
         for place, each in enumerate(ranked):
             values = [run.score for run in scores[name, each].values()]
             colour = "tab:orange" if each == PEER else "tab:blue"
             axis.plot(values, [place] * len(values), "o", color=colour, alpha=0.5, markersize=4, clip_on=True)
             axis.plot([_mean(scores[name, each])], [place], "|", color=colour, markersize=12, markeredgewidth=2)
         axis.set_yticks(range(len(ranked)), ranked, fontsize=7)
-        span = max(middle - least, 1e-3)
-        axis.set_xlim(least - 0.15 * span, middle + 1.5 * span)  # the worst would hide how the best differ
+        shown_dots = [
+            run.score for each in ranked[-max(6, 3 * len(ranked) // 4) :] for run in scores[name, each].values()
+        ]
+        least, most = min(shown_dots), max(shown_dots)
+        pad = 0.06 * max(most - least, 1e-3)
+        axis.set_xlim(least - pad, most + pad)  # the worst quarter would hide how the others differ
         axis.set_title(f"{name}: {task.unit}", fontsize=9)
         axis.tick_params(axis="x", labelsize=7)
         axis.grid(axis="x", alpha=0.3)
