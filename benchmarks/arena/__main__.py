@@ -58,7 +58,7 @@ def check(runs: Runs, tasks: list[str], names: dict[str, Estimator], seeds: Sequ
                 row.score for row in runs.rows if (row.task, row.estimator, row.stage) == (name, who, "reported")
             ]
             told = f"recorded {statistics.fmean(recorded):.4g}" if recorded else "nothing recorded"
-            print(f"{name:<12} {who:<22} {statistics.fmean(scores):.4f}   {told}", flush=True)
+            print(f"{name:<12} {who:<22} {statistics.fmean(scores):.4f}   tau {plan}, {told}", flush=True)
 
 
 def main() -> None:
