@@ -31,9 +31,11 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
 
     Start and revival as in VectorQuantizer. With fewer vectors than codes the first batch starts what codes it can, and the
     next ones the others. Revival compares with the mean count of the codes that vectors took, each vector with its squared
-    distance as weight: codes that an encoder has left behind go to where it is now. A code moves by at most 0.3 sqrt(v) for
-    each vector that chose it, on average: Adam would move it as far whatever its gradient, also one that is chosen once in 20
-    steps.
+    distance as weight: codes that an encoder has left behind go to where it is now. A batch with few vectors a code cannot tell
+    which codes these are; so counts are averages over at least 2 vectors a code, and with 0.75 a code that was usual is moved
+    once it was left out for about 0.6 vectors a code, a twentieth of an epoch of 11. Others are moved with it, to vectors
+    that take them: each move keeps the code in use. A code moves by at most 0.3 sqrt(v) for each vector that chose it, on
+    average: Adam would move it as far whatever its gradient, also one that is chosen once in 20 steps.
 
     Args:
         num_codes: K >= 2.
@@ -60,6 +62,7 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
 
     _number_of_totals = 5
     _limits_steps = True
+    _span = 2.0  # cells of many codes are small: an encoder leaves them in a fraction of an epoch
 
     def __init__(
         self,
@@ -70,7 +73,7 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
         commitment: float = 1.5,
         straight_through: float = 2.0,
         follow: float = 0.1,
-        revive_below: float = 0.5,
+        revive_below: float = 0.75,
         kmeans_iterations: int = 10,
         seed: int = 0,
     ) -> None:

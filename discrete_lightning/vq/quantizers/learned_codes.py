@@ -10,8 +10,6 @@ from discrete_lightning.layers.float32 import check_whole
 from discrete_lightning.vq.quantizers.code_window import CodeWindow
 from discrete_lightning.vq.quantizers.started_codebook import StartedCodebook
 
-_SPAN = 3.7  # vectors a code that its count is an average over, at least: one chosen at random then lives with 97 %
-
 
 class LearnedCodes(StartedCodebook):
     """Base of the codebooks whose codes an optimiser trains.
@@ -39,6 +37,8 @@ class LearnedCodes(StartedCodebook):
 
     codes: nn.Parameter
     _limits_steps: ClassVar[bool] = False  # whether the optimiser's step is made shorter
+    # vectors a code that its count is an average over, at least: of 3.7, one chosen at random lives with 97 %
+    _span: ClassVar[float] = 3.7
     written_parameters: ClassVar[tuple[str, ...]] = ("codes",)
 
     def __init__(self, num_codes: int, dim: int, *, code_rate: float, follow: float, **start: Any) -> None:
@@ -109,7 +109,7 @@ class LearnedCodes(StartedCodebook):
         return self.codes.new_full((), torch.inf)
 
     def _decay_of(self, counts: Tensor) -> Tensor:
-        return (1 - counts.sum() / (_SPAN * self.num_codes)).clamp_min(self.decay)
+        return (1 - counts.sum() / (self._span * self.num_codes)).clamp_min(self.decay)
 
     def _follow(self, counts: Tensor, sums: Tensor, totals: Tensor, valid: Tensor) -> None:
         if not self.follow:

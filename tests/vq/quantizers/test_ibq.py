@@ -39,6 +39,19 @@ def test_codes_follow_an_encoder_that_runs_away_from_all_of_them() -> None:
     assert live(trained(drift=2.0), drift=2.0) > 0.8
 
 
+def test_a_code_without_vectors_is_moved_after_less_than_one_vector_a_code() -> None:
+    quantizer = IndexBackpropagationQuantizer(CODES, 6)
+    codes = some_vectors(CODES, 6)
+    codes[7] = 1000.0
+    quantizer.set_codes(codes)
+    optimizer = torch.optim.SGD(quantizer.parameters(), lr=0.0)
+    for step in range(8):  # 0.8 vectors a code
+        quantizer(some_vectors(200, 6, seed=step).requires_grad_()).loss.backward()
+        optimizer.step()
+    assert quantizer.codes.detach()[7].abs().max() < 100.0
+    assert quantizer.counts.amin() > 0
+
+
 def test_a_code_that_no_vector_chooses_is_not_moved_by_the_optimiser() -> None:
     quantizer = IndexBackpropagationQuantizer(4, 2, kmeans_iterations=0, revive_below=0.0, follow=0.0)
     quantizer.codes.data = torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [9.0, 9.0]])
