@@ -79,6 +79,31 @@ class DecodesIndices(Protocol):
 
 
 @runtime_checkable
+class HasSampleRate(Protocol):
+    """A data module of sounds, whose rate a model of sounds compares with its own before it is used.
+
+    Attributes:
+        sample_rate: samples a second.
+    """
+
+    sample_rate: int
+
+
+@runtime_checkable
+class DecodesSounds(Protocol):
+    """Offers sounds of codes to the command `decode`.
+
+    Attributes:
+        sample_rate: samples a second.
+    """
+
+    sample_rate: int
+
+    def decode_samples(self, indices: Tensor) -> Tensor:
+        """Codes, int64 (B, T, stages, ...), to samples (B, N) in [-1, 1]; also codes of the first stages alone."""
+
+
+@runtime_checkable
 class EnumeratesLoss(Protocol):
     """Offers the exact gradient to `GradientProbe`, for models of few states."""
 

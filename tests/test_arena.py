@@ -24,6 +24,7 @@ def small_task() -> Task:
         rows=8,
         seeds=2,
         unit="loss",
+        kind="binary",
     )
 
 
@@ -48,7 +49,15 @@ def test_a_temperature_is_chosen_only_where_the_gradient_depends_on_it() -> None
     problem = polynomial.Polynomial(1.5, 0.45, 0)
     assert len(plans(problem, ReinMax())) > 1
     assert plans(problem, LeaveOneOut()) == (ONE,)
-    assert plans(listops.ListOps(5, 0), DisARM()) == ()
+
+
+def test_an_estimator_that_is_not_defined_for_a_kind_of_choice_makes_no_runs(tmp_path: Path) -> None:
+    runs = Runs(tmp_path / "runs.csv")
+    assert tuned(runs, "ListOps", listops.TASKS["ListOps"], "DisARM", DisARM()) is None
+    assert tuned(runs, "selection", selection.TASKS["selection"], "Sparsemax", estimators.Sparsemax()) is None
+    assert not runs.rows
+    for task in (*listops.TASKS.values(), *selection.TASKS.values(), *polynomial.TASKS.values()):
+        assert task.kind == task.make(0).kind
 
 
 def test_runs_are_made_once_and_the_best_temperature_of_the_tuning_problem_is_taken(tmp_path: Path) -> None:

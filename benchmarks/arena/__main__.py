@@ -22,10 +22,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.arena import listops, nas, polynomial, routing, selection, vae
-from benchmarks.arena.contestants import PLANS, contestants, plans
+from benchmarks.arena.contestants import PLANS, contestants
 from benchmarks.arena.page import write_page
 from benchmarks.arena.problem import Plan, Task, train
-from benchmarks.arena.runs import TUNING_SEEDS, Runs, tuned
+from benchmarks.arena.runs import Runs, tuned
 from discrete_lightning.estimators import Estimator
 
 TASKS: dict[str, Task] = {
@@ -58,7 +58,7 @@ def check(runs: Runs, tasks: list[str], names: dict[str, Estimator], seeds: Sequ
                 row.score for row in runs.rows if (row.task, row.estimator, row.stage) == (name, who, "reported")
             ]
             told = f"recorded {statistics.fmean(recorded):.4g}" if recorded else "nothing recorded"
-            print(f"{name:<12} {who:<22} {statistics.fmean(scores):.4f}   {told}", flush=True)
+            print(f"{name:<12} {who:<22} {statistics.fmean(scores):.4f}   tau {plan}, {told}", flush=True)
 
 
 def main() -> None:
@@ -88,12 +88,7 @@ def main() -> None:
             print(f"{name:<12} {who:<22} tau {plan!s:<10} {scores}", flush=True)
     if arguments.runs != RESULTS / "runs.csv":
         return
-    undefined = {
-        (name, who)
-        for name, task in TASKS.items()
-        for who, estimator in names.items()
-        if not plans(task.tuning(TUNING_SEEDS[0]), estimator)
-    }
+    undefined = {(name, who) for name, task in TASKS.items() for who, each in names.items() if not task.takes(each)}
     current = [
         row for row in runs.rows if row.tau == str(runs.chosen(family(row.task), row.estimator) or Plan(1.0, 1.0))
     ]

@@ -33,9 +33,6 @@ def _gradient(problem: Problem, estimator: Estimator, tau: float) -> Iterator[Te
 
 
 def plans(problem: Problem, estimator: Estimator) -> tuple[Plan, ...]:
-    """Those to choose among: one where the gradient does not depend on tau, none where the estimator is not defined."""
-    try:
-        first, second = (next(_gradient(problem, estimator, tau)) for tau in (1.0, 0.5))
-    except (TypeError, ValueError):
-        return ()
+    """Those to choose among; one where the gradient does not depend on tau."""
+    first, second = (next(_gradient(problem, estimator, tau)) for tau in (1.0, 0.5))
     return (Plan(1.0, 1.0),) if torch.equal(first, second) else PLANS

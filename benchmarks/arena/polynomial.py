@@ -45,5 +45,6 @@ TASKS = {
         rows=32,
         seeds=3,
         unit="loss over the minimum, x 1,000",
+        kind="binary",
     )
 }

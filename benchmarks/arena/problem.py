@@ -59,6 +59,7 @@ class Task:
         seeds: how many are reported, where not said otherwise.
         unit: of the score.
         digits: after the point, in tables.
+        kind: of its choices, as in its problems.
     """
 
     make: Callable[[int], Problem]
@@ -68,6 +69,11 @@ class Task:
     seeds: int
     unit: str
     digits: int = 2
+    kind: Kind = "categories"
+
+    def takes(self, estimator: Estimator) -> bool:
+        """Whether the estimator is defined for choices of this kind."""
+        return self.kind == "binary" or (estimator.categorical and (self.kind != "subset" or estimator.chooses_subsets))
 
 
 @dataclass(frozen=True)

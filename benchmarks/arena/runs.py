@@ -108,11 +108,13 @@ def _read(row: dict[str, str]) -> Run:
 
 def tuned(runs: Runs, family: str, task: Task, who: str, estimator: Estimator) -> Plan | None:
     """The plan of this estimator for tasks of this family, from half the steps; None where it is not defined."""
+    if not task.takes(estimator):
+        return None
     if who in FIXED:
         return FIXED[who]
     choices = plans(task.tuning(TUNING_SEEDS[0]), estimator)
     if len(choices) < 2:
-        return choices[0] if choices else None
+        return choices[0]
     for plan in choices:
         for seed in TUNING_SEEDS:
             runs.get(family, task, "tuning", who, estimator, plan, seed, part=0.5)

@@ -56,6 +56,7 @@ TASKS = {
         rows=64,
         seeds=5,
         unit="error / variance",
+        kind="subset",
         digits=3,
     )
 }

@@ -3,7 +3,7 @@
 A family describes its verbs in `<family>/verbs.toml`, which is read without importing the family:
 
     [decode]
-    help = "turn codes back into images"
+    help = "turn codes back into images or sounds"
     command = "predict"                      # the command that it stands for
     arguments = ["--data=module.Class"]      # added to the command line
     options = {codes = {argument = "--data.path", metavar = "FILE", help = "..."}}     # passed as `argument`

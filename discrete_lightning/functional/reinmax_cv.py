@@ -5,8 +5,9 @@
               z = log m + Gumbel noise,   z_k = z given that its argmax is D,   m = (p + D) / 2
 
 The bracket is a Gumbel-Rao estimate of what a straight-through Gumbel estimate averages to. D is drawn from p and not from m,
-and both take the slope g at D: so it is not exactly zero in the mean. The paper drops the factor 2 of ReinMax's first term in
-print; here the first part is ReinMax. Where we measured (tests/functional/test_reinmax_rao.py) it does not lower the variance.
+and both take the slope g at D: so it is not exactly zero in the mean. The formula is taken from a public implementation that
+cites eq. 18, not from the paper's text; here the first part is ReinMax, with its factor 2. Where we measured
+(tests/functional/test_reinmax_rao.py) it does not lower the variance.
 """
 
 from typing import Any

@@ -5,8 +5,8 @@
               z_k = log m + Gumbel noise given that its argmax is D,   m = (p + D) / 2
 
 ReinMax takes J(m) g, the Jacobian of a softmax, where this takes the Gumbel-Rao estimate of a relaxed sample of the same
-distribution m. That has less variance, and a bias for linear functions already. The paper prints the second term at m; at p,
-as here, it is the term of ReinMax.
+distribution m. That has less variance, and a bias for linear functions already. The formula is taken from a public
+implementation that cites eq. 17, not from the paper's text. It has the second term at m; here it is at p, as in ReinMax.
 """
 
 from typing import Any

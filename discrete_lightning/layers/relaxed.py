@@ -76,7 +76,7 @@ class Relaxed(Recorded, Sampling):
             )
         if self.k is not None and self.k > 1 and not estimator.chooses_subsets:
             raise ValueError(
-                f"{estimator} chooses one category, and {type(self).__name__} k={self.k}: take LeaveOneOut"
+                f"{estimator} chooses one category, and {type(self).__name__} k={self.k}: take LeaveOneOut or IndeCateR"
             )
         if self.softmax_for is not None and not estimator.softmax:
             raise ValueError(

@@ -17,7 +17,9 @@ class CodeWriter(PredictionWriter):
     """Saves the tensors that `predict_step` returns (a dict of (B, ...) tensors) as arrays of an .npz file.
 
     Rows are in the order of the data set, whatever the number of ranks; those of an IterableDataset in the order in which they
-    were read, rank 0 first. For VQAutoencoder: `codes` (N, h, w), `labels` (N,).
+    were read, rank 0 first. For VQAutoencoder: `codes` (N, h, w), `labels` (N,). Where the rows of a key, such as the codes
+    (T, stages) of recordings, have different lengths T, its array holds them one behind the other, (sum of T, stages), and
+    `<key>_lengths` (N,) the lengths: `numpy.split(codes, codes_lengths.cumsum()[:-1])` are the rows.
 
     Args:
         filename: written to the run's folder, never over an existing file; with several prediction loaders a file for each,
@@ -25,7 +27,7 @@ class CodeWriter(PredictionWriter):
 
     Raises:
         TypeError: `predict_step` returned something else, or nothing.
-        ValueError: the batches have different keys, or rows of different shapes.
+        ValueError: the batches have different keys, or rows that differ in more than their lengths.
     """
 
     def __init__(self, filename: str = "codes.npz") -> None:
@@ -40,22 +42,30 @@ class CodeWriter(PredictionWriter):
                     f"CodeWriter saves dicts of tensors; predict_step of {type(pl_module).__name__} returned "
                     f"{_kind(batch) if batches else 'nothing'}"
                 )
-        arrays = {key: _array(key, batches) for key in batches[0]}
+        arrays = {name: array for key in batches[0] for name, array in _arrays(key, batches).items()}
+        examples = max((sum(len(batch[key]) for batch in batches) for key in batches[0]), default=0)
         path = fresh_path(output_folder(trainer), f"{Path(self.filename).stem}{suffix}{Path(self.filename).suffix}")
         with atomic_write(path) as file:
             np.savez_compressed(file, **arrays)
-        print(f"codes of {max(map(len, arrays.values()), default=0)} examples: {path}")
+        print(f"codes of {examples} examples: {path}")
 
 
-def _array(key: str, batches: list[dict[str, Tensor]]) -> Any:
-    shapes = {tuple(batch[key].shape[1:]) if key in batch else "missing" for batch in batches}
+def _arrays(key: str, batches: list[dict[str, Tensor]]) -> dict[str, Any]:
+    shapes = {tuple(batch[key].shape[1:]) if key in batch else None for batch in batches}
     if len(shapes) > 1:
-        found = " and ".join(sorted(map(str, shapes))[:2])
-        raise ValueError(
-            f"{key} has rows of different shapes, {found}, which one array cannot hold: serve data of one size, or leave "
-            "CodeWriter out (predictions.pt then holds the batches)"
-        )
-    rows = torch.cat([batch[key] for batch in batches])
+        if len({shape[1:] if shape else None for shape in shapes}) > 1 or None in shapes:
+            found = " and ".join(sorted("missing" if shape is None else str(shape) for shape in shapes)[:2])
+            raise ValueError(
+                f"{key} has rows of different shapes, {found}, which one array cannot hold: serve data of one size, or leave "
+                "CodeWriter out (predictions.pt then holds the batches)"
+            )
+        lengths = [batch[key].shape[1] for batch in batches for _ in range(len(batch[key]))]
+        rows = torch.cat([batch[key].flatten(0, 1) for batch in batches])
+        return {key: _numpy(rows), f"{key}_lengths": np.array(lengths, np.int64)}
+    return {key: _numpy(torch.cat([batch[key] for batch in batches]))}
+
+
+def _numpy(rows: Tensor) -> Any:
     return (rows.float() if rows.dtype == torch.bfloat16 else rows).numpy()
 
 

@@ -123,7 +123,13 @@ class GradientProbe(Callback):
             torch.manual_seed(trainer.global_step)
             current = _layers(module)[0].estimator
             step = _Step(module, self._batch, trainer)
-            reference, noise = self._reference(step)
+            for other in self.alternatives:
+                if other.softmax != current.softmax:
+                    raise ValueError(
+                        f"GradientProbe compares gradients of one expectation: {other} and {current}, which is in use, "
+                        "draw from different distributions of the same logits; leave that alternative out"
+                    )
+            reference, noise = self._reference(step, current)
             tiny = torch.finfo(torch.float32).tiny
             size = (reference.square().sum() - noise).clamp_min(tiny).sqrt()  # |reference| without its own noise
             figures = {"reference_error": (noise.sqrt() / size).item()}
@@ -140,11 +146,16 @@ class GradientProbe(Callback):
                 figures |= {f"{type(estimator).__name__}/{key}": value.item() for key, value in values.items()}
         return figures
 
-    def _reference(self, step: "_Step") -> tuple[Tensor, Tensor]:
+    def _reference(self, step: "_Step", current: Estimator) -> tuple[Tensor, Tensor]:
         """The reference gradient, and the total variance of its mean."""
         exact = exact_gradient(step.module, step.batch, self.max_states)
         if exact is not None:
             return exact + step.direct_gradient(), exact.new_zeros(())
+        if not current.softmax:
+            raise ValueError(
+                f"GradientProbe takes its reference from draws of softmax(logits) where there are more than {self.max_states} "
+                f"states, and {current} draws from another distribution: raise max_states, or leave the callback out"
+            )
         draws = [step.scored_draw() for _ in range(self.reference_samples)]
         losses = torch.stack([loss for loss, _, _ in draws])
         others = (losses.sum() - losses) / (len(losses) - 1)

@@ -65,7 +65,8 @@ class PredictionWriter(Callback):
         Args:
             trainer: of the run.
             pl_module: which predicted.
-            batches: what `predict_step` returned; of several ranks, their batches of one number are one.
+            batches: what `predict_step` returned; of several ranks, their batches of one number are one, or, where rows have
+                different lengths, each row is a batch.
             suffix: for the name of the file: empty if there is one loader only.
         """
         raise NotImplementedError
@@ -79,6 +80,13 @@ def in_order(parts: list[_Part]) -> list[Any]:
         return [part.output for part in parts]
     if not all(_rows(part.output) == {len(part.rows or ())} for part in parts):  # not one row for each example
         return [part.output for part in sorted(parts, key=lambda part: min(part.rows or [0]))]
+    if (
+        len({_shapes(part.output) for part in parts}) > 1
+    ):  # rows of different lengths, which no tensor joins: one by one
+        rows = [
+            (number, _taken(part.output, slice(i, i + 1))) for part in parts for i, number in enumerate(part.rows or ())
+        ]
+        return [output for _, output in sorted(rows, key=lambda row: row[0])]
     output = _taken(_joined([part.output for part in parts]), torch.tensor(numbers).argsort(stable=True))
     sizes = [0] * (1 + max(part.batch for part in parts))
     for part in parts:
@@ -105,6 +113,13 @@ def _rows(output: Any) -> set[int | None]:
     if type(output) in (list, tuple):
         return {rows for value in output for rows in _rows(value)}
     return {None}
+
+
+def _shapes(output: Any) -> Any:
+    """The shapes of the rows of all tensors in an output."""
+    if isinstance(output, Tensor):
+        return tuple(output.shape[1:])
+    return tuple(map(_shapes, output.values() if isinstance(output, dict) else output))
 
 
 def _joined(outputs: list[Any]) -> Any:

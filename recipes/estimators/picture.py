@@ -14,16 +14,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from discrete_lightning.design.oracles import TFBind8
 from discrete_lightning.estimators import (
+    REBAR,
+    ContractedReinMax,
     Estimator,
     GappedStraightThrough,
     GumbelRao,
     GumbelSoftmax,
+    IndeCateR,
     LeaveOneOut,
+    ReDGE,
     ReinMax,
     StraightThrough,
     StraightThroughGumbel,
@@ -39,6 +44,10 @@ ESTIMATORS: list[Estimator] = [
     ReinMax(),
     GappedStraightThrough(),
     LeaveOneOut(4),
+    ContractedReinMax(),
+    ReDGE(),
+    REBAR(),
+    IndeCateR(),
 ]
 TEMPERATURES = (0.1, 0.15, 0.2, 0.3, 0.5, 0.7, 1.0, 1.5, 2.0, 3.0)
 
@@ -84,10 +93,16 @@ def draw_figure(rows: list[dict[str, object]], path: Path) -> None:
     axes = figure.subplots(2, len(names), sharex=True)
     for column, task in enumerate(names):
         for line, key in enumerate(("bias", "std")):
-            axis = axes[line, column]
+            axis, colours = axes[line, column], iter(colormaps["tab20"].colors)  # type: ignore[attr-defined]
             for estimator in dict.fromkeys(str(row["estimator"]) for row in rows):
                 points = [row for row in rows if row["task"] == task and row["estimator"] == estimator]
-                axis.plot([p["tau"] for p in points], [p[key] for p in points], marker=".", label=estimator)
+                axis.plot(
+                    [p["tau"] for p in points],
+                    [p[key] for p in points],
+                    marker=".",
+                    label=estimator,
+                    color=next(colours),
+                )
             axis.set(xscale="log", yscale="log" if key == "std" else "linear")
             axis.set_title(f"{task}: {'relative bias' if key == 'bias' else 'std of a sample / |g|'}", fontsize=10)
         axes[1, column].set_xlabel("tau")

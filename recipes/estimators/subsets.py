@@ -65,7 +65,7 @@ def main() -> None:
     print(f"{'estimator':<40}" + "".join(f"{name + ': bias':>18}{'std':>8}" for name in table))
     for name in estimators.__all__:
         estimator = getattr(estimators, name)
-        if name == "Estimator" or not estimator.categorical:
+        if name == "Estimator" or not (estimator.categorical and estimator.chooses_subsets):
             continue
         figures = [measure(estimator(), function, logits, draws) for function in table.values()]
         print(f"{estimator()!r:<40}" + "".join(f"{bias:>18.2f}{std:>8.2f}" for bias, std in figures))

@@ -59,7 +59,59 @@ def test_faults_name_file_and_line(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"expected numbers of shape \(N, D\)"):
         ItemVectors(str(tmp_path / "b.npy")).setup()
     (tmp_path / "c.npy").write_bytes(b"no array")
-    with pytest.raises(DataError, match="expected a CSV, NPY or NPZ file"):
+    with pytest.raises(DataError, match=r"expected a table of text \(\.csv, \.tsv, \.txt\), or an NPY or NPZ file"):
         ItemVectors(str(tmp_path / "c.npy")).setup()
     with pytest.raises(DataError, match="cannot be read: No such file"):
         ItemVectors(str(tmp_path / "d.csv")).setup()
+
+
+@pytest.mark.parametrize("name", ["id", "Item_ID", "productId", "", "name", "Unnamed: 0"])
+def test_whole_numbers_that_name_items(tmp_path: Path, name: str) -> None:
+    """The usual catalogue: its first column would outweigh all others."""
+    path = tmp_path / "items.csv"
+    path.write_text(f"{name},a,b\n" + "".join(f"{1000 + i},{i / 4},{-i}\n" for i in range(6)))
+    vectors, names = held(path)
+    assert vectors.shape == (6, 2)
+    assert names == [str(1000 + i) for i in range(6)]
+
+
+def test_whole_numbers_that_may_be_either(tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    for header, words in (
+        ("code,a,b\n", "first column, 'code', and found whole numbers"),
+        ("", "first column and found"),
+    ):
+        path.write_text(header + "".join(f"{1000 + i},{i / 4},{-i}\n" for i in range(6)))
+        with pytest.raises(DataError, match=words):
+            ItemVectors(str(path)).setup()
+    path.write_text("a,b\n" + "".join(f"{i},{i * i}\n" for i in range(6)))  # counts: all are whole
+    assert held(path)[0].shape == (6, 2)
+
+
+@pytest.mark.parametrize(("name", "mark"), [("a.csv", ";"), ("a.tsv", "\t"), ("a.txt", ","), ("a.txt", "\t")])
+def test_tables_of_other_marks(tmp_path: Path, name: str, mark: str) -> None:
+    rows = [["item", "a", "b"], *([f"n{i}", str(i / 4), str(-i)] for i in range(6))]
+    (tmp_path / name).write_text("\n".join(mark.join(row) for row in rows))
+    vectors, names = held(tmp_path / name)
+    assert vectors.shape == (6, 2)
+    assert names[0] == "n0"
+
+
+def test_names_are_text_and_each_once(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", vectors=VALUES, items=np.array([f"tea \u00e9{i}".encode() for i in range(6)]))
+    assert held(tmp_path / "a.npz")[1][0] == "tea \u00e90"
+    (tmp_path / "b.csv").write_text("a,1\nb,2\na,3\n")
+    with pytest.raises(DataError, match=r"b\.csv: expected a name of its own for each item, found 'a' more than once"):
+        ItemVectors(str(tmp_path / "b.csv")).setup()
+    (tmp_path / "c.csv").write_text("id,a,b\n")
+    with pytest.raises(DataError, match=r"c\.csv: holds no rows below its header"):
+        ItemVectors(str(tmp_path / "c.csv")).setup()
+    (tmp_path / "d.json").write_text("[1, 2]")
+    with pytest.raises(DataError, match=r"expected a table of text \(\.csv, \.tsv, \.txt\), or an NPY or NPZ file"):
+        ItemVectors(str(tmp_path / "d.json")).setup()
+
+
+def test_a_catalogue_smaller_than_the_batch(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", VALUES)
+    batches = list(ItemVectors(str(tmp_path / "a.npy")).train_dataloader())
+    assert [len(vectors) for vectors, _ in batches] == [6]

@@ -79,6 +79,12 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.wav: expected a WAV file of PCM samples: "):
         Speech(str(root)).setup()
     wav(root / "broken.wav", [[0]] * 50, 2)
+    raw = bytearray((root / "broken.wav").read_bytes())
+    raw[24:28] = bytes(4)
+    (root / "broken.wav").write_bytes(raw)
+    with pytest.raises(DataError, match=r"broken\.wav: .* its header states 0 samples a second: expected 1,000"):
+        Speech(str(root)).setup()
+    wav(root / "broken.wav", [[0]] * 50, 2)
     with pytest.raises(DataError, match=r"broken\.wav: is silent throughout: leave it out"):
         Speech(str(root)).setup()
     for arguments in ({"window": 0}, {"count": 0}, {"sample_rate": 1}):

@@ -12,7 +12,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from discrete_lightning.callbacks import GradientProbe
-from discrete_lightning.estimators import DisARM, LeaveOneOut, ReinMax, StraightThrough, StraightThroughGumbel
+from discrete_lightning.estimators import (
+    DisARM,
+    LeaveOneOut,
+    ReinMax,
+    Sparsemax,
+    StraightThrough,
+    StraightThroughGumbel,
+)
 from discrete_lightning.models import BernoulliVAE, CategoricalVAE
 from discrete_lightning.nn import GumbelQuantizer, RelaxedCategorical, VectorQuantizer
 from discrete_lightning.training.exact_gradient import every_state
@@ -143,6 +150,8 @@ def test_every_state() -> None:
     [
         (CategoricalVAE(2, 3, hidden=[4], pixels=16), {"alternatives": [DisARM()]}, "binary variables"),
         (Everything(), {"alternatives": [LeaveOneOut()]}, "needs the loss's value"),
+        (CategoricalVAE(2, 3, hidden=[4], pixels=16), {"alternatives": [Sparsemax()]}, "different distributions"),
+        (CategoricalVAE(2, 3, Sparsemax(), hidden=[4], pixels=16), {"max_states": 2}, "raise max_states"),
     ],
 )
 def test_alternatives_that_cannot_serve(model: Any, arguments: dict[str, Any], message: str, tmp_path: Path) -> None:

@@ -62,13 +62,32 @@ def test_every_prediction_is_written_in_order(tmp_path: Path, kind: str) -> None
         assert torch.cat([batch["codes"].reshape(-1) for batch in batches]).tolist() == list(range(11))
 
 
-def test_rows_that_one_array_cannot_hold(tmp_path: Path) -> None:
-    class Uneven(Repeats):
-        def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-            return {"codes": torch.zeros(4, batch_idx + 1)}
+class Uneven(Repeats):
+    """Rows (T, 2) in the first key, T = 3, 1, 5 of the three batches; `widths` of the last dimension."""
 
-    with pytest.raises(ValueError, match=r"codes has rows of different shapes, \(1,\) and \(2,\)"):
-        trainer(tmp_path, CodeWriter()).predict(Uneven(), loaders("map"), return_predictions=False)
+    def __init__(self, *widths: int) -> None:
+        super().__init__()
+        self.widths = widths
+
+    def predict_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        rows = batch[0].view(-1, 1, 1).expand(-1, (3, 1, 5)[batch_idx], self.widths[batch_idx])
+        return {"codes": rows, "numbers": batch[0]}
+
+
+def test_rows_of_different_lengths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    trainer(tmp_path, CodeWriter()).predict(Uneven(2, 2, 2), loaders("map"), return_predictions=False)
+    held = np.load(tmp_path / "codes.npz")
+    assert sorted(held) == ["codes", "codes_lengths", "numbers"]
+    assert held["codes_lengths"].tolist() == [3] * 4 + [1] * 4 + [5] * 3
+    for number, row in enumerate(np.split(held["codes"], held["codes_lengths"].cumsum()[:-1])):
+        assert row.shape == ((3, 1, 5)[number // 4], 2)
+        assert (row == number).all()
+    assert "codes of 11 examples: " in capsys.readouterr().out
+
+
+def test_rows_that_one_array_cannot_hold(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"codes has rows of different shapes, \(1, 2\) and \(3, 1\)"):
+        trainer(tmp_path, CodeWriter()).predict(Uneven(1, 2, 2), loaders("map"), return_predictions=False)
     assert not list(tmp_path.rglob("*.npz"))
 
 
@@ -86,6 +105,16 @@ def _predicted() -> list[int]:
 
 def test_two_ranks_with_batches_of_different_sizes() -> None:
     assert run_on_ranks(_predicted) == [list(range(11)), []]
+
+
+def test_rows_of_different_lengths_on_two_ranks() -> None:
+    """In the order of the data, too, though no tensor can hold them."""
+    rows = [[0, 2], [4], [1, 3]]
+    outputs = [{"codes": torch.tensor(each)[:, None].expand(-1, 2 + len(each) + each[0])} for each in rows]
+    parts = [_Part(0, i % 2, i // 2, each, output) for i, (each, output) in enumerate(zip(rows, outputs, strict=True))]
+    found = in_order(parts)
+    assert [int(output["codes"][0, 0]) for output in found] == [0, 1, 2, 3, 4]
+    assert [tuple(output["codes"].shape) for output in found] == [(1, 4), (1, 5), (1, 4), (1, 5), (1, 7)]
 
 
 def test_predictions_that_have_no_row_for_each_example() -> None:

@@ -96,7 +96,7 @@ class SearchSplit(LightningDataModule):
         if share < self.batch_size:
             raise ValueError(
                 f"SearchSplit: batch_size={self.batch_size}: expected at most {share}, since half the training set is "
-                f"{len(indices):,} images for {ranks} device(s)"
+                f"{len(indices):,} examples for {ranks} device(s)"
             )
         half = Subset(whole.dataset, indices.tolist())
         rank = 0 if trainer is None else trainer.global_rank

@@ -14,6 +14,7 @@ _FLOOR = 1e-4  # of amplitudes, -80 dB of a full one
 
 
 @lru_cache(maxsize=32)
+@torch.inference_mode(False)  # a pass of validation may be the first, and training uses the same tensor
 def _triangles(sample_rate: int, size: int, bands: int) -> Tensor:
     """The share of each frequency of an FFT in each band, float32 (bands, size / 2 + 1)."""
     frequency = torch.linspace(0, sample_rate / 2, size // 2 + 1, dtype=torch.float64)

@@ -76,7 +76,7 @@ class DifferentiableVectorQuantizer(LearnedCodes):
         table = self.codes.to(x.dtype)
         indices = nearest_code(x, table)
         codes = nn.functional.embedding(indices, table)
-        quantized = self._with_noise(x, codes) if self.training else codes
+        quantized = self._with_noise(x, codes) if self.training else self.pass_gradient(codes, x)
         loss = torch.zeros((), dtype=torch.float32, device=x.device)
         if learning and self.collects:
             quantized, loss = self._collect(quantized, loss, x, codes, indices)

@@ -99,7 +99,7 @@ class IndexBackpropagationQuantizer(MeasuredDistance):
             quantized, indices = found
         else:
             indices = nearest_code(flat, table)
-            quantized = table[indices]
+            quantized = self.pass_gradient(table[indices], flat)
         chosen = table.detach()[indices]
         loss = self.commitment * commitment_loss(flat, chosen)
         if self.straight_through and self.training:

@@ -6,7 +6,8 @@
     quantized = sqrt(12) (u' - 1/2),   of variance 1 for a uniform u
 
 A decoder that was trained on errors as large as a cell's is ready for the cells, and no gradient has to pass a rounding. The
-loss keeps mean and variance of x at those of the density, 0 and pi^2 / 12.
+loss keeps mean and variance of x at those of the density, 0 and pi^2 / 12. The idea is the paper's; density,
+weights of the loss and what happens at the ends are ours.
 """
 
 import math

@@ -13,6 +13,7 @@ from torchmetrics import Metric
 
 from discrete_lightning.functional._arguments import check_at_least, check_positive
 from discrete_lightning.layers.usage import LiveCodes
+from discrete_lightning.protocols import HasSampleRate
 from discrete_lightning.training.batches import examples_of
 from discrete_lightning.training.per_loader import PerLoader
 from discrete_lightning.training.restorable import RestorableModule
@@ -46,7 +47,8 @@ class AudioCodec(RestorableModule):
         learning_rate: of Adam.
 
     Raises:
-        ValueError: if an argument is out of its range; at a batch, if it does not hold samples (B, N).
+        ValueError: if an argument is out of its range; in `setup`, if the data module has another `sample_rate`; at a batch, if
+            it does not hold samples (B, N).
 
     Example:
         >>> codec = AudioCodec(hidden=4).eval()
@@ -91,19 +93,33 @@ class AudioCodec(RestorableModule):
         )
 
     def encode(self, samples: Tensor, depth: int | None = None) -> Quantized:
-        """The codes of samples (B, N): indices (B, ceil(N / hop), depth, ...); depth None: all stages."""
+        """The codes of samples (B, N): indices (B, ceil(N / hop), depth, ...); depth None: all stages.
+
+        Raises:
+            ValueError: if they are of another shape, empty, or no floating-point numbers.
+        """
         return self.quantizer(self._analyse(samples), depth=depth)
 
     def _analyse(self, samples: Tensor) -> Tensor:
+        _check(samples, "got")
         vectors: Tensor = self.encoder(nn.functional.pad(samples, (0, -samples.shape[-1] % self.hop)))
         return vectors
 
     def decode(self, indices: Tensor) -> Tensor:
-        """Samples (B, T * hop) of codes (B, T, stages, ...), also of the first stages alone; -1 is no code."""
+        """Samples (B, T * hop) of codes (B, T, stages, ...), also of the first stages alone; -1 is no code.
+
+        Raises:
+            ValueError: if the codes are of another shape or out of their range.
+        """
+        stages, rest = len(self.quantizer.quantizers), tuple(self.quantizer.index_shape[1:])
+        shape = tuple(indices.shape)
+        if len(shape) != 3 + len(rest) or shape[3:] != rest or not 1 <= shape[2] <= stages or not shape[1]:
+            wanted = ", ".join(["N", "T", f"1 to {stages} stages", *map(str, rest)])
+            raise ValueError(f"codes are integers of shape ({wanted}), got {indices.dtype} {shape}")
         return self._synthesise(self.quantizer.decode(indices))
 
     def decode_samples(self, indices: Tensor) -> Tensor:
-        """As `decode`; what the command `decode` looks for in a model of sounds."""
+        """As `decode`; used by the callback `Sounds` and the command `decode`."""
         return self.decode(indices)
 
     def _synthesise(self, vectors: Tensor) -> Tensor:
@@ -131,12 +147,16 @@ class AudioCodec(RestorableModule):
             ValueError: if there are none.
         """
         samples = examples_of(batch).inputs
-        if samples.ndim != 2 or not samples.is_floating_point() or not samples.shape[-1]:
-            raise ValueError(
-                f"sounds are floating-point samples (batch, samples) in [-1, 1], and the data serves {samples.dtype} "
-                f"{tuple(samples.shape)}: average channels, and divide integers by their largest value"
-            )
+        _check(samples, "and the data serves")
         return samples
+
+    def setup(self, stage: str) -> None:
+        data = getattr(self.trainer, "datamodule", None)
+        if isinstance(data, HasSampleRate) and data.sample_rate != self.sample_rate:
+            raise ValueError(
+                f"the model takes {self.sample_rate:,} samples a second, and {type(data).__name__} serves "
+                f"{data.sample_rate:,}: give both one sample_rate (in a config model.sample_rate and data.sample_rate)"
+            )
 
     def check_batch(self, batch: Any) -> None:
         """Compares the model with a training batch of the data; raises as `samples_of`."""
@@ -189,6 +209,19 @@ class AudioCodec(RestorableModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.learning_rate, betas=(0.8, 0.99))
+
+
+def _check(samples: Tensor, found: str) -> None:
+    if samples.ndim != 2 or not samples.is_floating_point() or not samples.shape[-1]:
+        advice = (
+            "add a dimension of one sound, samples[None]"
+            if samples.ndim == 1 and len(samples)
+            else ("average channels, divide integers by their largest value, and leave out empty sounds")
+        )
+        raise ValueError(
+            f"sounds are floating-point samples (batch, samples) in [-1, 1], {found} {samples.dtype} "
+            f"{tuple(samples.shape)}: {advice}"
+        )
 
 
 class _DepthMetrics(nn.Module):

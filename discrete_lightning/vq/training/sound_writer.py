@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from discrete_lightning.protocols import DecodesSounds
 from discrete_lightning.storage.wav import write_wav
 from discrete_lightning.training.atomic_write import atomic_write
 from discrete_lightning.training.batches import examples_of
@@ -15,17 +16,8 @@ from discrete_lightning.training.run_files import fresh_path, output_folder
 
 
 @runtime_checkable
-class CodesSounds(Protocol):
-    """A model of sounds, such as AudioCodec, with the quantiser whose stages are counted.
-
-    Attributes:
-        sample_rate: samples a second.
-    """
-
-    sample_rate: int
-
-    def decode_samples(self, indices: Tensor) -> Tensor:
-        """Samples (B, N) of codes (B, T, stages, ...), also of the first stages."""
+class CodesSounds(DecodesSounds, Protocol):
+    """A model of sounds, such as AudioCodec, with the quantiser whose stages are counted."""
 
     def encode(self, samples: Tensor, depth: int | None = None) -> Any:
         """What has the `indices` of samples (B, N)."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from discrete_lightning.estimators import (
+    IMLE,
     REBAR,
     RELAX,
     SIMPLE,
@@ -20,6 +21,7 @@ from discrete_lightning.estimators import (
     IndeCateR,
     LeaveOneOut,
     Paired,
+    ReDGE,
     ReinMax,
     ReinMaxCV,
     ReinMaxRao,
@@ -96,8 +98,12 @@ def slope_at_midpoints(estimator: ReinMaxRao | ReinMaxCV, p: float) -> float:
     return slope
 
 
+# gates refuse a sparse distribution; the mean of the others has no closed form: see tests/functional
+GATES = [each for each in EXPORTED if each.softmax and not isinstance(each, IMLE | ReDGE)]
+
+
 @pytest.mark.parametrize("per", ["row", "batch"])
-@pytest.mark.parametrize("estimator", EXPORTED, ids=repr)
+@pytest.mark.parametrize("estimator", GATES, ids=repr)
 def test_gates(estimator: Estimator, per: Per) -> None:
     degree = DEGREE.get(type(estimator), 1)
     found = gradients(Gate(5, estimator, per=per), degree, seed=1)
@@ -125,7 +131,7 @@ def exact(estimator: Estimator, degree: int, k: int) -> Tensor:
     return torch.autograd.grad((p * mean_loss(degree)(every)).sum(), x)[0]
 
 
-CHOOSING = [each for each in EXPORTED if each.categorical]
+CHOOSING = [each for each in EXPORTED if each.categorical and each.softmax]
 EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3, IndeCateR: 3}
 
 

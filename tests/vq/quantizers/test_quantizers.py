@@ -24,6 +24,7 @@ from discrete_lightning.nn import (
     Temperature,
     VectorQuantizer,
 )
+from discrete_lightning.vq.quantizers.sampled import SampledCodebook
 from tests.vq.quantizers.makers import ALL, SINGLE, build, some_vectors
 
 every = pytest.mark.parametrize("name", ALL)
@@ -65,6 +66,15 @@ def test_shapes_and_dtypes(name: str, training: bool, dtype: torch.dtype) -> Non
             assert vectors.grad is not None
             assert vectors.grad.isfinite().all()
             assert vectors.grad.any()
+
+
+@pytest.mark.parametrize("name", [name for name in SINGLE if not isinstance(build(name), SampledCodebook)])
+def test_evaluation_passes_a_gradient_to_the_vectors(name: str) -> None:
+    """An encoder can be trained through a codebook that is kept in eval(); sampled ones have `relaxed` for that."""
+    quantizer, vectors = trained(name).eval(), some_vectors(20, build(name).dim).requires_grad_()
+    quantizer(vectors).quantized.square().sum().backward()
+    assert vectors.grad is not None
+    assert vectors.grad.any()
 
 
 @every

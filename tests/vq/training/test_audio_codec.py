@@ -77,6 +77,27 @@ def test_sounds_are_written(tmp_path: Path) -> None:
     assert lengths == [len(data.dataset("validation")[0])] * 3
 
 
+def test_data_of_another_rate_are_refused() -> None:
+    model, data = codec(sample_rate=8000), Speech(count=12, sample_rate=16000, window=512, batch_size=4)
+    trainer = quiet_trainer(max_epochs=1)
+    words = "takes 8,000 samples a second, and Speech serves 16,000: give both one sample_rate"
+    for verb in (trainer.fit, trainer.validate, trainer.predict):
+        with pytest.raises(ValueError, match=words):
+            verb(model, datamodule=data)
+
+
+def test_what_is_no_sound_or_no_code() -> None:
+    model = codec().eval()
+    with pytest.raises(ValueError, match=r"got torch.float32 \(100,\): add a dimension of one sound"):
+        model.encode(torch.zeros(100))
+    for samples in (torch.zeros(2, 0), torch.zeros(2, 100, dtype=torch.int16), torch.zeros(0)):
+        with pytest.raises(ValueError, match=r"sounds are floating-point samples \(batch, samples\)"):
+            model.encode(samples)
+    for shape in ((2, 0, 3), (2, 5, 4), (5, 3), (2, 5, 3, 1)):
+        with pytest.raises(ValueError, match=r"codes are integers of shape \(N, T, 1 to 3 stages\), got"):
+            model.decode(torch.zeros(shape, dtype=torch.int64))
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="got VectorQuantizer: put it in one"):
         AudioCodec(VectorQuantizer(8, 4))  # type: ignore[arg-type]

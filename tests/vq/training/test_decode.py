@@ -1,5 +1,6 @@
-"""`decode`: codes that predict wrote, back to images, and files that are refused."""
+"""`decode`: codes that predict wrote, back to images or sounds, and files that are refused."""
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +84,32 @@ def test_files_that_hold_no_codes(run: Path, cli: Cli, tmp_path: Path) -> None:
     outcome = cli("decode", "-c", str(run))
     assert outcome.code == 2
     assert "--codes FILE" in outcome.err
+
+
+def test_sounds_to_codes_and_back(cli: Cli, tmp_path: Path) -> None:
+    """Recordings have different lengths: `predict` writes their codes, and `decode` a WAV file for each."""
+    options = few_batches("vq/speech", tmp_path, tmp_path)
+    assert main(["fit", "-c", "vq/speech", *options]) == 0
+    (config,) = tmp_path.rglob("config.yaml")
+    assert main(["predict", "-c", str(config.parent), "--run_dir", str(tmp_path / "predicted")]) == 0
+    path = tmp_path / "predicted" / "codes.npz"
+    held = np.load(path)
+    codes, lengths = held["codes"], held["codes_lengths"]
+    assert codes.shape == (lengths.sum(), 8)
+    assert len(set(lengths.tolist())) > 1
+    np.savez(tmp_path / "fewer.npz", codes=codes[:, :2], codes_lengths=lengths)
+    np.save(tmp_path / "even.npy", codes[:20].reshape(2, 10, 8))
+    for name, counts in ((path, lengths), (tmp_path / "fewer.npz", lengths), (tmp_path / "even.npy", [10, 10])):
+        target = tmp_path / f"decoded-{name.stem}"
+        outcome = cli("decode", "-c", str(config.parent), "--codes", str(name), "--run_dir", str(target))
+        assert outcome.code == 0, outcome.err
+        assert f"{len(counts)} sounds: " in outcome.out
+        for number, count in enumerate(counts, start=1):
+            with wave.open(str(target / "decoded" / f"{number}.wav")) as file:
+                assert (file.getframerate(), file.getnframes()) == (8000, 64 * count)
+    np.savez(tmp_path / "fewer.npz", codes=codes, codes_lengths=lengths[:-1])
+    outcome = cli("decode", "-c", str(config.parent), "--codes", str(tmp_path / "fewer.npz"))
+    assert "codes_lengths are integers (N,) of 1 or more that add up to" in outcome.err
 
 
 def test_a_model_without_decode(toy: Cli, cli: Cli, tmp_path: Path) -> None:
