@@ -6,7 +6,6 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from discrete_lightning.data.errors import DataError
@@ -22,10 +21,8 @@ FOLDERS: dict[Split, tuple[str, ...]] = {
 class SplitDataModule(LightningDataModule, ABC):
     """Base of the data modules of this package; a subclass says what `build` returns.
 
-    Training batches are shuffled and all of one size (the remainder is left out, another one in each epoch); where
-    `batch_size` is more than a rank's share of the training split, a batch is that share, and a line says so. Evaluation is
-    in order and complete. `predict` serves the test split; without one, the validation split; without either, the training
-    split.
+    Training batches are shuffled and all of one size (the remainder is left out, another one in each epoch). Evaluation is in
+    order and complete. `predict` serves the test split; without one, the validation split; without either, the training split.
 
     Args:
         batch_size: examples a batch and device, 1 or more.
@@ -33,7 +30,8 @@ class SplitDataModule(LightningDataModule, ABC):
         seed: of all that is random in the data, 0 or more.
 
     Raises:
-        ValueError: an argument is out of its range.
+        ValueError: an argument is out of its range, or (in `train_dataloader`) `batch_size` is larger than a rank's
+            share of the training split.
     """
 
     collate: ClassVar[Any] = None  # the loaders' collate_fn
@@ -69,17 +67,14 @@ class SplitDataModule(LightningDataModule, ABC):
         return self._datasets[split]
 
     def train_dataloader(self) -> DataLoader[Any]:
-        if self._share() < self.batch_size:
-            rank_zero_info(
-                f"batch_size={self.batch_size} is more than a device's {self._share()} training examples: each batch is all "
-                "of them"
+        ranks = 1 if self.trainer is None else self.trainer.world_size
+        share = -(-len(self.dataset("train")) // ranks)
+        if share < self.batch_size:
+            raise ValueError(
+                f"batch_size={self.batch_size}: expected at most {share}, since only full batches are used in training "
+                f"and there are {len(self.dataset('train')):,} examples for {ranks} device(s)."
             )
         return self._loader("train", shuffle=True)
-
-    def _share(self) -> int:
-        """Training examples of a device; a sampler fills up the last one's."""
-        ranks = 1 if self.trainer is None else self.trainer.world_size
-        return -(-len(self.dataset("train")) // ranks)
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         # Lightning takes an empty list for "no validation" and warns of an empty loader
@@ -98,7 +93,7 @@ class SplitDataModule(LightningDataModule, ABC):
             self.dataset(split),
             batch_size=self.batch_size,
             shuffle=shuffle,
-            drop_last=shuffle and self._share() >= self.batch_size,
+            drop_last=shuffle,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
             collate_fn=type(self).collate,

@@ -113,5 +113,7 @@ def test_names_are_text_and_each_once(tmp_path: Path) -> None:
 
 def test_a_catalogue_smaller_than_the_batch(tmp_path: Path) -> None:
     np.save(tmp_path / "a.npy", VALUES)
-    batches = list(ItemVectors(str(tmp_path / "a.npy")).train_dataloader())
+    with pytest.raises(ValueError, match=r"batch_size=256: expected at most 6, .* 6 examples"):
+        ItemVectors(str(tmp_path / "a.npy")).train_dataloader()
+    batches = list(ItemVectors(str(tmp_path / "a.npy"), batch_size=6).train_dataloader())
     assert [len(vectors) for vectors, _ in batches] == [6]
