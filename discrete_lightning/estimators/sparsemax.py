@@ -9,6 +9,7 @@ from torch import Tensor
 
 from discrete_lightning.estimators.base import Estimator
 from discrete_lightning.estimators.entmax import Entmax
+from discrete_lightning.functional._checks import check_one_kind
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Sparsemax(Estimator):
         binary: bool = False,
         k: int | None = None,
     ) -> Tensor:
+        check_one_kind(binary, k)
         self.check_subset(k)
         return self._entmax().expectation(function, logits, tau, generator, binary=binary, k=k)
 

@@ -154,7 +154,10 @@ def contracted_reinmax_subset(
         scores = log_weights(float32(logits), 1.0)
         order, valid = largest(perturb(logits, generator), logits, k)
         subset = k_hot_or_nan(scores, order, valid)
-        draws = [perturb(scores, generator).topk(k, -1).indices for _ in range(_CENTRE + 1)]
-        centre = torch.stack([k_hot_or_nan(scores, each, valid) for each in draws[1:]]).mean(0)
+        draws = [perturb(scores, generator).topk(k, -1).indices for _ in range(_CENTRE)]
+        centre = torch.stack([k_hot_or_nan(scores, each, valid) for each in draws]).mean(0)
+        other = (
+            perturb(scores, generator).topk(k, -1).indices
+        )  # last: a compiler moves what the backward pass alone needs
     tau = torch.as_tensor(tau, device=logits.device)
-    return _ContractedSubset.apply(logits, tau, subset, centre, scores, order, draws[0])
+    return _ContractedSubset.apply(logits, tau, subset, centre, scores, order, other)

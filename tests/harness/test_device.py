@@ -21,6 +21,7 @@ CEILINGS: dict[str, tuple[int, int]] = {
     "OneOf": (1, 3),
     "OneOf_mixed": (0, 3),
     "supernet": (3, 3),
+    "index_backpropagation_drawn": (18, 0),  # the sizes of cells of near codes are read; negatives=None reads nothing
     "ConcreteSelector": (0, 1),  # the features that the selectors take are assigned on the host
 }
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch._dynamo.testing import CompileCounter
 
-from discrete_lightning.estimators import Estimator, GumbelSoftmax, StraightThrough
+from discrete_lightning.estimators import IMLE, Estimator, GumbelSoftmax, StraightThrough
 from discrete_lightning.nn import (
     GumbelQuantizer,
     LargeGumbelQuantizer,
@@ -199,7 +199,7 @@ def test_expectation(kind: type[Relaxed], estimator: Estimator) -> None:
     assert torch.equal(got, expected)
     gradients = [torch.autograd.grad(values.sum(), logits)[0] for values in (got, expected)]
     assert torch.equal(*gradients)
-    assert gradients[0].abs().sum() > 0
+    assert gradients[0].abs().sum() > 0 or isinstance(estimator, IMLE)  # whose target may be the draw itself
     layer.eval()
     assert torch.equal(layer.expectation(loss, logits), loss(layer(logits)))
 

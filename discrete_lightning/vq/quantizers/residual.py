@@ -8,7 +8,6 @@ s is 1 where codes are learned; of codes on a fixed grid (finite scalar, look-up
 
 import math
 from collections.abc import Sequence
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -158,7 +157,9 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
         found = self._search(vectors, depth, depths) if self.beam > 1 and self._all_started() else None
         if depths is not None:
             return self._dropped_stages(vectors, depth, depths, found)
-        results, total, rest = list[Quantized](), cast(Tensor | None, None), vectors
+        results: list[Quantized] = []
+        total: Tensor | None = None
+        rest = vectors
         for stage, quantizer in enumerate(self.parts()[:depth]):
             result, code = self._stage(quantizer, rest, None if found is None else found.select(-1, stage))
             results.append(result)
@@ -175,7 +176,9 @@ class ResidualQuantizer(ConstantBuffers, CompositeQuantizer):
         number, depths = shape.numel(), depths.reshape(-1)
         found = None if found is None else found.reshape(number, depth)
         rest, rows = vectors.reshape(number, self.dim), torch.arange(number, device=vectors.device)
-        results, losses, total = list[Quantized](), list[Tensor](), cast(Tensor | None, None)
+        results: list[Quantized] = []
+        losses: list[Tensor] = []
+        total: Tensor | None = None
         for stage, quantizer in enumerate(self.parts()[:depth]):
             if stage:
                 kept = (depths > stage).nonzero().squeeze(1)
