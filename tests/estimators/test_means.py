@@ -89,14 +89,14 @@ SECOND_ORDER = [ReinMax(), StratifiedReinMax()]
 @pytest.mark.parametrize("degree", [1, 2])
 def test_reinmax_is_exact_on_quadratic_functions(degree: int, estimator: Estimator) -> None:
     exact = reference.exact_gradient(of_categories(degree), ROWS)
-    reference.assert_mean(gradients(estimator, ROWS, of_categories(degree), 1.0, 100_000, 2), exact)
+    reference.assert_mean(gradients(estimator, ROWS, of_categories(degree), 1.0, 200_000, 2), exact)
 
 
 @pytest.mark.parametrize("estimator", SECOND_ORDER, ids=repr)
 @pytest.mark.parametrize("degree", [1, 2])
 def test_bernoulli_reinmax_is_exact_on_quadratic_functions(degree: int, estimator: Estimator) -> None:
     exact = reference.exact_gradient(of_bits(degree), ODDS, binary=True)
-    reference.assert_mean(gradients(estimator, ODDS, of_bits(degree), 1.0, 100_000, 3), exact)
+    reference.assert_mean(gradients(estimator, ODDS, of_bits(degree), 1.0, 200_000, 3), exact)
 
 
 def test_the_tests_of_exactness_can_fail() -> None:
@@ -119,7 +119,7 @@ def test_the_tests_of_exactness_can_fail() -> None:
 def test_what_is_unbiased(estimator: Estimator, row: Tensor) -> None:
     function = of_categories(3) if row.ndim == 2 else of_bits(3)
     exact = reference.exact_gradient(function, row, binary=row.ndim == 1)
-    reference.assert_mean(gradients(estimator, row, function, 0.7, 100_000, 5), exact)
+    reference.assert_mean(gradients(estimator, row, function, 0.7, 200_000, 5), exact)
 
 
 def test_disarm_is_unbiased() -> None:

@@ -147,7 +147,7 @@ def test_codes_live_with_a_large_bonus_and_a_learned_temperature() -> None:
                 loss.backward()
                 optimizer.step()
             live[i] += len(model.eval().encode(images).indices.unique())
-    assert min(live[1:]) >= 0.8 * live[0] > 32
+    assert min(live[1:]) >= 0.9 * live[0] > 32
 
 
 def test_several_learned_temperatures_are_logged_by_name() -> None:
