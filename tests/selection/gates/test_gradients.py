@@ -13,6 +13,7 @@ from discrete_lightning.estimators import (
     REBAR,
     RELAX,
     SIMPLE,
+    ContractedReinMax,
     DisARM,
     Estimator,
     GappedStraightThrough,
@@ -40,7 +41,10 @@ from tests.references.inputs import seeded
 LOGITS = torch.tensor([0.4, -1.2, 0.0, 1.5, -0.5])
 X = torch.randn(16, 5, generator=seeded(0)) + 0.5
 # the highest degree of polynomials whose gradient is exact in the mean; of others see `slope_of`
-DEGREE = {LeaveOneOut: 3, DisARM: 3, IndeCateR: 3, REBAR: 3, RELAX: 3, ReinMax: 2, StratifiedReinMax: 2, Paired: 2}
+DEGREE = {
+    **dict.fromkeys((LeaveOneOut, DisARM, IndeCateR, REBAR, RELAX), 3),
+    **dict.fromkeys((ReinMax, ContractedReinMax, StratifiedReinMax, Paired), 2),
+}
 BIASED = (GumbelSoftmax, StraightThroughGumbel, GumbelRao, GappedStraightThrough, ReinMaxRao, ReinMaxCV)
 BATCHES = {"row": 60, "batch": 150}
 
@@ -132,7 +136,7 @@ def exact(estimator: Estimator, degree: int, k: int) -> Tensor:
 
 
 CHOOSING = [each for each in EXPORTED if each.categorical and each.softmax]
-EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, LeaveOneOut: 3, IndeCateR: 3}
+EXACT_SUBSETS = {StraightThrough: 1, SIMPLE: 1, ReinMax: 2, ContractedReinMax: 2, LeaveOneOut: 3, IndeCateR: 3}
 
 
 @pytest.mark.parametrize("per", ["row", "batch"])
